@@ -1,0 +1,1 @@
+"""Choose the format of supervised fine-tuning data by evidence."""

@@ -1,0 +1,200 @@
+"""The six kinds of record: one labelled example, free of any format.
+
+A record says what was asked, what is right and where it came from. Tool arguments and schemas are JSON *text*,
+never columns, so that nothing is padded or reordered on the way.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a record stands: a file and, where the file has lines, the 1-based physical line it begins on."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A record or row that does not go on, with its reason (one short phrase, the same for all of one cause)."""
+
+    reason: str
+    at: Origin | None = None
+    id: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation.
+
+    ``weight`` is the loss weight the data itself gives the turn (None: the format decides). ``tool_calls`` is the
+    JSON text of a list in the OpenAI layout.
+    """
+
+    role: str
+    content: str
+    weight: float | None = None
+    name: str | None = None
+    tool_calls: str | None = None
+    tool_call_id: str | None = None
+
+
+class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every kind carries.
+
+    ``id`` is filled by :func:`identified`; ``group`` names what must not be split; ``extra`` is the JSON text of an
+    object with the keys of the row that the kind has no place for.
+    """
+
+    id: str = ""
+    origin: Origin | None = None
+    group: str | None = None
+    extra: str | None = None
+
+
+class Labelled(_Common, frozen=True, tag_field="kind", tag="labelled"):
+    """Named input texts (one, or a pair) with one label or several; no label means: to be predicted."""
+
+    inputs: dict[str, str]
+    labels: tuple[str, ...] = ()
+
+
+class Question(_Common, frozen=True, tag_field="kind", tag="question"):
+    """A question, perhaps over a context or with choices.
+
+    ``answers`` are the acceptable ones, best first; empty with ``answerable`` means: to be predicted; empty without
+    means the context holds no answer (SQuAD v2). ``starts`` are character offsets into the context, where known.
+    """
+
+    question: str
+    context: str | None = None
+    choices: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
+    answerable: bool = True
+
+
+class Pair(_Common, frozen=True, tag_field="kind", tag="pair"):
+    """A source text and its acceptable targets, perhaps with the two languages."""
+
+    source: str
+    targets: tuple[str, ...] = ()
+    source_language: str | None = None
+    target_language: str | None = None
+
+
+class Conversation(_Common, frozen=True, tag_field="kind", tag="conversation"):
+    """Messages in order; ``tools`` is the JSON text of a list of tool schemas."""
+
+    messages: tuple[Message, ...]
+    tools: str | None = None
+
+
+class Plain(_Common, frozen=True, tag_field="kind", tag="plain"):
+    """Text without a label."""
+
+    text: str
+
+
+class Preference(_Common, frozen=True, tag_field="kind", tag="preference"):
+    """A prompt with a chosen and a rejected answer; read, converted and checked, not trained on."""
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+
+
+Record = Labelled | Question | Pair | Conversation | Plain | Preference
+KINDS: dict[str, type[Record]] = {
+    "labelled": Labelled,
+    "question": Question,
+    "pair": Pair,
+    "conversation": Conversation,
+    "plain": Plain,
+    "preference": Preference,
+}
+AnyRecord = TypeVar("AnyRecord", Labelled, Question, Pair, Conversation, Plain, Preference)
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Record)
+
+
+def kind_of(record: Record) -> str:
+    """Name the record's kind: a key of :data:`KINDS`."""
+    return str(type(record).__struct_config__.tag)
+
+
+def content_digest(record: Record) -> str:
+    """Digest what the record says (not where it stands, nor its id): 16 hex digits of SHA-256."""
+    bare = msgspec.structs.replace(record, id="", origin=None, group=None)
+    return hashlib.sha256(_encoder.encode(bare)).hexdigest()[:16]
+
+
+def identified(records: Iterable[Record]) -> list[Record]:
+    """Give every record without an id a stable one: its content digest, with ``-2``, ``-3`` where a row stands again."""
+    seen: Counter[str] = Counter()
+    out: list[Record] = []
+    for record in records:
+        if not record.id:
+            digest = content_digest(record)
+            seen[digest] += 1
+            suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
+            record = msgspec.structs.replace(record, id=digest + suffix)
+        out.append(record)
+    return out
+
+
+def to_json(record: Record) -> bytes:
+    """Write one record as a line of JSON (no newline), keys in a fixed order."""
+    return _encoder.encode(record)
+
+
+def from_json(line: bytes | str) -> Record:
+    """Read what :func:`to_json` wrote.
+
+    Raises:
+        msgspec.ValidationError: where the line is not a record.
+    """
+    return _decoder.decode(line)
+
+
+def input_text(record: Record) -> str:
+    """Join what was asked, without any answer: what two records must share to be duplicates of one another."""
+    match record:
+        case Labelled():
+            return "\n".join(record.inputs.values())
+        case Question():
+            return "\n".join(filter(None, (record.context, record.question, *record.choices)))
+        case Pair():
+            return record.source
+        case Conversation():
+            return "\n".join(m.content for m in record.messages if m.role != "assistant")
+        case Plain():
+            return record.text
+        case Preference():
+            return "\n".join(m.content for m in record.prompt)
+
+
+def answer_text(record: Record) -> str:
+    """Give the answer that is learned, as one text; empty where there is none."""
+    match record:
+        case Labelled():
+            return ", ".join(record.labels)
+        case Question():
+            return record.answers[0] if record.answers else ""
+        case Pair():
+            return record.targets[0] if record.targets else ""
+        case Conversation():
+            return "\n".join(m.content for m in record.messages if m.role == "assistant")
+        case Plain():
+            return record.text
+        case Preference():
+            return "\n".join(m.content for m in record.chosen)
