@@ -1,20 +1,13 @@
-"""Every setting of a piece of work, with its default: a recipe, to and from YAML, flags and JSON Schema.
+"""The settings themselves: what each is for, what it may be, and its default."""
 
-Only the pipeline and the command line know the recipe; the stages take plain arguments. A setting has a dotted place
-(``training.learning_rate``), which is its name in YAML, in ``--set`` and in every error.
-"""
-
-import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from formtune.errors import DataError, SettingError, unknown
+from formtune.recipe import files
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -101,12 +94,13 @@ class DataSettings(_Section):
 
     @model_validator(mode="after")
     def _one_way_of_splitting(self) -> "DataSettings":
-        if self.paths and self.train:
-            raise PydanticCustomError(
-                "setting",
-                "There are both data to split and files that are split already.",
-                {"remedy": "Give either DATA, or --train with --dev and --test."},
-            )
+        files = self.train + self.dev + self.test
+        if self.paths and files:
+            problem = "There are both data to split and files that are split already."
+            raise PydanticCustomError("setting", problem, {"remedy": "Give DATA, or --train, --dev and --test."})
+        if files and not self.train:
+            problem = "There are files to choose or test on, and none to train on."
+            raise PydanticCustomError("setting", problem, {"remedy": "Give the training records with --train."})
         return self
 
 
@@ -222,11 +216,7 @@ class ComparisonSettings(_Section):
 
 
 class Recipe(_Section):
-    """Every setting of a piece of work.
-
-    >>> make_recipe({"formats": "seq2seq, classification", "training": {"steps": 100}}).formats
-    ('seq2seq', 'classification')
-    """
+    """Every setting of a piece of work."""
 
     data: DataSettings = DataSettings()
     """Which records there are and how they are split."""
@@ -252,190 +242,25 @@ class Recipe(_Section):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """Write every setting as YAML; :func:`load_recipe` reads it back to an equal recipe."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+        """Write every setting as YAML; :func:`formtune.recipe.load_recipe` reads it back to an equal recipe."""
+        return files.write(self.to_dict())
 
 
-class SettingErrors(SettingError):
-    """Several settings cannot be used as they are: all of a recipe are told at once, a line each."""
-
-    def __init__(self, errors: Sequence[SettingError]) -> None:
-        super().__init__(errors[0].problem, errors[0].remedy, at=errors[0].at)
-        self.errors = tuple(errors)
-
-    def __str__(self) -> str:
-        return "\n".join(str(error) for error in self.errors)
-
-
-def make_recipe(settings: Mapping[str, object]) -> Recipe:
-    """Check settings, nested as in YAML, and fill in the defaults.
-
-    Raises:
-        SettingError: where a setting is unknown or cannot be used; all of them are told.
-    """
-    try:
-        return Recipe.model_validate(dict(settings))
-    except ValidationError as error:
-        # A union tells a finding for each of its members; the first at a place is enough.
-        errors = list({str(found.at): found for found in map(_explained, reversed(error.errors()))}.values())[::-1]
-    raise errors[0] if len(errors) == 1 else SettingErrors(errors)
-
-
-def load_recipe(path: str | Path, *, over: Mapping[str, object] | None = None) -> Recipe:
-    """Read a YAML recipe; ``over`` holds settings by dotted place that stand above those of the file.
-
-    Raises:
-        DataError: where the file cannot be read as YAML.
-        SettingError: where a setting is unknown or cannot be used.
-    """
-    return make_recipe(placed(over or {}, onto=read_settings(path)))
-
-
-def read_settings(path: str | Path) -> dict[str, object]:
-    """Read the settings of a YAML file as they stand there, unchecked."""
-    try:
-        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise DataError(f"The recipe cannot be read: {error.strerror}.", "Check the path.", at=path) from error
-    except UnicodeDecodeError as error:
-        raise DataError("The recipe is not UTF-8 text.", "Save it as UTF-8.", at=path) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        remedy = "Write settings as `key: value`, indented by spaces."
-        raise DataError(f"This is not YAML: {error.problem}.", remedy, at=f"{path}:{line}") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise DataError("A recipe is a mapping of settings.", "Begin with `data:`.", at=path)
-    return settings
-
-
-def placed(values: Mapping[str, object], *, onto: Mapping[str, object]) -> dict[str, object]:
-    """Put values by dotted place over nested settings; a value that excludes another takes the other away.
-
-    >>> placed({"training.steps": 9}, onto={"training": {"epochs": 2, "clip": 1}})
-    {'training': {'clip': 1, 'steps': 9}}
-    """
-    settings: dict[str, Any] = _copied(onto)
-    for place, value in values.items():
-        *sections, name = place.split(".")
-        inner = settings
-        for section in sections:
-            if not isinstance(inner.get(section), dict):
-                inner[section] = {}
-            inner = inner[section]
-        for other in _EXCLUDES.get(place, ()):
-            inner.pop(other, None)
-        inner[name] = value
-    return settings
-
-
-def parse_value(text: str) -> object:
-    """Read the value of ``--set PLACE=VALUE`` as YAML would: ``3``, ``true``, ``[a, b]``, ``null``."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        return text
-
-
-def schema() -> dict[str, Any]:
-    """Describe a recipe as JSON Schema, for editors that complete and check YAML."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
-
-
-# A flag or --set that is given over a file takes what it excludes out of the file.
-_EXCLUDES: Mapping[str, tuple[str, ...]] = {
-    "training.steps": ("epochs",),
-    "training.epochs": ("steps",),
-    "data.paths": ("train", "dev", "test"),
-    "data.train": ("paths",),
-}
-
-
-def _copied(settings: Mapping[str, object]) -> dict[str, Any]:
-    return {key: _copied(value) if isinstance(value, dict) else value for key, value in settings.items()}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without the traps of version 1.1: ``no`` and ``2020-01-01`` stay text, a key may stand once."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if not tag.endswith(":timestamp") and (not tag.endswith(":bool") or first in "tTfF")
-        ]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice; YAML itself would take the last in silence."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _explained(detail: ErrorDetails) -> SettingError:
-    """Turn one finding of pydantic into place, problem and remedy."""
-    place, section = _walked(detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return _unknown_setting(str(detail["loc"][-1]), section, at=place)
-    if detail["type"] == "literal_error":
-        expected = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
-        return unknown("value", str(detail["input"]), expected, at=place)
-    if detail["type"] == "setting":
-        return SettingError(detail["msg"], str(detail["ctx"]["remedy"]), at=place)
-    if detail["type"] in ("model_type", "dict_type"):
-        return SettingError("This holds settings, not a value.", "Write `key: value` lines under it.", at=place)
-    if detail["type"] == "string_type":
-        return SettingError(f"{detail['input']!r} is not text.", "Write it in quotes.", at=place)
-    wanted = detail["msg"].removeprefix("Input should be ").split(",")[0]
-    article = "" if wanted.startswith(("a ", "an ")) else "a value "
-    return SettingError(f"{detail['input']!r} cannot be used here.", f"Give {article}{wanted}.", at=place)
-
-
-def _walked(location: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
-    """Follow a location through the sections: its dotted place and the section that holds its last name."""
-    section: type[BaseModel] = Recipe
-    names: list[str] = []
-    for name in location:
-        names.append(str(name))
-        inner = section.model_fields.get(str(name))
-        below = _section_of(inner.annotation) if inner else None
-        if below is None:
-            break
-        section = below if name != location[-1] else section
-    return ".".join(names), section
-
-
-def _section_of(annotation: object) -> type[BaseModel] | None:
+def section_of(annotation: object) -> type[BaseModel] | None:
+    """Give the section that a setting's type stands for; None where it is a plain value."""
     candidates = (annotation, *getattr(annotation, "__args__", ()))
     return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
-def _unknown_setting(name: str, section: type[BaseModel], *, at: str) -> SettingError:
-    """Name the nearest setting of the same section, or else the place where another section has that name."""
-    elsewhere = [place for place in places() if place.split(".")[-1] == name]
-    near_here = difflib.get_close_matches(name, list(section.model_fields), n=1, cutoff=0.6)
-    if elsewhere and not near_here:
-        return SettingError(f"There is no setting {name!r} here.", f"Write it as {elsewhere[0]}.", at=at)
-    return unknown("setting", name, list(section.model_fields), at=at)
-
-
 def places(section: type[BaseModel] = Recipe, *, under: str = "") -> Iterator[str]:
-    """Give the dotted place of every setting, in order.
+    """Give the dotted place of every setting, in order; a section that may be absent is a place as well.
 
     >>> list(places())[:3]
     ['data.paths', 'data.dialect', 'data.encoding']
     """
     for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
-        if inner is None:
+        inner = section_of(field.annotation)
+        if inner is None or field.default is None:
             yield under + name
-        else:
+        if inner is not None:
             yield from places(inner, under=f"{under}{name}.")
