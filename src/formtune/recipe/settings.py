@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from formtune.recipe import files
@@ -23,18 +23,23 @@ def _names(value: object) -> object:
 
 
 def _freeze(value: object) -> object:
-    """Bring the ways of saying it to one: a count is ``all-but-top-COUNT``, names with commas are several."""
+    """Bring the ways of saying it to one: a count is ``all-but-top-COUNT``, several are joined by commas."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(_freeze(part)) for part in value)
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"all-but-top-{value}"
-    if isinstance(value, str) and value.startswith("all-but") and not re.fullmatch(r"all-but-top-\d+", value):
+    if isinstance(value, str) and value.startswith("all-but") and not re.fullmatch(r"all-but-top-\d+.*", value):
         raise PydanticCustomError("setting", "This says no number of blocks.", {"remedy": "Write all-but-top-4."})
-    return _names(value) if isinstance(value, str) and "," in value else value
+    return value
 
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+_FREEZE_SCHEMA: dict[str, object] = {
+    "anyOf": [{"type": kind} for kind in ("string", "integer")] + [{"type": "array", "items": {"type": "string"}}]
+}
 
 
 class _Section(BaseModel):
@@ -131,14 +136,15 @@ class LoraSettings(_Section):
 class ModelSettings(_Section):
     """How a model is taken up: what of it is trained, in which precision, how long its input may be."""
 
-    freeze: Annotated[str | tuple[str, ...], BeforeValidator(_freeze)] = "none"
-    """What is not trained: ``none``; ``all-but-top-4`` (or ``4``): all but the 4 topmost blocks and the head; parts
-    (``embeddings``, ``encoder``); or patterns of parameter names."""
+    freeze: Annotated[str, BeforeValidator(_freeze), WithJsonSchema(_FREEZE_SCHEMA)] = "none"
+    """What is not trained: ``none``; ``all-but-top-4`` (or ``4``): all but the 4 topmost blocks and the head; a part:
+    ``embeddings``, ``encoder``, ``body`` (all but the head); a glob over parameter names; or ``re:`` and a regular
+    expression. Several with commas."""
     lora: LoraSettings | None = None
     """Low-rank adapters instead of the weights themselves."""
     max_length: Count | None = None
     """Longest input in tokens; what the model can take where it is not given."""
-    pooling: Literal["cls", "mean", "last"] | None = None
+    pooling: Literal["mean", "first", "last"] | None = None
     """Which positions the class head reads; what suits the model where it is not given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the model calculates in."""
