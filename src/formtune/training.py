@@ -1,0 +1,359 @@
+"""The one training loop.
+
+The loss of an update is a weighted mean, by default over examples, each counting the mean over its learned tokens
+(``average="token"`` counts every learned token equally). Its denominator is known before the update begins, so every
+micro-batch adds its share and how an update is split changes nothing but rounding.
+
+Shape letters: T tokens of a flat row, S segments, N places that are asked for something.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from formtune.batches import Batch, by_budget, collate
+from formtune.corruption import corrupt_spans, corrupt_tokens
+from formtune.errors import SettingError
+from formtune.freezing import trained
+from formtune.models import Model
+from formtune.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a model is fine-tuned; the recipe's ``training`` section says what each is for.
+
+    Attributes:
+        steps: number of updates.
+        batch_size: examples in an update.
+        validate_every: updates between two looks at the dev records.
+        patience: looks without a better one after which training stops; None for never.
+        class_weights: a factor for each class, or empty.
+    """
+
+    steps: int
+    batch_size: int = 16
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor"] = "adamw"
+    learning_rate: float = 5e-5
+    head_learning_rate: float | None = None
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float | None = 1.0
+    micro_batch_tokens: int = 4096
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    average: Literal["example", "token"] = "example"
+    validate_every: int = 50
+    patience: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at the dev records found: the value that training goes by, larger is better, and what to show."""
+
+    score: float
+    shown: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracePoint:
+    """One update: its loss, what it cost and, where one was taken, the look after it."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    n_learned: int
+    n_tokens: int
+    seconds: float
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training came to; the model holds the weights of the best look.
+
+    Attributes:
+        trace: one point per update.
+        best_step: the update whose weights were kept.
+        best: the look that chose them.
+        n_tokens: tokens that were computed, looks not counted.
+        n_learned: tokens with a loss weight among them (examples, for a class head).
+        seconds: wall time of the updates, looks not counted.
+        n_parameters: how many numbers were trained.
+        stopped_early: whether patience ran out.
+    """
+
+    trace: tuple[TracePoint, ...]
+    best_step: int
+    best: Look
+    n_tokens: int
+    n_learned: int
+    seconds: float
+    n_parameters: int
+    stopped_early: bool
+
+
+class Objective(nn.Module):
+    """The model with its loss, as one module: what accelerate wraps for several processes."""
+
+    def __init__(self, model: Model, *, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.module = model.module
+        self.class_head = model.class_head
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch, factors_S: np.ndarray) -> Tensor:
+        """Add up the losses of a batch.
+
+        Args:
+            batch: flat examples; token weights and ``factors_S`` already hold the update's denominator.
+            factors_S: float32, what the loss of each segment counts.
+        """
+        factors = torch.from_numpy(factors_S).to(self.model.device)
+        with self.model.autocast():
+            hidden_TD = self.model.hidden(batch)
+            if self.class_head is not None:
+                scores_SK = self.model.classes(hidden_TD, batch)
+                golds_S = torch.from_numpy(batch.golds_S).to(self.model.device)
+                return (self._losses(scores_SK, golds_S) * factors).sum()
+            side = batch.decoder or batch
+            places_N = np.flatnonzero(side.weights_T)
+            logits_NV = self.model.logits(hidden_TD[torch.from_numpy(places_N).to(self.model.device)])
+        labels_N = torch.from_numpy(side.labels_T[places_N]).to(self.model.device)
+        owners_N = np.searchsorted(side.ends_S, places_N, side="right")
+        weights_N = torch.from_numpy(side.weights_T[places_N]).to(self.model.device)
+        return (self._losses(logits_NV, labels_N) * weights_N * factors[torch.from_numpy(owners_N)]).sum()
+
+    def _losses(self, scores: Tensor, golds: Tensor) -> Tensor:
+        return F.cross_entropy(scores.float(), golds, reduction="none", label_smoothing=self.label_smoothing)
+
+
+def train(
+    model: Model,
+    examples: Sequence[Tokens],
+    *,
+    settings: TrainSettings,
+    look: Callable[[], Look] | None = None,
+    progress: Callable[[TracePoint], None] | None = None,
+) -> Trained:
+    """Fine-tune a model in place and leave it with the weights of its best look.
+
+    Args:
+        model: from :func:`formtune.loading.load_model`; what is frozen stays as it is.
+        examples: the training records in one format.
+        settings: how.
+        look: scores the model on the dev records; without it the last weights are kept.
+        progress: told of every update.
+
+    Raises:
+        SettingError: where there is nothing to train or the loss is no longer a number.
+    """
+    parameters = trained(model)
+    if not parameters:
+        raise SettingError(
+            "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
+        )
+    torch.manual_seed(settings.seed)
+    loop = _Loop(model, settings, parameters)
+    best = _Best(parameters, settings.patience)
+    trace: list[TracePoint] = []
+    for step, update in enumerate(_updates(examples, settings, model), 1):
+        point = loop.update(step, update)
+        due = look is not None and (step % settings.validate_every == 0 or step == settings.steps)
+        if look is not None and due:
+            point = replace(point, look=look())
+        best.see(point)
+        trace.append(point)
+        if progress:
+            progress(point)
+        if best.tired:
+            break
+    best.restore()
+    model.train(False)
+    return Trained(
+        trace=tuple(trace),
+        best_step=best.step or len(trace),
+        best=best.look or Look(score=-trace[-1].loss),
+        n_tokens=sum(p.n_tokens for p in trace),
+        n_learned=sum(p.n_learned for p in trace),
+        seconds=sum(p.seconds for p in trace),
+        n_parameters=sum(p.numel() for p in parameters.values()),
+        stopped_early=best.tired,
+    )
+
+
+class _Best:
+    """Remembers the weights of the best look, and how many looks ago it was."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], patience: int | None) -> None:
+        self.parameters = parameters
+        self.patience = patience
+        self.look: Look | None = None
+        self.step = 0
+        self.waited = 0
+        self._weights: dict[str, Tensor] = {}
+
+    @property
+    def tired(self) -> bool:
+        return self.patience is not None and self.waited >= self.patience
+
+    def see(self, point: TracePoint) -> None:
+        if point.look is None:
+            return
+        if self.look is not None and point.look.score <= self.look.score:
+            self.waited += 1
+            return
+        self.look, self.step, self.waited = point.look, point.step, 0
+        self._weights = {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for name, weights in self._weights.items():
+                self.parameters[name].copy_(weights)
+
+
+class _Loop:
+    """Optimizer, schedule and the arithmetic of one update."""
+
+    def __init__(self, model: Model, settings: TrainSettings, parameters: dict[str, nn.Parameter]) -> None:
+        from accelerate import Accelerator
+
+        self.model = model
+        self.settings = settings
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        objective = Objective(model, label_smoothing=settings.label_smoothing)
+        optimizer = _optimizer(_groups(model, parameters, settings), settings)
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.parameters = list(parameters.values())
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
+
+    def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
+        start = time.perf_counter()
+        self.model.train(True)
+        own = list(examples)[self.accelerator.process_index :: self.accelerator.num_processes]
+        factors = factors_of(examples, self.settings)[self.accelerator.process_index :: self.accelerator.num_processes]
+        groups = by_budget([_length(t) for t in own], self.settings.micro_batch_tokens, sort=False)
+        loss = sum(self._micro([own[i] for i in g], factors[g], last=g is groups[-1]) for g in groups)
+        if not math.isfinite(loss):
+            raise SettingError(
+                f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
+            )
+        if self.settings.clip is not None:
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
+        rate = self.schedule.get_last_lr()[0]
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return TracePoint(
+            step=step,
+            loss=loss,
+            learning_rate=rate,
+            n_learned=sum(_n_learned(t) for t in examples),
+            n_tokens=sum(_length(t) for t in examples),
+            seconds=time.perf_counter() - start,
+        )
+
+    def _micro(self, examples: Sequence[Tokens], factors_S: np.ndarray, *, last: bool) -> float:
+        batch = collate(examples, causal=self.model.causal)
+        if last:
+            return self._backward(batch, factors_S)
+        with self.accelerator.no_sync(self.objective):
+            return self._backward(batch, factors_S)
+
+    def _backward(self, batch: Batch, factors_S: np.ndarray) -> float:
+        loss = self.objective(batch, factors_S)
+        # Several processes average their gradients; the denominator already counts the whole update.
+        self.accelerator.backward(loss * self.accelerator.num_processes)
+        return float(loss.detach())
+
+
+def _length(tokens: Tokens) -> int:
+    return len(tokens.ids_T) + (len(tokens.decoder.ids_T) if tokens.decoder else 0)
+
+
+def _side(tokens: Tokens) -> Tokens:
+    return tokens.decoder or tokens
+
+
+def _n_learned(tokens: Tokens) -> int:
+    return int(np.count_nonzero(_side(tokens).weights_T)) or int(tokens.gold is not None)
+
+
+def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarray:
+    """Say what the loss of each example of an update counts, so that the update's loss is a weighted mean.
+
+    Returns:
+        float32 ``[S]``: to multiply the sum of an example's weighted token losses (its one loss, for a class head).
+    """
+    counts = np.array([1.0 if not settings.class_weights or t.gold is None else settings.class_weights[t.gold] for t in examples])
+    weights = np.array([float(_side(t).weights_T.sum()) or 1.0 for t in examples])
+    if settings.average == "token":
+        return (counts / (counts * weights).sum()).astype(np.float32)
+    return (counts / weights / counts.sum()).astype(np.float32)
+
+
+def _updates(examples: Sequence[Tokens], settings: TrainSettings, model: Model) -> Iterator[list[Tokens]]:
+    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
+    chance = np.random.default_rng(settings.seed)
+    done = epoch = 0
+    while done < settings.steps:
+        order = chance.permutation(len(examples))
+        for start in range(0, len(order), settings.batch_size):
+            if done == settings.steps:
+                return
+            picked = [examples[i] for i in order[start : start + settings.batch_size]]
+            yield [_corrupted(t, model, seed=(settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
+            done += 1
+        epoch += 1
+
+
+def _corrupted(tokens: Tokens, model: Model, *, seed: tuple[int, ...]) -> Tokens:
+    if tokens.corrupt is None:
+        return tokens
+    corrupt = corrupt_tokens if tokens.corrupt == "tokens" else corrupt_spans
+    return corrupt(tokens, model.tokenizer, seed)
+
+
+def _groups(model: Model, parameters: dict[str, nn.Parameter], settings: TrainSettings) -> list[dict[str, object]]:
+    """Part parameters by learning rate (new heads may have their own) and by decay (none on biases and norms)."""
+    head_rate = settings.head_learning_rate or settings.learning_rate
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        new = name in model.fresh or name.startswith("class_head.")
+        decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((head_rate if new else settings.learning_rate, decay), []).append(parameter)
+    return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+
+
+def _optimizer(groups: list[dict[str, object]], settings: TrainSettings) -> torch.optim.Optimizer:
+    rate = settings.learning_rate
+    match settings.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate)
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=0.9)
+        case "adafactor":
+            return torch.optim.Adafactor(groups, lr=rate)
+
+
+def _rate(step: int, settings: TrainSettings) -> float:
+    """Give the factor on the learning rate: up from zero over the warm-up, then down as the schedule says."""
+    warm = round(settings.warmup * settings.steps)
+    if step < warm:
+        return (step + 1) / warm
+    if settings.schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - warm) / max(1, settings.steps - warm))
+    return 1.0 - done if settings.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
