@@ -1,0 +1,438 @@
+"""Text to ids and back, for any model folder, so that what a user types can never become a control token.
+
+A *control token* is an entry of the tokenizer's added tokens, special or not (``<|im_end|>``, ``[SEP]``,
+``<tool_call>``). Runs of white space and HTML tags, which some vocabularies (Gemma, GPT-NeoX) also list there, are
+ordinary text. Control ids come from the caller alone: text is encoded by a second tokenizer that does not know them.
+
+Shape letters: T tokens.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken
+
+from formtune.errors import DataError, SettingError
+from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
+
+Follows = Literal["nothing", "control", "text"]
+Json = dict[str, Any]
+
+_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+_ORDINARY = re.compile(
+    r"[\s▁]+|</?(?:a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|li|span|strong|sub|sup"
+    r"|table|tbody|td|tfoot|th|thead|tr|u|ul)>"
+)
+_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+# GPT-2's byte alphabet: printable bytes stand for themselves, the others follow from U+0100 on.
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in _PRINTABLE)
+}
+
+
+class Tokenizer:
+    """A model's tokenizer: text to ids and back, its control tokens, its chat template.
+
+    Attributes:
+        controls: text → its entry, for every control token (the unknown-word token is not one: text yields it).
+        control_ids: their ids.
+        bos_id, eos_id, unk_id, sep_id, pad_id, cls_id, mask_id: ids by role; None where the model has none.
+        prefix_ids, suffix_ids: what the model puts around a single text (``[CLS]`` and ``[SEP]``; Llama's BOS).
+        separator_ids, second_type: what it puts between a pair of texts, and the second one's token type.
+        sentinel_ids: T5's ``<extra_id_0>``, ``<extra_id_1>``, ... in this order.
+        n_vocabulary: one more than the highest id.
+        missing_bytes: bytes that a byte-level vocabulary lacks and would drop without a word.
+        chat_template: the model's own, or formtune's plain one (``chat_template.is_default``).
+        digest: SHA-256 of everything that decides ids.
+    """
+
+    def __init__(
+        self,
+        spec: bytes,
+        config: Mapping[str, Any],
+        *,
+        template: str | None = None,
+        template_options: Mapping[str, object] | None = None,
+        at: object = None,
+    ) -> None:
+        """Build from the content of ``tokenizer.json`` and ``tokenizer_config.json``.
+
+        Raises:
+            DataError: where the content is not a tokenizer.
+        """
+        self.at = at
+        self.full, parts = _parse(spec, at)
+        roles = _role_texts(config)
+        _add_declared(self.full, config, roles)
+        self.unk_id = _unknown_id(parts["model"])
+        self.controls = _controls(self.full, roles, self.unk_id)
+        self._ids = {role: self.full.token_to_id(text) for role, text in roles.items()}
+        self.control_ids = frozenset(i for i in map(self.full.token_to_id, self.controls) if i is not None)
+        self.n_vocabulary = 1 + max(self.full.get_vocab(with_added_tokens=True).values(), default=-1)
+        self._is_control_V = np.zeros(self.n_vocabulary, dtype=bool)
+        self._is_control_V[list(self.control_ids)] = True
+        self._encoders = _Encoders(self.full, parts, self.controls)
+        self._read_surroundings(config)
+        self.missing_bytes = _missing_bytes(parts)
+        self._is_byte_level = _holds(parts, "ByteLevel")
+        found = sorted((int(m[1]), text) for text in self.controls if (m := _SENTINEL.fullmatch(text)))
+        self.sentinel_ids = tuple(self.full.token_to_id(text) for _, text in found)
+        self.chat_template = ChatTemplate(
+            template if template is not None else DEFAULT_TEMPLATE,
+            special_tokens={f"{role}_token": text for role, text in roles.items()},
+            controls=self.controls,
+            is_default=template is None,
+            options=template_options,
+        )
+        settings = json.dumps([roles, self.prefix_ids, self.suffix_ids, self.chat_template.source], sort_keys=True)
+        self.digest = hashlib.sha256(spec + settings.encode()).hexdigest()
+
+    def _read_surroundings(self, config: Mapping[str, Any]) -> None:
+        single = self.full.encode("a")
+        texts = [n for n, of in enumerate(single.sequence_ids) if of is not None] or [0]
+        prefix, suffix = single.ids[: texts[0]], single.ids[texts[-1] + 1 :]
+        self.prefix_ids = _honour(prefix, config.get("add_bos_token"), self.bos_id)
+        self.suffix_ids = _honour(suffix, config.get("add_eos_token"), self.eos_id)
+        pair = self.full.encode("a", "a")
+        first = [n for n, of in enumerate(pair.sequence_ids) if of == 0] or [0]
+        second = [n for n, of in enumerate(pair.sequence_ids) if of == 1] or [first[-1]]
+        self.separator_ids = tuple(pair.ids[first[-1] + 1 : second[0]])
+        self.second_type = pair.type_ids[second[0]]
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins a text, or None."""
+        return self._ids.get("bos")
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends a text, or None."""
+        return self._ids.get("eos")
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills a batch, or None."""
+        return self._ids.get("pad")
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of a masked place, or None."""
+        return self._ids.get("mask")
+
+    @property
+    def sep_id(self) -> int | None:
+        """The id between two texts, or None."""
+        return self._ids.get("sep")
+
+    @property
+    def cls_id(self) -> int | None:
+        """The id whose state stands for the whole text, or None."""
+        return self._ids.get("cls")
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids at which a generated answer ends: end of text, and whatever ends an assistant's turn."""
+        ids = {self.eos_id}
+        if (stop := self.chat_template.stop) is not None:
+            ids.add(self.full.token_to_id(stop))
+        return frozenset(i for i in ids if i is not None)
+
+    def encode(
+        self, texts: Sequence[str], follows: Follows = "nothing", *, offsets: bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Encode texts, none of which can yield a control token.
+
+        Args:
+            texts: any text; ``<|im_end|>`` in it stays a handful of harmless tokens.
+            follows: what stands before each text. SentencePiece models write a space before the first word of a text,
+                and mostly not where it goes on.
+            offsets: False skips them (they are then zeros), which is faster.
+
+        Returns:
+            For each text its ids (int32, T) and the characters each token covers (int32, T x 2).
+
+        Raises:
+            DataError: where a text yields a control token all the same; that is a defect of the vocabulary.
+        """
+        encoder = self._encoders.get(follows)
+        batch = (encoder.encode_batch if offsets else encoder.encode_batch_fast)(list(texts))
+        out = []
+        for text, one in zip(texts, batch, strict=True):
+            ids_T = self._encoders.true_ids(np.array(one.ids, dtype=np.int32))
+            if self._is_control_V[ids_T].any():
+                raise self._forged(text, ids_T)
+            out.append((ids_T, np.array(one.offsets, dtype=np.int32).reshape(-1, 2)))
+        return out
+
+    def _forged(self, text: str, ids_T: np.ndarray) -> DataError:
+        token = self.full.id_to_token(int(ids_T[self._is_control_V[ids_T]][0]))
+        return DataError(
+            f"The text {text[:40]!r} yields the control token {token!r}.",
+            "Remove that string from the data, or use another model.",
+            at=self.at,
+        )
+
+    def lost(self, text: str) -> str:
+        """Name the characters of a text that the vocabulary lacks and would drop; empty nearly always."""
+        raw = text.encode("utf-8", "surrogatepass")
+        if not self.missing_bytes or len(raw.translate(None, self.missing_bytes)) == len(raw):
+            return ""
+        missing = set(self.missing_bytes)
+        return "".join(dict.fromkeys(c for c in text if missing & set(c.encode("utf-8", "surrogatepass"))))
+
+    def decode(self, ids: Iterable[int], *, skip_control: bool = True) -> str:
+        """Turn ids back into text, without control tokens unless they are asked for."""
+        kept = [int(i) for i in ids if not (skip_control and int(i) in self.control_ids)]
+        return str(self.full.decode(kept, skip_special_tokens=False))
+
+    def token_text(self, token_id: int) -> str:
+        """Give one token as a person should see it: its text, or ``<0xE4>`` for a byte that is not a character."""
+        raw = self.full.id_to_token(int(token_id))
+        if raw is None:
+            return f"<{token_id}>"
+        if int(token_id) in self.control_ids or not self._is_byte_level:
+            return str(raw).replace("▁", " ")
+        if any(c not in _BYTES for c in raw):
+            return str(raw)
+        data = bytes(_BYTES[c] for c in raw)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return "".join(f"<0x{byte:02X}>" for byte in data)
+
+
+class _Encoders:
+    """Encoders of text that know no control token; one for each thing that can stand before the text."""
+
+    def __init__(self, full: tokenizers.Tokenizer, parts: Json, controls: Mapping[str, AddedToken]) -> None:
+        self._parts = parts
+        self._model = _text_model(full, parts, controls)
+        added = sorted(full.get_added_tokens_decoder().items())
+        self._kept = [token for _, token in added if token.content not in controls and _is_ordinary(token)]
+        self._true_ids = {token.content: i for i, token in added}
+        self._built: dict[str, tokenizers.Tokenizer] = {}
+        self._remap_V = self._find_remap(self.get("nothing"))
+
+    def _find_remap(self, encoder: tokenizers.Tokenizer) -> np.ndarray | None:
+        # An ordinary added token outside the model's vocabulary gets the next free id, which may not be its own.
+        pairs = [(encoder.token_to_id(t.content), self._true_ids[t.content]) for t in self._kept]
+        if all(got == true for got, true in pairs):
+            return None
+        remap_V = np.arange(encoder.get_vocab_size(), dtype=np.int32)
+        for got, true in pairs:
+            remap_V[got] = true
+        return remap_V
+
+    def true_ids(self, ids_T: np.ndarray) -> np.ndarray:
+        """Translate the encoders' ids into the model's."""
+        return ids_T if self._remap_V is None else self._remap_V[ids_T]
+
+    def get(self, follows: Follows) -> tokenizers.Tokenizer:
+        """Build, once, the encoder of texts that follow nothing, a control token, or text."""
+        sides = {key: _unprefixed(self._parts.get(key), follows) for key in ("normalizer", "pre_tokenizer")}
+        key = json.dumps(sides, sort_keys=True)
+        if key not in self._built:
+            shell = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+            encoder = tokenizers.Tokenizer.from_str(json.dumps(shell | sides))
+            encoder.model = self._model
+            encoder.add_tokens(self._kept)
+            self._built[key] = encoder
+        return self._built[key]
+
+
+def _unprefixed(side: Any, follows: Follows) -> Any:
+    """Copy a normalizer or pre-tokenizer without the space that it would write before the text."""
+    if follows == "nothing" or side is None:
+        return side
+    if isinstance(side, list):
+        return [_unprefixed(one, follows) for one in side]
+    if not isinstance(side, dict):
+        return side
+    if side.get("type") == "Metaspace" and (follows == "text" or side.get("prepend_scheme") == "first"):
+        return {k: v for k, v in side.items() if k != "add_prefix_space"} | {"prepend_scheme": "never"}
+    if follows == "text" and side.get("type") == "Prepend":
+        return {"type": "Sequence", "normalizers": []}
+    if follows == "text" and side.get("type") == "ByteLevel":
+        return side | {"add_prefix_space": False}
+    return {key: _unprefixed(value, follows) for key, value in side.items()}
+
+
+def _text_model(full: tokenizers.Tokenizer, parts: Json, controls: Mapping[str, AddedToken]) -> tokenizers.models.Model:
+    """Give the model without pieces that spell a control token (``</s>`` is a piece of many Unigram vocabularies)."""
+    model = dict(parts["model"])
+    vocabulary = model.get("vocab") or {}
+    if isinstance(vocabulary, list):
+        spelled = {n: piece for n, (piece, _) in enumerate(vocabulary) if piece in controls}
+        model["vocab"] = [[_unspeakable(n), s] if n in spelled else [p, s] for n, (p, s) in enumerate(vocabulary)]
+    else:
+        spelled = {vocabulary[piece]: piece for piece in controls if piece in vocabulary}
+        model["vocab"] = {_unspeakable(i) if i in spelled else piece: i for piece, i in vocabulary.items()}
+    if not spelled:
+        return full.model
+    if "merges" in model:
+        names = set(spelled.values())
+        pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
+        model["merges"] = [m for m in pairs if m[0] + m[1] not in names and m[0] not in names and m[1] not in names]
+    whole = {"version": "1.0", "added_tokens": [], "model": model}
+    return tokenizers.Tokenizer.from_buffer(msgspec.json.encode(whole)).model
+
+
+def _unspeakable(n: int) -> str:
+    # Noncharacters, which no normalizer produces; encode() checks that none of these ids comes out.
+    return f"\uffff\ufffe{n}\ufffe\uffff"
+
+
+def _parse(spec: bytes, at: object) -> tuple[tokenizers.Tokenizer, Json]:
+    try:
+        parts: Json = msgspec.json.decode(spec)
+        full = tokenizers.Tokenizer.from_buffer(spec)
+        parts["model"]["type"]
+    except msgspec.DecodeError as error:
+        raise DataError(f"This is not JSON ({error}).", "Copy the tokenizer file again.", at=at) from error
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"The installed `tokenizers` cannot read this ({str(error)[:200]})."
+        raise DataError(message, "Copy the file again, or run: pip install -U tokenizers.", at=at) from error
+    full.no_truncation()
+    full.no_padding()
+    return full, parts
+
+
+def _role_texts(config: Mapping[str, Any]) -> dict[str, str]:
+    roles = {}
+    for role in _ROLES:
+        value = config.get(f"{role}_token")
+        text = value.get("content") if isinstance(value, dict) else value
+        if isinstance(text, str) and text:
+            roles[role] = text
+    return roles
+
+
+def _add_declared(full: tokenizers.Tokenizer, config: Mapping[str, Any], roles: Mapping[str, str]) -> None:
+    """Add tokens that only the configuration declares, at their ids, as transformers does."""
+    declared = config.get("added_tokens_decoder") or {}
+    for _, entry in sorted(declared.items(), key=lambda item: int(item[0])):
+        flags = {k: bool(entry.get(k, False)) for k in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        if full.token_to_id(entry["content"]) is None:
+            full.add_tokens([AddedToken(entry["content"], **flags)])
+    known = {token.content for token in full.get_added_tokens_decoder().values()}
+    plain = [text for text in roles.values() if text not in known and full.token_to_id(text) is not None]
+    full.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in plain])
+
+
+def _is_ordinary(token: AddedToken) -> bool:
+    return not token.special and _ORDINARY.fullmatch(token.content) is not None
+
+
+def _controls(full: tokenizers.Tokenizer, roles: Mapping[str, str], unk_id: int | None) -> dict[str, AddedToken]:
+    named = set(roles.values())
+    return {
+        token.content: token
+        for i, token in sorted(full.get_added_tokens_decoder().items())
+        if i != unk_id and (token.content in named or not _is_ordinary(token))
+    }
+
+
+def _unknown_id(model: Json) -> int | None:
+    """Find the id that the model itself gives to what it does not know; an ``unk_token`` it never emits is none."""
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    vocabulary = model.get("vocab")
+    return vocabulary.get(model.get("unk_token")) if isinstance(vocabulary, dict) else None
+
+
+def _honour(ids: Sequence[int], wanted: object, token_id: int | None) -> tuple[int, ...]:
+    """Let an explicit ``add_bos_token``/``add_eos_token`` of the configuration overrule the post-processor."""
+    if token_id is None or not isinstance(wanted, bool) or wanted == (token_id in ids):
+        return tuple(ids)
+    return (token_id,) if wanted else tuple(i for i in ids if i != token_id)
+
+
+def _holds(parts: Json, kind: str) -> bool:
+    sides = json.dumps([parts.get("normalizer"), parts.get("pre_tokenizer")])
+    return f'"type": "{kind}"' in sides
+
+
+def _missing_bytes(parts: Json) -> bytes:
+    model = parts["model"]
+    if model["type"] != "BPE" or not _holds(parts, "ByteLevel") or model.get("unk_token"):
+        return b""
+    return bytes(sorted(byte for char, byte in _BYTES.items() if char not in model["vocab"]))
+
+
+def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object] | None = None) -> Tokenizer:
+    """Load the tokenizer of a Hugging Face model folder, with its chat template where it has one.
+
+    Args:
+        folder: holds ``tokenizer.json``, mostly ``tokenizer_config.json``, perhaps ``special_tokens_map.json`` and
+            ``chat_template.jinja``.
+        template_options: variables for the chat template; see :class:`formtune.templates.ChatTemplate`.
+
+    Raises:
+        SettingError: where there is no such folder, or no ``tokenizer.json`` in it.
+        DataError: where a file cannot be read as what it should be.
+    """
+    place = Path(folder)
+    file = place / "tokenizer.json"
+    if not place.is_dir():
+        raise SettingError("There is no such model folder.", "Give the folder that holds the model's files.", at=place)
+    if not file.is_file():
+        raise SettingError(
+            "This model folder has no 'tokenizer.json'.",
+            "Make one with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER).",
+            at=place,
+        )
+    config = _read_object(place / "special_tokens_map.json") | _read_object(place / "tokenizer_config.json")
+    source = _template_source(place, config)
+    return Tokenizer(file.read_bytes(), config, template=source, template_options=template_options, at=file)
+
+
+def _read_object(file: Path) -> Json:
+    if not file.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Json)
+    except msgspec.DecodeError as error:
+        raise DataError(f"This is not a JSON object ({error}).", "Copy the file again.", at=file) from error
+
+
+def _template_source(folder: Path, config: Json) -> str | None:
+    own = folder / "chat_template.jinja"
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    value = config.get("chat_template")
+    if isinstance(value, list):
+        named = {entry["name"]: entry["template"] for entry in value}
+        value = named.get("default")
+    return value if isinstance(value, str) and value.strip() else None
+
+
+_BYTE_TEMPLATE = (
+    "{% for message in messages %}{{ bos_token + message['role'] + '\\n' + message['content'] + eos_token + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ bos_token + 'assistant\\n' }}{% endif %}"
+)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """Make a tokenizer with one token a byte: for tests, and for looking at data without a model.
+
+    Ids 0 to 5 are ``<s> </s> <pad> <mask> <sep> <cls>``, byte b is b + 6, and 16 T5 sentinels follow. It puts nothing
+    around a text, and its chat template is ChatML with ``<s>`` and ``</s>`` around the turns.
+    """
+    controls = ("<s>", "</s>", "<pad>", "<mask>", "<sep>", "<cls>")
+    sentinels = tuple(f"<extra_id_{n}>" for n in range(16))
+    in_order = sorted(_BYTES, key=lambda char: _BYTES[char])
+    vocabulary = {text: i for i, text in enumerate((*controls, *in_order, *sentinels))}
+    full = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
+    full.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    full.decoder = tokenizers.decoders.ByteLevel()
+    full.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in (*controls, *sentinels)])
+    config = {f"{text[1:-1]}_token": text for text in controls[2:]} | {"bos_token": "<s>", "eos_token": "</s>"}
+    return Tokenizer(full.to_str().encode(), config, template=_BYTE_TEMPLATE)
