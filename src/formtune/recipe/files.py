@@ -59,7 +59,7 @@ def read(path: str | Path) -> dict[str, Any]:
         DataError: where it cannot be read, is not YAML, or holds something else than settings.
     """
     try:
-        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise DataError(f"The recipe cannot be read: {error.strerror}.", "Check the path.", at=path) from error
     except UnicodeDecodeError as error:
@@ -89,6 +89,6 @@ def value(text: str) -> object:
     [3, 1e-05, True, ['a', 'b'], None, 'no']
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError:
         return text
