@@ -25,11 +25,15 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A record or row that does not go on, with its reason (one short phrase, the same for all of one cause)."""
+    """A record or row that does not go on, with its reason (one short phrase, the same for all of one cause).
+
+    ``detail`` says what is particular to this one: the column of a JSON fault, how many fields were found.
+    """
 
     reason: str
     at: Origin | None = None
     id: str | None = None
+    detail: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):

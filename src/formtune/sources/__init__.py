@@ -1,0 +1,100 @@
+"""Where data comes from: paths, archives, encodings, layouts, the Hub; out come rows with their physical lines."""
+
+from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
+
+from formtune.records import LeftOut
+from formtune.sources.documents import json_rows, jsonl_rows, parquet_rows, raw_lines
+from formtune.sources.lines import Opened, Slice, read_lines, slices
+from formtune.sources.paths import expand
+from formtune.sources.rows import Row
+from formtune.sources.streams import BUFFER_BYTES, STDIN, decode, open_bytes, open_utf8
+from formtune.sources.tables import normalize, table_rows
+from formtune.sources.text import line_rows, paragraph_rows, sniff
+
+__all__ = [
+    "STDIN",
+    "Row",
+    "Slice",
+    "decode",
+    "expand",
+    "layout_of",
+    "normalize",
+    "open_bytes",
+    "open_utf8",
+    "raw_lines",
+    "read_lines",
+    "read_rows",
+    "slices",
+    "stem_and_suffix",
+]
+
+_PACKED = {".gz", ".bz2", ".zst", ".zstd"}
+_LAYOUTS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def read_rows(
+    path: str, *, known_names: Collection[str] = (), encoding: str | None = None, header: bool | None = None
+) -> Iterator[Row | LeftOut]:
+    """Read a file's rows in order; what is not a row comes as a LeftOut in its place.
+
+    The layout follows from the name (after ``.gz``, ``.bz2``, ``.zst``); under any other name, and on standard
+    input, from the content: JSON lines, tab-separated (the same number of tabs in every line), text. A text with
+    blank lines between blocks of several lines is read by paragraphs, else by lines.
+
+    Args:
+        path: a file, ``-``, or an ``hf://`` address of one file.
+        known_names: normalized column names by which a table's header is known.
+        encoding: of a text file that is neither UTF-8 nor marked as UTF-16.
+        header: whether a table's first line names its columns; None: decide from the content.
+
+    Raises:
+        DataError: when the file cannot be read, or is at fault as a whole.
+    """
+    opened = Opened(open_utf8(path, encoding=encoding), path)
+    match layout_of(path, opened.stream.peek(BUFFER_BYTES)):
+        case "csv":
+            return table_rows(opened, ",", known_names=known_names, header=header)
+        case "tsv":
+            return table_rows(opened, "\t", known_names=known_names, header=header)
+        case "json":
+            return json_rows(opened)
+        case "jsonl":
+            return jsonl_rows(opened)
+        case "parquet":
+            return parquet_rows(opened)
+        case "paragraphs":
+            return paragraph_rows(opened)
+        case _:
+            return line_rows(opened)
+
+
+def layout_of(path: str, head: bytes) -> str:
+    """Name a file's layout from its name and its first bytes (unpacked, UTF-8)."""
+    named = _LAYOUTS.get(stem_and_suffix(path)[1])
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if named == "jsonl" and head.lstrip().startswith(b"["):
+        return "json"
+    return named or sniff(head, commas=path == STDIN)
+
+
+def stem_and_suffix(path: str) -> tuple[str, str]:
+    """Split a path into what stands before its last ending and that ending in lower case, archive endings aside.
+
+    >>> stem_and_suffix("data/train.en.gz")
+    ('data/train', '.en')
+    """
+    pure = PurePosixPath(path)
+    if pure.suffix.lower() in _PACKED:
+        pure = pure.with_suffix("")
+    return str(pure.with_suffix("")), pure.suffix.lower()

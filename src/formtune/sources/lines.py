@@ -1,0 +1,138 @@
+"""Lines with their physical numbers, from whole files and from slices of them.
+
+A slice is a byte range that begins and ends at a line break, so that several processes can read one file. Its first
+line number comes from counting line breaks once and summing up what stands before it: exact, whatever the slices.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from formtune.sources.hub import is_hub
+from formtune.sources.streams import STDIN, bom_encoding, open_utf8, packing
+
+BLOCK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a file that begins and ends at a line break.
+
+    Attributes:
+        path: the file.
+        start: offset of its first byte.
+        end: offset behind its last byte; None is the end of the file, whatever the file is packed in.
+        first_line: 1-based number of its first line.
+    """
+
+    path: str
+    start: int = 0
+    end: int | None = None
+    first_line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """UTF-8 bytes that are being read, and where they stand.
+
+    Attributes:
+        stream: at the beginning of a line.
+        path: the file, for the places in messages.
+        first_line: the number of that line.
+        n_bytes: how many bytes belong to it; None is all.
+    """
+
+    stream: io.BufferedReader
+    path: str
+    first_line: int = 1
+    n_bytes: int | None = None
+
+
+def slices(path: str, size_bytes: int) -> list[Slice]:
+    """Cut a file into slices of about equal size; costs one pass over the bytes.
+
+    What cannot be entered in the middle (an archive, UTF-16, the Hub, standard input) is one slice.
+
+    Args:
+        path: the file.
+        size_bytes: the size aimed at; a slice is longer by up to one line.
+
+    Raises:
+        ValueError: when the size is not positive.
+    """
+    if size_bytes < 1:
+        raise ValueError(f"size_bytes must be positive, not {size_bytes}")
+    if not _seekable(path):
+        return [Slice(path)]
+    with Path(path).open("rb") as file:
+        cuts = _cuts(file, Path(path).stat().st_size, size_bytes)
+        counts = [_count_breaks(file, start, end) for start, end in pairwise(cuts)]
+    lines = accumulate(counts[:-1], initial=1)
+    return [Slice(path, *place) for place in zip(cuts[:-1], cuts[1:], lines, strict=True)]
+
+
+def read_lines(part: Slice) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of a slice as UTF-8 bytes without their line breaks, each with its 1-based number in the file.
+
+    Raises:
+        DataError: as :func:`formtune.sources.streams.open_utf8` does.
+    """
+    stream = open_utf8(part.path)
+    if part.start:
+        stream.seek(part.start)
+    n_bytes = None if part.end is None else part.end - stream.tell()
+    return lines_of(Opened(stream, part.path, part.first_line, n_bytes))
+
+
+def lines_of(opened: Opened) -> Iterator[tuple[int, bytes]]:
+    """Read lines without their line breaks, each with its number."""
+    for first_line, block in blocks_of(opened):
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        for number, line in enumerate(lines, first_line):
+            yield number, line.removesuffix(b"\r")
+
+
+def blocks_of(opened: Opened) -> Iterator[tuple[int, bytes]]:
+    """Read blocks of whole lines, a few megabytes at a time, each with the number of its first line; then close."""
+    line, left = opened.first_line, opened.n_bytes
+    with opened.stream as stream:
+        while left is None or left > 0:
+            block = stream.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
+            if not block:
+                return
+            if not block.endswith(b"\n"):
+                block += stream.readline()
+            yield line, block
+            line += block.count(b"\n")
+            left = None if left is None else left - len(block)
+
+
+def _seekable(path: str) -> bool:
+    if path == STDIN or is_hub(path):
+        return False
+    with Path(path).open("rb") as stream:
+        head = stream.peek(4)
+        return bool(head) and packing(stream) is None and bom_encoding(head) is None
+
+
+def _cuts(file: BinaryIO, n_bytes: int, size_bytes: int) -> list[int]:
+    """Find the offsets at which slices begin, and the file's end."""
+    cuts = [0]
+    while (target := cuts[-1] + size_bytes) < n_bytes:
+        file.seek(target - 1)  # a line break right before the target is the nearest one
+        file.readline()
+        cuts.append(file.tell())
+    return cuts if cuts[-1] == n_bytes else [*cuts, n_bytes]
+
+
+def _count_breaks(file: BinaryIO, start: int, end: int) -> int:
+    file.seek(start)
+    count = 0
+    while (left := end - file.tell()) > 0:
+        count += file.read(min(BLOCK_BYTES, left)).count(b"\n")
+    return count

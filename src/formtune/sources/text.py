@@ -1,0 +1,88 @@
+"""Rows of text files: a line or a paragraph each; and what else a file without a telling name may hold."""
+
+import csv
+from collections.abc import Iterator
+
+import msgspec
+
+from formtune.records import Origin
+from formtune.sources.lines import Opened, lines_of
+from formtune.sources.rows import Row
+from formtune.sources.streams import decode
+
+_LINES_PER_PARAGRAPH = 1.5
+_WRAPPED_CHARACTERS = 120  # longer lines are not wrapped text: each is a paragraph of its own
+
+
+def line_rows(opened: Opened) -> Iterator[Row]:
+    """Read a text by lines; blank ones do not count."""
+    for number, line in lines_of(opened):
+        if line.strip():
+            yield Row(decode(line, opened.path, first_line=number), Origin(opened.path, number))
+
+
+def paragraph_rows(opened: Opened) -> Iterator[Row]:
+    """Read a text by paragraphs, which blank lines part."""
+    paragraph: list[str] = []
+    first = 0
+    for row in _with_blank_lines(opened):
+        if row.value:
+            first = first if paragraph else row.origin.line or 0
+            paragraph.append(str(row.value))
+        elif paragraph:
+            yield Row("\n".join(paragraph), Origin(opened.path, first))
+            paragraph = []
+
+
+def sniff(head: bytes, *, commas: bool) -> str:
+    """Name the layout of a text from its first bytes.
+
+    Args:
+        head: whole lines, or the beginning of one that is longer.
+        commas: whether a comma-separated table is looked for too. In a file that is not named .csv, commas are
+            punctuation.
+
+    Returns:
+        ``"jsonl"``, ``"json"``, ``"tsv"``, ``"csv"``, ``"paragraphs"`` or ``"lines"``.
+    """
+    text = head[: head.rfind(b"\n") + 1] or head
+    lines = text.decode(errors="replace").split("\n")
+    filled = [line.rstrip("\r") for line in lines if line.strip()]
+    if not filled:
+        return "lines"
+    if filled[0].startswith("{"):
+        return "jsonl" if _is_object(filled[0]) or len(lines) == 1 else "json"
+    if filled[0].startswith("[") and commas:
+        return "json"
+    if _same_count(line.count("\t") for line in filled):
+        return "tsv"
+    if commas and _same_count(len(row) - 1 for row in csv.reader(line + "\n" for line in lines) if row):
+        return "csv"
+    return "paragraphs" if _has_paragraphs(lines) else "lines"
+
+
+def _with_blank_lines(opened: Opened) -> Iterator[Row]:
+    number = opened.first_line
+    for number, line in lines_of(opened):
+        text = decode(line, opened.path, first_line=number)
+        yield Row(text if text.strip() else "", Origin(opened.path, number))
+    yield Row("", Origin(opened.path, number + 1))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except msgspec.DecodeError:
+        return False
+
+
+def _same_count(counts: Iterator[int]) -> bool:
+    found = list(counts)
+    return len(found) > 1 and found[0] > 0 and len(set(found)) == 1
+
+
+def _has_paragraphs(lines: list[str]) -> bool:
+    filled = [bool(line.strip()) for line in lines]
+    n_paragraphs = sum(now and not before for before, now in zip([False, *filled], filled, strict=False))
+    wrapped = sum(map(len, lines)) <= _WRAPPED_CHARACTERS * sum(filled)
+    return wrapped and not all(filled[:-1]) and sum(filled) > _LINES_PER_PARAGRAPH * n_paragraphs
