@@ -51,7 +51,7 @@ docs: $(INSTALLED) ## Write the generated pages of the docs anew
 	$(BIN)/python docs/build.py
 
 demo: $(INSTALLED) ## Run the main job on real data and real models; TEXT="..." asks about your own sentence
-	$(BIN)/formtune demo $(if $(TEXT),--text "$$TEXT")
+	$(BIN)/formtune demo $(if $(TEXT),-- "$$TEXT")
 
 clean: ## Remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist

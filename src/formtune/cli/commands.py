@@ -1,0 +1,252 @@
+"""The commands: each reads its flags, calls one function of the pipeline and prints what came out."""
+
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from formtune.cli import show
+from formtune.cli.flags import (
+    Common,
+    CompareFlags,
+    FormatFlags,
+    OutFlags,
+    ReadFlags,
+    RecipeFlags,
+    SplitFlags,
+    TrainFlags,
+    recipe_of,
+)
+from formtune.cli.progress import drawn
+
+_DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
+_RUN = Parameter(name="RUN", help="Folder of a run.")
+Data = Annotated[str, _DATA]
+Run = Annotated[str, _RUN]
+
+
+def formats(*, common: Common = Common()) -> int:
+    """Show which format takes which kind of record, for which shape of model, and when it wins."""
+    from formtune import pipeline
+
+    return show.result(pipeline.formats_matrix(), show.formats, common)
+
+
+def inspect(
+    *data: Data, read: ReadFlags = ReadFlags(), settings: RecipeFlags = RecipeFlags(), common: Common = Common()
+) -> int:
+    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples."""
+    from formtune import pipeline
+
+    return show.result(pipeline.inspect(recipe_of(data, settings, read)), show.inspection, common)
+
+
+def split(
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Part records into train, dev and test: stratified, groups together, no duplicate across."""
+    from formtune import pipeline
+
+    return show.result(pipeline.split(recipe_of(data, settings, read, parts, out)), show.numbers, common)
+
+
+def preview(
+    *data: Data,
+    record: int = 1,
+    read: ReadFlags = ReadFlags(),
+    form: FormatFlags = FormatFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Show what the model sees of one record: its tokens, colored by what is learned.
+
+    Args:
+        record: Which one, from 1.
+    """
+    from formtune import pipeline
+
+    recipe = recipe_of(data, settings, read, form)
+    return show.result(pipeline.preview(recipe, record=record, out=out.out), show.preview, common)
+
+
+def prepare(
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    form: FormatFlags = FormatFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Turn records into tokens with loss weights, and write them."""
+    from formtune import pipeline
+
+    return show.result(pipeline.prepare(recipe_of(data, settings, read, parts, form, out)), show.numbers, common)
+
+
+def train(
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    form: FormatFlags = FormatFlags(),
+    learning: TrainFlags = TrainFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Fine-tune one model on one format."""
+    from formtune import pipeline
+
+    recipe = recipe_of(data, settings, read, parts, form, learning, out)
+    with drawn(common) as progress:
+        result = pipeline.train(recipe, progress=progress)
+    return show.result(result, show.numbers, common)
+
+
+def evaluate(
+    run: Run,
+    /,
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Score a run on records."""
+    from formtune import pipeline
+
+    return show.result(pipeline.evaluate(run, recipe_of(data, settings, read)), show.numbers, common)
+
+
+def compare(
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    form: FormatFlags = FormatFlags(),
+    learning: TrainFlags = TrainFlags(),
+    against: CompareFlags = CompareFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Compare formats fairly and say which to use, or that it does not matter: the main job."""
+    from formtune import pipeline
+
+    recipe = recipe_of(data, settings, read, parts, form, learning, against, out)
+    with drawn(common) as progress:
+        result = pipeline.compare(recipe, progress=progress)
+    return show.result(result, show.comparison, common)
+
+
+def predict(
+    run: Run,
+    /,
+    *texts: Annotated[str, Parameter(name="TEXT", help="Sentences to answer; or give --data.")],
+    data: Annotated[tuple[str, ...], Parameter(name="--data", help=_DATA.help)] = (),
+    read: ReadFlags = ReadFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Answer new texts with a run."""
+    from formtune import pipeline
+    from formtune.errors import SettingError
+
+    if bool(texts) == bool(data or settings.recipe):
+        raise SettingError("There must be either texts or data to answer.", "Give TEXT, or --data FILE.", at="TEXT")
+    questions = texts or recipe_of(data, settings, read)
+    return show.result(pipeline.predict(run, questions), show.predictions, common)
+
+
+def serve(
+    run: Run,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key_file: str | None = None,
+) -> int:
+    """Answer over HTTP, in the way of OpenAI's API.
+
+    Args:
+        host: Address to listen on; any but this machine's own needs a key.
+        port: Port to listen on; 0 takes any free one.
+        api_key_file: File with the key that clients must send; else FORMTUNE_API_KEY.
+    """
+    from formtune import serving
+
+    serving.serve(run, host=host, port=port, api_key_file=api_key_file)
+    return 0
+
+
+def demo(
+    text: Annotated[str | None, Parameter(name="TEXT", help="A sentence of yours for the winner to judge.")] = None,
+    /,
+    *,
+    out: OutFlags = OutFlags(),
+    common: Common = Common(),
+) -> int:
+    """Do the main job on real data and real models, on a CPU, in minutes."""
+    from formtune import pipeline
+
+    with drawn(common) as progress:
+        result = pipeline.demo(text, out.out, progress=progress)
+    return show.result(result, show.comparison, common)
+
+
+def recipe(
+    *data: Data,
+    schema: bool = False,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    form: FormatFlags = FormatFlags(),
+    learning: TrainFlags = TrainFlags(),
+    against: CompareFlags = CompareFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Print every setting as YAML, with what the flags say: the beginning of a recipe.
+
+    Args:
+        schema: Print the JSON Schema instead, for editors that check YAML.
+    """
+    import formtune.recipe as recipes
+
+    if schema:
+        return show.plain_json(recipes.schema())
+    made = recipe_of(data, settings, read, parts, form, learning, against, out)
+    return show.plain_json(made.to_dict()) if common.json else show.plain_text(made.to_yaml())
+
+
+_SECTIONS = {
+    "Look at data": (formats, inspect, split, preview, prepare),
+    "Train and compare": (compare, train, evaluate, demo),
+    "Answer": (predict, serve),
+    "Settings": (recipe,),
+}
+
+
+def make_app() -> App:
+    """Put the commands together."""
+    app = App(
+        name="formtune",
+        help="Choose the format of supervised fine-tuning data by evidence.",
+        help_format="plaintext",
+        version=_version,
+        default_parameter=Parameter(negative=(), show_default=False),
+    )
+    for order, (title, commands) in enumerate(_SECTIONS.items()):
+        group = Group(title, sort_key=order)
+        for command in commands:
+            app.command(command, group=group)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("formtune")

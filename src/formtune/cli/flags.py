@@ -1,0 +1,199 @@
+"""The flags that commands share, each declared once: a group per section of the recipe.
+
+Every flag but those of ``Common`` stands for one setting; ``PLACES`` says which. A flag that is not given is None, and
+then the recipe's file or the default speaks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from formtune.errors import SettingError
+
+if TYPE_CHECKING:
+    from formtune.recipe import Recipe
+
+_GROUPS = {
+    name: Group(name, sort_key=order)
+    for order, name in enumerate(("Data", "Split", "Format and model", "Training", "Comparison", "Recipe and output"))
+}
+
+
+@Parameter(name="*", group=_GROUPS["Data"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFlags:
+    """How files are read."""
+
+    dialect: str | None = None
+    """How the file is laid out, where it is not recognized."""
+    encoding: str | None = None
+    """Text encoding of the files, where it is not recognized."""
+    text: str | None = None
+    """Column of the labelled text; two of a pair with a comma."""
+    label: str | None = None
+    """Column of its label."""
+    question: str | None = None
+    """Column of the question."""
+    context: str | None = None
+    """Column of the passage that the question is about."""
+    answer: str | None = None
+    """Column of the answer."""
+    source: str | None = None
+    """Column of the text to be turned into another."""
+    target: str | None = None
+    """Column of the text that it is to become."""
+    group: str | None = None
+    """Column of what must not be split between training and test."""
+
+
+@Parameter(name="*", group=_GROUPS["Split"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFlags:
+    """Which records are trained on, chosen on and tested on."""
+
+    train: tuple[str, ...] | None = None
+    """File of training records, instead of DATA."""
+    dev: tuple[str, ...] | None = None
+    """File of records on which settings and the best step are chosen."""
+    test: tuple[str, ...] | None = None
+    """File of records that are read once, at the end."""
+    n_train: int | None = None
+    """How many records to draw for training."""
+    n_dev: int | None = None
+    """How many records to draw for choosing."""
+    n_test: int | None = None
+    """How many records to draw for the test."""
+    seed: int | None = None
+    """Where all chance comes from."""
+
+
+@Parameter(name="*", group=_GROUPS["Format and model"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatFlags:
+    """What the records become, and for which model."""
+
+    formats: Annotated[tuple[str, ...] | None, Parameter(name=("--format", "--formats"))] = None
+    """Name of a format, or path of a template; several with commas."""
+    models: Annotated[tuple[str, ...] | None, Parameter(name=("--model", "--models"))] = None
+    """Short name, folder, GGUF file or hub name; several with commas."""
+    max_length: int | None = None
+    """Longest input in tokens."""
+
+
+@Parameter(name="*", group=_GROUPS["Training"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainFlags:
+    """What of the model is trained, and how."""
+
+    freeze: str | None = None
+    """What is not trained: none, all-but-top-4, embeddings, encoder, body, or a pattern."""
+    lora: Annotated[int | None, Parameter(name="--lora")] = None
+    """Train low-rank adapters of this rank instead of the weights."""
+    epochs: float | None = None
+    """Passes over the training records."""
+    steps: int | None = None
+    """Number of updates, instead of epochs."""
+    learning_rate: float | None = None
+    """Step size."""
+    batch_size: int | None = None
+    """Examples in an update."""
+
+
+@Parameter(name="*", group=_GROUPS["Comparison"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareFlags:
+    """How arms are compared."""
+
+    seeds: int | None = None
+    """Runs of every arm."""
+    metric: str | None = None
+    """What is compared."""
+    margin: float | None = None
+    """Difference in the metric that makes no difference to you."""
+
+
+@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutFlags:
+    """Where the results go."""
+
+    out: Annotated[str | None, Parameter(name=("--out", "-o"))] = None
+    """Folder that the results go to."""
+
+
+@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeFlags:
+    """Settings that have no flag of their own."""
+
+    recipe: Annotated[str | None, Parameter(name=("--recipe", "-c"))] = None
+    """YAML file of settings; flags stand above it."""
+    set: tuple[str, ...] = ()
+    """Any setting by its place, as in: --set training.clip=0.5."""
+
+
+@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """How a command talks."""
+
+    json: bool = False
+    """Print one JSON object and nothing else."""
+    quiet: bool = False
+    """Print only errors."""
+    strict: bool = False
+    """End with exit code 2 where anything was left out."""
+
+
+Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | CompareFlags | OutFlags
+PLACES: Mapping[str, str] = {
+    **{name: f"data.{name}" for name in ("dialect", "encoding", "train", "dev", "test", "n_train", "n_dev", "n_test")},
+    **{
+        name: f"data.columns.{name}"
+        for name in ("text", "label", "question", "context", "answer", "source", "target", "group")
+    },
+    **{name: name for name in ("seed", "formats", "models", "out")},
+    **{name: f"model.{name}" for name in ("max_length", "freeze")},
+    "lora": "model.lora.rank",
+    **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size")},
+    **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin")},
+}
+_LISTS = frozenset({"formats", "models"})
+STDIN = "/dev/stdin"  # another name of standard input, which a user may type as well as "-"
+
+
+def recipe_of(data: tuple[str, ...], settings: RecipeFlags, *groups: Flags) -> "Recipe":
+    """Bring a recipe's file, ``--set``, DATA and flags together; what stands later in this list counts."""
+    from formtune.recipe import load_recipe, make_recipe, placed
+
+    values: dict[str, object] = dict(_pairs(settings.set))
+    if data:
+        values["data.paths"] = _files(data)
+    for group in groups:
+        for name, value in asdict(group).items():
+            if value is not None:
+                values[PLACES[name]] = _plain(name, value)
+    if settings.recipe is None:
+        return make_recipe(placed(values, onto={}))
+    return load_recipe(settings.recipe, over=values)
+
+
+def _plain(name: str, value: object) -> object:
+    if isinstance(value, tuple):
+        return ",".join(value) if name in _LISTS else _files(value)
+    return value
+
+
+def _files(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("-" if path == STDIN else path for path in paths)
+
+
+def _pairs(texts: tuple[str, ...]) -> list[tuple[str, object]]:
+    from formtune.recipe import files
+
+    for text in texts:
+        if "=" not in text:
+            raise SettingError(f"{text!r} sets nothing.", "Write PLACE=VALUE, as training.clip=0.5.", at="--set")
+    return [(place.strip(), files.value(value)) for place, value in (text.split("=", 1) for text in texts)]
