@@ -33,13 +33,13 @@ class Arm:
         name: unique in the comparison.
         stats_by_seed: seed → what :attr:`formtune.metrics.Metric.stats` gave [N, K], records in the same order in
             every arm and seed.
-        invalid: share of invalid answers over all seeds, from 0 to 1.
+        invalid: share of invalid answers over all seeds, from 0 to 1; None where an answer cannot be invalid.
         cost: what it takes.
     """
 
     name: str
     stats_by_seed: Mapping[int, Floats]
-    invalid: float = 0.0
+    invalid: float | None = None
     cost: Cost = field(default_factory=Cost)
 
 

@@ -148,7 +148,7 @@ def bleu(sums: Floats) -> Floats:
     # Smoothing: the first order without a match counts as half a match, the next such order as a quarter, and so on.
     halved = 0.5 ** np.cumsum(right == 0, axis=-1)
     precisions = ratio(np.where(right == 0, halved, right), total)
-    brevity = np.exp(np.minimum(0.0, 1 - ratio(wanted, np.maximum(answered, np.finfo(np.float64).tiny))))
+    brevity = np.exp(np.minimum(0.0, 1 - ratio(wanted, answered)))
     defined = (total > 0).all(axis=-1) & (right > 0).any(axis=-1)
     logs = np.log(np.where(np.asarray(defined)[..., None], precisions, 1.0))
     return np.where(defined, 100 * brevity * np.exp(logs.mean(axis=-1)), 0.0)

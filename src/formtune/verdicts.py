@@ -24,8 +24,8 @@ class Cost:
 
     Attributes:
         parameters_trained: parameters that were changed.
-        tokens_computed: tokens that went through the model in training, all seeds together.
-        training_s: seconds of training, all seeds together.
+        tokens_computed: tokens that went through the model in one training, on average over seeds.
+        training_s: seconds of one training, likewise.
         tokens_per_answer: tokens in and out, on average.
         ms_per_answer: milliseconds, on average, on the machine of the comparison.
         parameters: parameters of the whole model; needed to weigh the tokens of models of different size.
@@ -43,7 +43,7 @@ class Cost:
 class ArmResult:
     """One arm: its mean over seeds with interval, its value by seed, and whether it is no better than chance.
 
-    ``invalid`` is the share of invalid answers, from 0 to 1. ``at_chance`` is True where the interval reaches down to
+    ``invalid`` is the share of invalid answers, from 0 to 1, or None where an answer cannot be invalid. ``at_chance`` is True where the interval reaches down to
     what always answering the commonest label scores.
     """
 
@@ -51,7 +51,7 @@ class ArmResult:
     low: float
     high: float
     by_seed: Mapping[int, float]
-    invalid: float
+    invalid: float | None
     cost: Cost
     at_chance: bool
 
@@ -181,9 +181,9 @@ def advice(
         *_on_small_differences(pairs, terms),
         *_on_chance(arms, terms),
         *(
-            f"{name} gave no valid answer to {100 * arm.invalid:.1f} % of the records; these count as wrong."
+            f"{name}, answering freely, gave no valid answer to {100 * arm.invalid:.1f} % of the records."
             for name, arm in arms.items()
-            if arm.invalid >= 0.01
+            if arm.invalid is not None and arm.invalid >= 0.01
         ),
     )
 
