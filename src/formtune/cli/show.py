@@ -1,7 +1,7 @@
 """What a command prints: one JSON object, or the same for people to read."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -10,11 +10,11 @@ from formtune.cli.flags import Common
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 Values = Mapping[str, Any]
 Showing = Callable[["Console", Values], None]
 _PARTS = {"scaffold": "dim", "content": "", "target": "bold green", "control": "dim magenta"}
-_SHOWN_PLACES = 3
 
 
 class Result(Protocol):
@@ -40,7 +40,7 @@ def result(made: Result, showing: Showing, common: Common) -> int:
     return 2
 
 
-def plain_json(values: Values) -> int:
+def plain_json(values: object) -> int:
     """Print one JSON object; a number that JSON does not know becomes null."""
     # msgspec writes NaN and infinities as null, where Python's json would write words that no other reader takes.
     return plain_text(msgspec.json.encode(values).decode() + "\n")
@@ -60,46 +60,41 @@ def numbers(console: "Console", values: Values) -> None:
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
     for name, value in values.items():
-        if name != "left_out":
-            grid.add_row(name.replace("_", " "), _said(value))
-    console.print(grid)
+        if name not in ("left_out", "samples"):
+            grid.add_row(name.replace("_", " "), said(value))
+    console.print(grid, highlight=False)
 
 
 def formats(console: "Console", values: Values) -> None:
-    """Show the matrix of formats and kinds, then what each format is."""
-    from rich.table import Table
+    """Show what each format is, and which data it takes for which shape of model."""
+    from formtune.formats import FORMATS
 
-    kinds = values["kinds"]
-    table = Table("format", *kinds, box=None, pad_edge=False)
-    for name, entry in values["formats"].items():
-        table.add_row(name, *(_cell(entry["cells"][kind]) for kind in kinds))
-    console.print(table, "")
-    for name, entry in values["formats"].items():
-        console.print(f"[bold]{name}[/bold]  {entry['summary']}", highlight=False)
-        for part in ("formula", "wins", "loses", "source"):
-            console.print(f"  {part}: {entry[part]}", highlight=False, markup=False)
+    for name, chosen in FORMATS.items():
+        console.print(f"[bold]{name}[/bold]  {chosen.summary}", highlight=False)
+        for fact in ("formula", "wins", "loses", "source"):
+            console.print(f"  {fact}: {getattr(chosen, fact)}", highlight=False, markup=False)
+        for served in values["formats"]:
+            shapes = [shape for shape, why_not in served.shapes.items() if why_not is None]
+            if served.format == name and shapes:
+                console.print(f"  {served.data}: {', '.join(shapes)}", style="green", highlight=False, markup=False)
+        console.print()
 
 
 def inspection(console: "Console", values: Values) -> None:
     """Show what a file is, then some of its records."""
-    numbers(console, {name: value for name, value in values.items() if name != "samples"})
+    numbers(console, values)
     for sample in values.get("samples", ()):
-        console.print(f"  {_said(sample)}", style="dim", highlight=False, markup=False)
+        console.print(f"  {said(sample)}", style="dim", highlight=False, markup=False)
 
 
 def preview(console: "Console", values: Values) -> None:
     """Show the tokens of a record: learned ones stand out, the format's own wording steps back."""
-    from rich.text import Text
-
-    numbers(console, {name: value for name, value in values.items() if name not in ("text", "tokens", "previews")})
-    for one in values.get("previews", [values]):
-        text = Text()
-        for token in one["tokens"]:
-            style = _PARTS.get(token["part"], "")
-            text.append(token["text"], style=f"{style} underline".strip() if token["weight"] > 0 else style)
-            text.append("·", style="dim blue")
-        console.print(text)
-    console.print("underlined: learned · green: answer · dim: the format's wording", style="dim", highlight=False)
+    numbers(console, {name: value for name, value in values.items() if name not in ("text", "tokens")})
+    console.print()
+    console.print(_tokens(values["tokens"]), soft_wrap=True)
+    console.print(
+        "\nunderlined: learned; green: the answer; dim: the format's own wording", style="dim", highlight=False
+    )
 
 
 def predictions(console: "Console", values: Values) -> None:
@@ -108,8 +103,8 @@ def predictions(console: "Console", values: Values) -> None:
 
     table = Table("id", "answer", "confidence", "valid", box=None, pad_edge=False)
     for one in values["predictions"]:
-        table.add_row(str(one["id"]), str(one["answer"]), _said(one["confidence"]), _said(one["valid"]))
-    console.print(table)
+        table.add_row(*(said(one[name]) for name in ("id", "answer", "confidence", "valid")))
+    console.print(table, highlight=False)
     if values.get("metrics"):
         numbers(console, values["metrics"])
 
@@ -119,14 +114,36 @@ def comparison(console: "Console", values: Values) -> None:
     from rich.table import Table
 
     console.print(values["verdict"], style="bold", highlight=False, markup=False)
-    table = Table("arm", str(values["metric"]), "interval", "invalid", "ms per answer", box=None, pad_edge=False)
+    console.print()
+    table = Table("arm", said(values["metric"]), "interval", "invalid", "ms per answer", box=None, pad_edge=False)
     for name, arm in values["formats"].items():
-        interval = f"{_said(arm['low'])} to {_said(arm['high'])}"
-        table.add_row(name, _said(arm["mean"]), interval, _said(arm["invalid"]), _said(arm["cost"]["ms_per_answer"]))
-    console.print(table)
+        interval = f"{said(arm['low'])} to {said(arm['high'])}"
+        table.add_row(name, said(arm["mean"]), interval, said(arm["invalid"]), said(arm["cost"].get("ms_per_answer")))
+    console.print(table, highlight=False)
+    console.print()
     numbers(console, {name: values[name] for name in ("winner", "best_run", "report") if values.get(name)})
     for one in values.get("predictions", ()):
-        console.print(f"  {one['text']}  →  {_said(one['answer'])}", highlight=False, markup=False)
+        console.print(f"  {said(one.get('text'))}  →  {said(one['answer'])}", highlight=False, markup=False)
+
+
+def said(value: object) -> str:
+    """Say a value in a few characters: numbers to four digits, lists and tables in a line.
+
+    >>> said({"accuracy": 0.81251, "by_seed": [0.8, None], "valid": True})
+    'accuracy 0.8125, by_seed 0.8 –, valid yes'
+    """
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case Mapping():
+            return ", ".join(f"{name} {said(inner)}" for name, inner in value.items())
+        case list() | tuple():
+            return " ".join(said(inner) for inner in value)
+    return str(value)
 
 
 def _console() -> "Console":
@@ -135,29 +152,19 @@ def _console() -> "Console":
     return Console(soft_wrap=not sys.stdout.isatty())
 
 
-def _left_out(console: "Console", entries: Sequence[Values]) -> None:
+def _tokens(tokens: Iterable[Values]) -> "Text":
+    from rich.text import Text
+
+    text = Text()
+    for token in tokens:
+        style = _PARTS[token["part"]]
+        text.append(token["text"], style=f"{style} underline" if token["weight"] > 0 else style)
+        text.append("|", style="dim blue")
+    return text
+
+
+def _left_out(console: "Console", entries: Iterable[Values]) -> None:
     for entry in entries:
-        places = ", ".join(entry["first"][:_SHOWN_PLACES])
-        at = f" ({places}{', ...' if entry['rows'] > _SHOWN_PLACES else ''})" if places else ""
-        console.print(
-            f"left out: {entry['rows']} × {entry['reason']}{at}", style="yellow", highlight=False, markup=False
-        )
-
-
-def _cell(entry: object) -> str:
-    return str(entry) if isinstance(entry, str) else ", ".join(str(shape) for shape in entry)  # type: ignore[attr-defined]
-
-
-def _said(value: object) -> str:
-    """Say a value in a few characters: numbers to four digits, lists and tables in a line."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_said(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_said(inner) for inner in value)
-    return str(value)
+        more = ", ..." if entry["rows"] > len(entry["places"]) else ""
+        line = f"left out: {entry['rows']} × {entry['reason']} ({', '.join(entry['places'])}{more})"
+        console.print(line, style="yellow", highlight=False, markup=False)
