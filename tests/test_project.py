@@ -1,0 +1,106 @@
+"""What holds for the project as a whole: what is imported when, what is pinned, what the pages say."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from formtune.cli import problems
+from formtune.cli.commands import make_app
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+HEAVY = ("torch", "transformers", "accelerate", "peft", "fastapi", "scipy", "sklearn")
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_data_half_imports_nothing_heavy() -> None:
+    """Every module of it, the pipeline and the command line work where no torch is."""
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
+    walk = "import light_install, importlib; [importlib.import_module(m) for m in light_install.data_half()]"
+    done = python(f"{hidden}; sys.path.insert(0, {str(ROOT / 'tests')!r}); {walk}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_neither_torch_nor_the_recipe() -> None:
+    """That is why it comes at once."""
+    done = python(
+        "import sys; from formtune.cli import run; run(['--help'])\n"
+        f"print([name for name in (*{HEAVY!r}, 'pydantic', 'numpy', 'pyarrow') if name in sys.modules])"
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_help_answers_in_half_a_second() -> None:
+    """The best of five, on a machine that does other things as well."""
+    times_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([Path(sys.executable).parent / "formtune", "--help"], capture_output=True, check=True)
+        times_s.append(time.perf_counter() - start)
+    assert min(times_s) < 0.5
+
+
+def test_every_extra_that_an_error_names_brings_the_package() -> None:
+    """The pip line of a missing extra leads somewhere."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    renamed = {"sklearn": "scikit-learn", "prometheus_client": "prometheus-client"}
+    for module, extra in problems.EXTRAS.items():
+        names = [re.split(r"[><=\[]", requirement)[0] for requirement in extras[extra]]
+        assert renamed.get(module, module) in names, module
+
+
+def test_constraints_hold_names_and_versions_only() -> None:
+    """Any package index serves, so none is named."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert "torch==2.13.0" in lines
+
+
+def test_every_dependency_is_pinned_and_has_its_line_in_the_decision() -> None:
+    """A dependency is added by saying what it does for us."""
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    decided = (ROOT / "docs/decisions/0005-dependencies.md").read_text()
+    for requirement in PROJECT["project"]["dependencies"]:
+        name = re.split(r"[><=]", requirement)[0]
+        assert {name, name.replace("-", "_")} & pinned, name
+        assert f"| {name} |" in decided, name
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """A relative link names a file that is there."""
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for link in re.findall(r"\]\((?!https?://|mailto:|#)([^)#]+)", text):
+            assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
+
+
+def _commands() -> list[str]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:bash|console|sh)\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+            joined = block.replace("\\\n", " ")
+            found += [line.strip().removeprefix("$ ") for line in joined.splitlines() if "formtune " in line]
+    return [line for line in found if line.startswith("formtune ")]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_in_the_docs_is_one(command: str) -> None:
+    """The pages show no flag that does not exist."""
+    only = re.split(r" [>|] ", command)[0]
+    make_app().parse_args(shlex.split(only, comments=True)[1:], exit_on_error=False, print_error=False)
+
+
+def test_the_readme_is_short() -> None:
+    """Two hundred lines at most."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
