@@ -152,11 +152,12 @@ def predict(
     common: Common = Common(),
 ) -> int:
     """Answer new texts with a run."""
-    from formtune import pipeline
     from formtune.errors import SettingError
 
     if bool(texts) == bool(data or settings.recipe):
         raise SettingError("There must be either texts or data to answer.", "Give TEXT, or --data FILE.", at="TEXT")
+    from formtune import pipeline
+
     questions = texts or recipe_of(data, settings, read)
     return show.result(pipeline.predict(run, questions), show.predictions, common)
 

