@@ -10,7 +10,7 @@ from typing import Literal
 from formtune.records import Record
 
 Part = Literal["scaffold", "content", "target"]
-Control = Literal["separator", "mask", "stop"]
+Control = Literal["separator", "mask", "stop", "token", "boundary"]
 Shape = Literal["encoder", "decoder", "encoder-decoder"]
 Output = Literal["head", "words", "text", "mask"]
 SHAPES: tuple[Shape, ...] = ("encoder", "decoder", "encoder-decoder")
@@ -26,7 +26,8 @@ class Segment:
             ``target`` is what is to be produced and is never cut.
         weight: loss weight of each of its tokens; 0 is not learned.
         control: instead of text, the model's own separator, stop token, or a mask slot. A mask slot (``"mask"``)
-            carries in ``text`` what fills it: the input shows mask tokens, the loss asks for the text.
+            carries in ``text`` what fills it: the input shows mask tokens, the loss asks for the text. Chat templates
+            add ``"token"``, the control token whose text is ``text``, and ``"boundary"``, a place that no token crosses.
         cut: from which side content loses tokens when the example is too long: ``"end"`` or ``"start"``.
     """
 
@@ -114,10 +115,12 @@ class Cell:
         present: record → example. The shape of the model is given because the same idea is laid out differently:
             a mask slot in an encoder is the end of the text in a decoder.
         shapes: the model shapes that it serves; for the others the reason why not.
+        free: the reason why it does not serve answers that are free text; None where it does.
     """
 
     present: Present
     shapes: Mapping[Shape, str | None]
+    free: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

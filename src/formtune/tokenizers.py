@@ -76,6 +76,7 @@ class Tokenizer:
         self.controls = _controls(self.full, roles, self.unk_id)
         self._ids = {role: self.full.token_to_id(text) for role, text in roles.items()}
         self.control_ids = frozenset(i for i in map(self.full.token_to_id, self.controls) if i is not None)
+        self._strips = {self.full.token_to_id(text): (t.lstrip, t.rstrip) for text, t in self.controls.items()}
         self.n_vocabulary = 1 + max(self.full.get_vocab(with_added_tokens=True).values(), default=-1)
         self._is_control_V = np.zeros(self.n_vocabulary, dtype=bool)
         self._is_control_V[list(self.control_ids)] = True
@@ -179,6 +180,14 @@ class Tokenizer:
             "Remove that string from the data, or use another model.",
             at=self.at,
         )
+
+    def id_of(self, token: str) -> int | None:
+        """Give the id of a control token by its text, or None."""
+        return self.full.token_to_id(token) if token in self.controls else None
+
+    def strips(self, token_id: int) -> tuple[bool, bool]:
+        """Tell whether a control token takes away the white space before it, and behind it."""
+        return self._strips.get(token_id, (False, False))
 
     def lost(self, text: str) -> str:
         """Name the characters of a text that the vocabulary lacks and would drop; empty nearly always."""
