@@ -1,0 +1,235 @@
+"""Dialects: how tools lay records out in files, and what a row of each means.
+
+To add one, write a module like its neighbors and give it a line in :data:`DIALECTS`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import msgspec
+
+from formtune.dialects import (
+    aligned,
+    alpaca,
+    labelled,
+    labelled_lines,
+    messages,
+    multiple_choice,
+    pairs,
+    plain,
+    prompt_completion,
+    question_answer,
+    squad,
+)
+from formtune.dialects.columns import (
+    Columns,
+    Dialect,
+    Evidence,
+    RowFault,
+    given_roles,
+    names_of,
+    objects,
+    quoted,
+    settle,
+    settle_one,
+)
+from formtune.dialects.writing import write_file
+from formtune.errors import DataError, SettingError, unknown
+from formtune.records import LeftOut, Record, identified
+from formtune.sources import Row, expand, normalize, read_rows
+
+__all__ = ["DIALECTS", "Columns", "Dialect", "Evidence", "Reading", "read", "write"]
+
+DIALECTS: dict[str, Dialect] = {
+    "labelled": labelled,
+    "labelled-lines": labelled_lines,
+    "pairs": pairs,
+    "aligned": aligned,
+    "squad": squad,
+    "multiple-choice": multiple_choice,
+    "question-answer": question_answer,
+    "alpaca": alpaca,
+    "prompt-completion": prompt_completion,
+    "messages": messages,
+    "plain": plain,
+}
+KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
+N_SAMPLE = 1000
+_ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read, and how it was understood.
+
+    Attributes:
+        records: with their ids, in the order of the files.
+        left_out: rows that are no records, with place and reason.
+        dialect: a key of :data:`DIALECTS`.
+        evidence: what speaks for that dialect.
+        n_rows: records and rows left out together.
+    """
+
+    records: list[Record]
+    left_out: list[LeftOut]
+    dialect: str
+    evidence: str
+    n_rows: int
+
+
+def read(
+    paths: Sequence[str],
+    *,
+    dialect: str | None = None,
+    columns: Columns = Columns(),
+    encoding: str | None = None,
+    header: bool | None = None,
+) -> Reading:
+    """Read files into records.
+
+    Args:
+        paths: files, globs, ``-`` for standard input, ``hf://`` addresses. Files that belong together line by line
+            are given side by side, or as ``columns.source`` and ``columns.target``.
+        dialect: a key of :data:`DIALECTS`; None: recognize it from rows all over the data.
+        columns: the columns that the user names.
+        encoding: of text files that are neither UTF-8 nor marked as UTF-16.
+        header: whether a table's first line names its columns; None: decide from the content.
+
+    Raises:
+        DataError: when a file cannot be read, no dialect fits, or not one row is a record.
+        SettingError: when there is no such dialect, column or encoding.
+    """
+    if dialect is not None and dialect not in DIALECTS:
+        raise unknown("dialect", dialect, list(DIALECTS), at="--dialect")
+    files = expand(paths) if paths else []
+    together = _aligned_files(files, dialect, columns)
+    if together:
+        rows: list[Row | LeftOut] = [row for part in together for row in aligned.aligned_rows(part, encoding=encoding)]
+        return _read_rows(rows, "aligned", Evidence(1.0, aligned.describe(together)))
+    if not files:
+        raise SettingError("No data is given.", "Name a file, a glob, '-' or an hf:// address.", at="DATA")
+    known = KNOWN_NAMES | _given_names(columns)
+    rows = [row for file in files for row in read_rows(file, known_names=known, encoding=encoding, header=header)]
+    found = [row for row in rows if isinstance(row, Row)]
+    if not found:
+        raise _nothing_read([row for row in rows if isinstance(row, LeftOut)], files[0])
+    sample = found[:: -(-len(found) // N_SAMPLE)]
+    name, evidence = _recognize(sample, dialect, columns)
+    return _read_rows(rows, name, evidence)
+
+
+def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
+    """Write records in a dialect; see :func:`formtune.dialects.writing.write_file`.
+
+    Raises:
+        SettingError: when there is no such dialect, or the file cannot be written.
+    """
+    if dialect not in DIALECTS:
+        raise unknown("dialect", dialect, list(DIALECTS), at="--to")
+    return write_file(records, DIALECTS[dialect], path)
+
+
+def _aligned_files(files: Sequence[str], dialect: str | None, columns: Columns) -> list[aligned.Aligned]:
+    """Find files that belong together line by line; empty where that is not what was given."""
+    if dialect not in (None, "aligned"):
+        return []
+    if not files and columns.source and columns.target:
+        targets = [columns.target] if Path(columns.target).exists() else columns.target.split(",")
+        return [aligned.Aligned(expand([columns.source])[0], tuple(expand(targets)))]
+    found = aligned.find_aligned(files)
+    if dialect == "aligned" and not found:
+        if len(files) < 2:
+            raise DataError("One file alone is not aligned.", f"Give {aligned.NEEDS}.", at=files[0] if files else None)
+        return [aligned.align(files)]
+    return found
+
+
+def _recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tuple[str, Evidence]:
+    """Choose the dialect that has the most to say for itself, among those that know what the user has named."""
+    names = names_of(objects(rows))
+    if columns.group:
+        settle(columns, "group", names)
+    roles = given_roles(columns)
+    able = {name: module for name, module in DIALECTS.items() if set(roles) <= module.ROLES}
+    if dialect is not None:
+        able = {dialect: DIALECTS[dialect]}
+    if not able:
+        flags = " and ".join(f"--{role}" for role in roles)
+        raise SettingError(
+            f"No dialect has a use for {flags} together.", "Name the columns of one kind of record.", at=flags
+        )
+    evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
+    best = max(evidence, key=lambda name: evidence[name].score, default=None)
+    if best is None or (dialect is None and evidence[best].score < _ENOUGH):
+        raise _unrecognized(rows, names, list(able))
+    return best, evidence[best]
+
+
+def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) -> Reading:
+    records: list[Record] = []
+    left_out: list[LeftOut] = []
+    for item in _items(rows, DIALECTS[dialect], evidence.columns):
+        if isinstance(item, LeftOut):
+            left_out.append(item)
+        else:
+            records.append(item)
+    if not records:
+        raise _nothing_read(left_out, "DATA")
+    return Reading(identified(records), left_out, dialect, evidence.why, len(records) + len(left_out))
+
+
+def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> Iterator[Record | LeftOut]:
+    names = names_of(objects(row for row in rows if isinstance(row, Row))) if columns.group else []
+    group_name = settle_one(columns, "group", names, known=())
+    for row in rows:
+        if isinstance(row, LeftOut):
+            yield row
+            continue
+        try:
+            items = list(module.read(row, columns))
+        except RowFault as fault:
+            yield LeftOut(fault.reason, row.origin, detail=fault.detail)
+            continue
+        yield from items if group_name is None else [_grouped(item, row, group_name) for item in items]
+
+
+def _grouped(item: Record | LeftOut, row: Row, column: str) -> Record | LeftOut:
+    value = row.value.get(column) if isinstance(row.value, dict) else None
+    has_group = not isinstance(item, LeftOut) and value is not None and value != ""
+    return msgspec.structs.replace(item, group=str(value)) if has_group else item
+
+
+def _given_names(columns: Columns) -> set[str]:
+    given = [getattr(columns, field.name) for field in fields(columns)]
+    return {normalize(part) for name in given if name for part in (name, *name.split(",")) if not part.isdecimal()}
+
+
+def _unrecognized(rows: Sequence[Row], names: Sequence[str], able: Sequence[str]) -> DataError:
+    """Say what was found, and the flag that settles it."""
+    place = rows[0].origin.file
+    if not names:
+        return DataError("The file holds lines of text, not columns.", f"Choose from: {', '.join(DIALECTS)}.", at=place)
+    shown = f"{quoted(names[:12])}{' ...' if len(names) > 12 else ''}"
+    numbered = " (the first line names none)" if all(name.isdecimal() for name in names) else ""
+    found = f"The columns {shown}{numbered} do not tell"
+    if len(able) <= 2:
+        needs = "; or ".join(f"{name} needs {DIALECTS[name].NEEDS}" for name in able)
+        return DataError(f"{found} what is what: {needs}.", "Name the columns with these flags.", at=place)
+    return DataError(
+        f"{found} what is text and what is the answer.",
+        "Name them, for instance --text COLUMN --label COLUMN, --question COLUMN --answer COLUMN or --source COLUMN"
+        f" --target COLUMN; or the layout with --dialect (one of {', '.join(DIALECTS)}).",
+        at=place,
+    )
+
+
+def _nothing_read(left_out: Sequence[LeftOut], place: str) -> DataError:
+    if not left_out:
+        return DataError("The file holds no rows.", "Give a file that holds records.", at=place)
+    reason, n_rows = Counter(item.reason for item in left_out).most_common(1)[0]
+    first = next(item for item in left_out if item.reason == reason)
+    detail = f" ({first.detail})" if first.detail else ""
+    problem = f"None of the {len(left_out)} rows can be read; {n_rows} of them: {reason}{detail}."
+    return DataError(problem, "Correct the file, or name its layout with --dialect.", at=first.at or place)

@@ -1,0 +1,216 @@
+"""Which column holds what: names that the field uses, flags that settle it, and what a dialect says it has seen."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import msgspec
+
+from formtune.errors import unknown
+from formtune.records import LeftOut, Record
+from formtune.sources import Row, normalize
+
+Object = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that the user names; None is left to recognition.
+
+    ``text`` and ``target`` may name several, with commas between them. A table without a header has the columns
+    ``1``, ``2`` and so on.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    question: str | None = None
+    context: str | None = None
+    answer: str | None = None
+    source: str | None = None
+    target: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why rows are taken for a dialect.
+
+    Attributes:
+        score: 0 to 1; the highest wins. It falls with the rows that do not fit, and is low where a more special
+            dialect should be preferred.
+        why: what was seen, for the user.
+        columns: which column holds what.
+    """
+
+    score: float
+    why: str
+    columns: Columns = Columns()
+
+
+class RowFault(Exception):
+    """A row cannot be a record; the reader counts it as left out.
+
+    Args:
+        reason: one short phrase, the same for all rows of one cause.
+        detail: what is particular to this row.
+    """
+
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Dialect(Protocol):
+    """What a module of this package offers.
+
+    Attributes:
+        NAME: as on the command line.
+        SUMMARY: one sentence for ``formtune dialects``.
+        NEEDS: what it must find, with the flags that name it.
+        ROLES: the fields of :class:`Columns` that mean something to it.
+        NAMES: normalized column names that it knows.
+    """
+
+    NAME: str
+    SUMMARY: str
+    NEEDS: str
+    ROLES: frozenset[str]
+    NAMES: frozenset[str]
+
+    def recognize(self, rows: Sequence[Row], columns: Columns, /) -> Evidence | None:
+        """Look at rows from all over the data; None where they are not of this dialect."""
+
+    def read(self, row: Row, columns: Columns, /) -> Iterable[Record | LeftOut]:
+        """Turn one row into its records; raises RowFault where it holds none."""
+
+    def write(self, record: Record, /) -> Object | str | None:
+        """Turn a record into a row; None where the dialect has no place for it."""
+
+
+def objects(rows: Iterable[Row]) -> list[Object]:
+    """Give the rows that are objects."""
+    return [row.value for row in rows if isinstance(row.value, dict)]
+
+
+def as_object(row: Row) -> Object:
+    """Give the row's keys and values.
+
+    Raises:
+        RowFault: when the row is a text.
+    """
+    if isinstance(row.value, dict):
+        return row.value
+    raise RowFault("a text where an object was expected")
+
+
+def names_of(table: Iterable[Object]) -> list[str]:
+    """List the column names of rows, in the order in which they first appear."""
+    return list(dict.fromkeys(name for value in table for name in value))
+
+
+def find(names: Sequence[str], candidates: Iterable[str]) -> str | None:
+    """Find the first of some normalized names among column names; the column name as it is written, or None."""
+    written = {normalize(name): name for name in reversed(names)}
+    return next((written[candidate] for candidate in candidates if candidate in written), None)
+
+
+def settle(columns: Columns, role: str, names: Sequence[str]) -> list[str]:
+    """Give the column names that the user has given for a role, as the data writes them; empty where none is given.
+
+    Raises:
+        SettingError: when there is no such column; it names the nearest.
+    """
+    given: str | None = getattr(columns, role)
+    if not given:
+        return []
+    wanted = [given] if given in names else [part.strip() for part in given.split(",")]
+    return [_written(name, names, role) for name in wanted]
+
+
+def settle_one(columns: Columns, role: str, names: Sequence[str], *, known: Iterable[str]) -> str | None:
+    """Give the column for a role: the one that the user has given, or the first of the known names; or None."""
+    given = settle(columns, role, names)
+    return given[0] if given else find(names, known)
+
+
+def given_roles(columns: Columns) -> list[str]:
+    """List the roles for which the user has named a column, the group aside."""
+    return [field.name for field in fields(columns) if field.name != "group" and getattr(columns, field.name)]
+
+
+def split_names(joined: str | None) -> list[str]:
+    """Undo :func:`join_names`."""
+    return joined.split("\n") if joined else []
+
+
+def join_names(names: Sequence[str]) -> str | None:
+    """Join settled column names into one text; by line breaks, since a name may hold a comma."""
+    return "\n".join(names) or None
+
+
+def share(table: Sequence[Object], names: Collection[str]) -> float:
+    """Give the share of rows that have something in all of these columns."""
+    if not table:
+        return 0.0
+    return sum(all(value.get(name) not in (None, "") for name in names) for value in table) / len(table)
+
+
+def text_in(value: Object, name: str) -> str:
+    """Give the text in a column: a string as it is, a number as its digits, a list of strings as lines; or nothing.
+
+    Raises:
+        RowFault: when the value is no text.
+    """
+    found = value.get(name)
+    match found:
+        case str():
+            return found
+        case None:
+            return ""
+        case bool():
+            return "true" if found else "false"
+        case int():
+            return str(found)
+        case float():
+            return str(int(found)) if found.is_integer() else str(found)
+        case list() if all(isinstance(part, str) for part in found):
+            return "\n".join(found)
+    raise RowFault(f"no text in column {name!r}", type(found).__name__)
+
+
+def filled_in(value: Object, name: str) -> str:
+    """Give the text in a column.
+
+    Raises:
+        RowFault: when there is none, or only white space.
+    """
+    text = text_in(value, name)
+    if not text.strip():
+        raise RowFault(f"no text in column {name!r}")
+    return text
+
+
+def rest(value: Object, used: Collection[str]) -> str | None:
+    """Give what a row holds beyond the used columns, as JSON text."""
+    left = {name: content for name, content in value.items() if name not in used}
+    return msgspec.json.encode(left).decode() if left else None
+
+
+def with_rest(row: Object, extra: str | None) -> Object:
+    """Put back what :func:`rest` took aside; the row's own keys win."""
+    return {**msgspec.json.decode(extra), **row} if extra else row
+
+
+def quoted(names: Iterable[str]) -> str:
+    """List names for a message: ``'a', 'b'``."""
+    return ", ".join(map(repr, names))
+
+
+def _written(name: str, names: Sequence[str], role: str) -> str:
+    if name in names:
+        return name
+    written = find(names, [normalize(name)])
+    if written is None:
+        raise unknown("column", name, names, at=f"--{role}")
+    return written
