@@ -8,7 +8,7 @@ Shape letters: T tokens of the row, S segments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -256,5 +256,5 @@ def _water_fill(lengths: Sequence[int], excess: int) -> list[int]:
 
 
 def _take(tokens: Tokens, keep_T: np.ndarray) -> Tokens:
-    arrays = ("ids_T", "labels_T", "weights_T", "parts_T", "types_T", "cuts_T")
-    return replace(tokens, **{name: getattr(tokens, name)[keep_T] for name in arrays})
+    arrays = {f.name: getattr(tokens, f.name) for f in fields(tokens) if f.name.endswith("_T")}
+    return replace(tokens, **{name: array[keep_T] for name, array in arrays.items() if array is not None})

@@ -15,12 +15,11 @@ from formtune.batches import Batch, forest
 from formtune.errors import SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_depth, renew
-from formtune.model_files import folder_digest, resolve
+from formtune.model_files import folder_digest, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
 
-ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert", "distilbert", "electra"})
 DEFAULT_LENGTH = 1024  # where neither model nor tokenizer names a limit (XLNet, T5)
 
 
@@ -45,15 +44,11 @@ class Options:
     cache_trunk: bool = True
 
 
-def shape_of(name: str) -> Shape:
-    """Tell the shape of a model from its configuration alone, without loading weights."""
-    return _shape(json.loads((resolve(name) / "config.json").read_text()))
-
-
-def _shape(config: dict[str, Any]) -> Shape:
-    if config.get("is_encoder_decoder"):
-        return "encoder-decoder"
-    return "encoder" if config.get("model_type") in ENCODERS else "decoder"
+def decoder_start_of(name: str) -> int | None:
+    """Tell the id that the decoder side of an encoder-decoder begins with, without loading weights."""
+    config = json.loads((resolve(name) / "config.json").read_text())
+    start = config.get("decoder_start_token_id")
+    return config.get("pad_token_id") if start is None else start
 
 
 def load_model(
@@ -73,17 +68,17 @@ def load_model(
     """
     folder = resolve(name)
     tokenizer = load_tokenizer(folder)
-    config = json.loads((folder / "config.json").read_text())
-    module, fresh = _load_module(folder, _shape(config), output, name)
+    shape = shape_in(folder)
+    module, fresh = _load_module(folder, shape, output, name)
     model = Model(
         module,
         tokenizer,
         name=name,
-        shape=_shape(config),
+        shape=shape,
         output=output,
-        max_length=_max_length(folder, module.config, options.max_length),
+        max_length=max_length_of(name, options.max_length),
         class_head=_class_head(module, n_classes) if output == "head" else None,
-        pooling=options.pooling or _pooling(folder, _shape(config), str(config.get("model_type"))),
+        pooling=options.pooling or _pooling(folder, shape),
     )
     model.base_digest = folder_digest(folder)
     model.fresh = fresh
@@ -140,20 +135,32 @@ def _class_head(module: Any, n_classes: int) -> ClassHead:
     return ClassHead(int(width), n_classes, dropout=float(dropout or 0.0))
 
 
-def _max_length(folder: Path, config: Any, wanted: int | None) -> int:
+def max_length_of(name: str, wanted: int | None) -> int:
+    """Tell how many tokens of one example a model reads, without loading weights.
+
+    Args:
+        name: the model.
+        wanted: fewer, if given.
+
+    Raises:
+        SettingError: where more are wanted than the model reads.
+    """
+    folder = resolve(name)
+    config = json.loads((folder / "config.json").read_text())
     path = folder / "tokenizer_config.json"
     told = json.loads(path.read_text()).get("model_max_length") if path.is_file() else None
-    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")] + [told]
+    limits = [config.get("max_position_embeddings"), config.get("n_positions"), told]
     known = [int(n) for n in limits if n and 0 < n < 10**9]
-    limit = min(known) if known else DEFAULT_LENGTH
-    if wanted is not None and wanted > limit and known:
+    if wanted is not None and known and wanted > min(known):
         raise SettingError(
-            f"The model reads at most {limit} tokens, not {wanted}.", f"Give {limit} or less.", at="model.max_length"
+            f"The model reads at most {min(known)} tokens, not {wanted}.",
+            f"Give {min(known)} or less.",
+            at="model.max_length",
         )
-    return wanted or limit
+    return wanted or min(known, default=DEFAULT_LENGTH)
 
 
-def _pooling(folder: Path, shape: Shape, family: str) -> str:
+def _pooling(folder: Path, shape: Shape) -> str:
     path = folder / "1_Pooling" / "config.json"  # sentence-transformers say how their models were trained
     if path.is_file():
         return "mean" if json.loads(path.read_text()).get("pooling_mode_mean_tokens") else "first"

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from formtune.errors import SettingError
+from formtune.examples import Shape
+
+ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert", "distilbert", "electra"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,14 @@ def _unpack(path: Path, target: Path) -> None:
     plain.save_pretrained(target)
     AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(target)
     (target / "origin.json").write_text(json.dumps({"gguf": path.name, "sha256": file_digest(path)}))
+
+
+def shape_in(folder: Path) -> Shape:
+    """Tell the shape of a model from its configuration alone."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("is_encoder_decoder"):
+        return "encoder-decoder"
+    return "encoder" if config.get("model_type") in ENCODERS else "decoder"
 
 
 def file_digest(path: Path) -> str:

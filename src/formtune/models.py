@@ -222,14 +222,14 @@ class Model:
         else:
             inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
             if self.family == "bert":
-                inputs["token_type_ids"] = self._rows([batch.types_T[r] for r in rows])[0]
+                inputs["token_type_ids"] = self._rows([batch.types_T[r] for r in rows], filler=0)[0]
             states_BLD = self.body(**inputs)[0]
         own = [len(_places(batch, s)) for s in range(batch.n_segments)]
         return torch.cat([states_BLD[i, len(r) - n : len(r)] for i, (r, n) in enumerate(zip(rows, own, strict=True))])
 
-    def _rows(self, pieces: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    def _rows(self, pieces: Sequence[np.ndarray], *, filler: int | None = None) -> tuple[Tensor, Tensor]:
         """Pad on the right: ids ``[B, L]`` and a mask that is 1 where a token stands."""
-        pad = self.tokenizer.pad_id or 0
+        pad = (self.tokenizer.pad_id or 0) if filler is None else filler
         ids_BL = np.full((len(pieces), max(map(len, pieces))), pad, dtype=np.int64)
         mask_BL = np.zeros_like(ids_BL)
         for row, piece in enumerate(pieces):

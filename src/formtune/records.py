@@ -202,3 +202,23 @@ def answer_text(record: Record) -> str:
             return record.text
         case Preference():
             return "\n".join(m.content for m in record.chosen)
+
+
+def fields_of(record: Record) -> tuple[tuple[str, str], ...]:
+    """Give what a record says as named texts, for people to read."""
+    match record:
+        case Labelled():
+            return (*record.inputs.items(), ("label", ", ".join(record.labels)))
+        case Question():
+            named = [("question", record.question), ("context", record.context or "")]
+            named += [("choices", " | ".join(record.choices)), ("answers", " | ".join(record.answers))]
+        case Pair():
+            named = [("source", record.source), *(("target", target) for target in record.targets)]
+        case Conversation():
+            named = [(message.role, message.content) for message in record.messages]
+        case Plain():
+            named = [("text", record.text)]
+        case Preference():
+            parts = {"prompt": record.prompt, "chosen": record.chosen, "rejected": record.rejected}
+            named = [(name, m.content) for name, messages in parts.items() for m in messages]
+    return tuple((name, text) for name, text in named if text)

@@ -1,0 +1,222 @@
+"""Arms: one format with one model each, their records as examples and tokens, and one fine-tuning of one of them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from formtune.batches import by_budget, collate, fit
+from formtune.errors import DataError, SettingError
+from formtune.examples import Cell, Example, Format, Output, Shape, Task
+from formtune.formats import cell
+from formtune.freezing import renew, trained
+from formtune.loading import Options, decoder_start_of, load_model, max_length_of
+from formtune.model_files import resolve, shape_in
+from formtune.models import Model
+from formtune.records import LeftOut, Record
+from formtune.splits import Splits
+from formtune.tokens import Tokens, load_tokenizer, tokenize
+from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One format with one model: what a comparison compares.
+
+    Attributes:
+        name: the format's name, with ``@model`` behind it where several models take part.
+        format: how records become examples.
+        cell: the format over this kind of record.
+        model: name of the pretrained model.
+        shape: its shape.
+    """
+
+    name: str
+    format: Format
+    cell: Cell
+    model: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The records of a split in one arm's format, by record id, in the records' order."""
+
+    examples: Mapping[str, Example]
+    tokens: Mapping[str, Tokens]
+
+    def only(self, ids: Iterable[str]) -> "Material":
+        """Keep some records, in the order given."""
+        wanted = list(ids)
+        return Material({i: self.examples[i] for i in wanted}, {i: self.tokens[i] for i in wanted})
+
+
+@dataclass(frozen=True, slots=True)
+class Readied:
+    """An arm with its three splits as tokens.
+
+    Attributes:
+        arm: which.
+        output: where its answers are read off.
+        train: training records.
+        dev: records to choose on.
+        test: records that are read once.
+        left_out: records that do not go on in this format, with reasons.
+        n_truncated: examples whose content was cut.
+    """
+
+    arm: Arm
+    output: Output
+    train: Material
+    dev: Material
+    test: Material
+    left_out: list[LeftOut]
+    n_truncated: int
+
+
+def make_arms(formats: Sequence[Format], models: Sequence[str], kind: str) -> tuple[list[Arm], dict[str, str]]:
+    """Pair formats with models.
+
+    Returns:
+        The arms that make sense, and for the others the reason why not.
+
+    Raises:
+        SettingError: where none does.
+    """
+    arms: list[Arm] = []
+    refused: dict[str, str] = {}
+    for model in models:
+        shape = shape_in(resolve(model))
+        for format_ in formats:
+            name = format_.name if len(models) == 1 else f"{format_.name}@{model.rstrip('/').rsplit('/', 1)[-1]}"
+            try:
+                arms.append(Arm(name, format_, cell(format_, kind, shape), model, shape))
+            except SettingError as error:
+                refused[name] = error.problem
+    if not arms:
+        name, reason = next(iter(refused.items()))
+        raise SettingError(
+            f"No format can be used: {name}: {reason}", "Choose another format or model (formtune formats).",
+            at="--formats",
+        )
+    return arms, refused
+
+
+def ready(arm: Arm, splits: Splits, task: Task, *, options: Options) -> Readied:
+    """Turn the three splits into examples and tokens of one arm."""
+    tokenizer = load_tokenizer(resolve(arm.model))
+    start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
+    capacity = max_length_of(arm.model, options.max_length)
+    left_out: list[LeftOut] = []
+    materials, n_truncated = [], 0
+    for records in (splits.train, splits.dev, splits.test):
+        examples, unpresentable = present_all(arm, records, task)
+        tokens = tokenize(examples, tokenizer, shape=arm.shape, decoder_start_id=start)
+        kept, too_long, n_cut = fit(tokens, capacity)
+        left_out += unpresentable + too_long
+        n_truncated += n_cut
+        by_id = {e.id: e for e in examples}
+        materials.append(Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept}))
+    outputs = {e.output for m in materials for e in m.examples.values()}
+    if len(outputs) != 1:
+        raise DataError(
+            f"The format {arm.name!r} finds {len(outputs)} ways to answer these records.",
+            "Use records of one kind, all with answers.",
+        )
+    return Readied(arm, outputs.pop(), *materials, left_out, n_truncated)
+
+
+def present_all(arm: Arm, records: Sequence[Record], task: Task) -> tuple[list[Example], list[LeftOut]]:
+    """Present every record; those that the format cannot take are left out with its reason."""
+    examples: list[Example] = []
+    left_out: list[LeftOut] = []
+    for record in records:
+        try:
+            examples.append(arm.cell.present(record, task, arm.shape))
+        except DataError as error:
+            left_out.append(LeftOut(error.problem, at=record.origin, id=record.id))
+    return examples, left_out
+
+
+def shared(arms: Sequence[Readied]) -> tuple[list[Readied], list[LeftOut]]:
+    """Keep the records that every arm can take, so that all are compared on the same ones."""
+    kept = []
+    for name in ("train", "dev", "test"):
+        common = set.intersection(*(set(getattr(a, name).tokens) for a in arms))
+        kept.append([i for i in getattr(arms[0], name).tokens if i in common])
+    lost = {one.id or str(one.at): one for arm in arms for one in arm.left_out}
+    out = [replace(a, train=a.train.only(kept[0]), dev=a.dev.only(kept[1]), test=a.test.only(kept[2])) for a in arms]
+    return out, list(lost.values())
+
+
+class Bench:
+    """A loaded model on which an arm's runs are done one after the other, each from the same pretrained weights."""
+
+    def __init__(self, readied: Readied, task: Task, *, options: Options) -> None:
+        self.readied = readied
+        self.task = task
+        self.model: Model = load_model(
+            readied.arm.model,
+            output=readied.output,
+            n_classes=len(task.labels) if readied.output == "head" else 0,
+            options=options,
+        )
+        self._start = {n: p.detach().clone() for n, p in trained(self.model).items()}
+
+    def run(
+        self,
+        settings: TrainSettings,
+        *,
+        metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
+        progress: Callable[[TracePoint], None] | None = None,
+    ) -> Trained:
+        """Fine-tune from the start with one seed and one learning rate; the model keeps the best weights.
+
+        Args:
+            settings: how.
+            metric: scores the model on the dev records (larger is better) and says what to show; None for the loss.
+            progress: told of every update.
+        """
+        self.restore(self._start)
+        renew(self.model, settings.seed)
+        dev = list(self.readied.dev.tokens.values())
+        look = (lambda: look_at(self.model, dev, settings, metric)) if dev else None
+        return train(
+            self.model, list(self.readied.train.tokens.values()), settings=settings, look=look, progress=progress
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copy what was trained."""
+        return {n: p.detach().clone() for n, p in trained(self.model).items()}
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Put copied weights back."""
+        with torch.no_grad():
+            for name, parameter in trained(self.model).items():
+                parameter.copy_(weights[name])
+
+
+def look_at(
+    model: Model,
+    dev: Sequence[Tokens],
+    settings: TrainSettings,
+    metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
+) -> Look:
+    """Score the model on the dev records by a metric, or by the loss it is trained on."""
+    loss = dev_loss(model, dev, settings)
+    if metric is None:
+        return Look(score=-loss, shown={"loss": loss})
+    score, shown = metric(model)
+    return Look(score=score, shown={"loss": loss, **shown})
+
+
+def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
+    """Compute the training objective over the dev records, as if they were one update."""
+    factors = factors_of(dev, settings)
+    objective = Objective(model, label_smoothing=0.0)
+    total = 0.0
+    with model.inference():
+        for group in by_budget([len(t.ids_T) for t in dev], settings.micro_batch_tokens, sort=True):
+            total += float(objective(collate([dev[i] for i in group], causal=model.causal), factors[group]))
+    return total

@@ -1,0 +1,372 @@
+"""The whole path, top to bottom: from a labelled file to a verdict, a model and an answer.
+
+Only this module and the command line know the recipe; every stage takes plain arguments.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from formtune import dialects, formats, inspection
+from formtune.errors import DataError, SettingError
+from formtune.examples import Format, Task
+from formtune.formats.custom import custom_format
+from formtune.progress import Event, Progress, silent
+from formtune.recipe import Recipe
+from formtune.records import LeftOut, Record, to_json
+from formtune.shards import staged, tally, write_tokens
+from formtune.splits import Splits, from_files, has_answer
+from formtune.splits import split as part
+
+if TYPE_CHECKING:
+    from formtune.arms import Readied
+    from formtune.loading import Options
+    from formtune.metrics import Metric
+    from formtune.results import Compared, Result
+    from formtune.training import TrainSettings
+
+
+# --- bytes → records → splits ----------------------------------------------------------------------------------------
+
+
+def read(recipe: Recipe, paths: Sequence[str]) -> dialects.Reading:
+    """Read records from files, as the recipe's ``data`` section says."""
+    data = recipe.data
+    columns = dialects.Columns(**data.columns.model_dump())
+    return dialects.read(paths, dialect=data.dialect, columns=columns, encoding=data.encoding)
+
+
+def paths_of(recipe: Recipe) -> Sequence[str]:
+    """List the recipe's files, split or not.
+
+    Raises:
+        SettingError: where there are none.
+    """
+    paths = recipe.data.paths or (*recipe.data.train, *recipe.data.dev, *recipe.data.test)
+    if not paths:
+        raise SettingError("There are no data.", "Give files, or data.paths in the recipe.", at="DATA")
+    return paths
+
+
+def splits_of(recipe: Recipe) -> Splits:
+    """Read the records and part them into train, dev and test, before any format sees them."""
+    data = recipe.data
+    sizes = {"n_train": data.n_train, "n_dev": data.n_dev, "n_test": data.n_test}
+    if not data.train:
+        reading = read(recipe, paths_of(recipe))
+        parts = part(reading.records, **sizes, seed=recipe.seed)
+        return replace(parts, left_out=[*reading.left_out, *parts.left_out])
+    readings = [read(recipe, paths) if paths else None for paths in (data.train, data.dev, data.test)]
+    records = [r.records if r else [] for r in readings]
+    parts = from_files(*records, **sizes, seed=recipe.seed)
+    return replace(parts, left_out=[*(one for r in readings if r for one in r.left_out), *parts.left_out])
+
+
+# --- settings → plain arguments --------------------------------------------------------------------------------------
+
+
+def task_of(recipe: Recipe, records: Sequence[Record]) -> Task:
+    """Fix what the formats are told about the whole data set."""
+    asked = recipe.task
+    return formats.infer_task(records, words=asked.words, instruction=asked.instruction, question=asked.question)
+
+
+def formats_of(recipe: Recipe) -> list[Format]:
+    """Look up the recipe's formats; a path that ends in ``.jinja`` is the user's own presentation."""
+    if not recipe.formats:
+        raise SettingError("No format is named.", f"Choose from: {', '.join(formats.FORMATS)}.", at="--format")
+    return [_format(name) for name in recipe.formats]
+
+
+def _format(name: str) -> Format:
+    if not name.endswith(".jinja"):
+        return formats.named(name)
+    path = Path(name)
+    if not path.is_file():
+        raise SettingError(f"There is no template {name!r}.", "Give the path of a .jinja file.", at="--format")
+    return custom_format(path.read_text(encoding="utf-8"), path.stem)
+
+
+def models_of(recipe: Recipe) -> Sequence[str]:
+    """List the recipe's models.
+
+    Raises:
+        SettingError: where there are none.
+    """
+    if not recipe.models:
+        raise SettingError("No model is named.", "Give --model, for example smollm2-135m.", at="--model")
+    return recipe.models
+
+
+def options_of(recipe: Recipe) -> "Options":
+    """Turn the recipe's ``model`` section into what loading takes."""
+    from formtune.freezing import Lora
+    from formtune.loading import Options
+
+    chosen = recipe.model
+    return Options(
+        freeze=chosen.freeze if isinstance(chosen.freeze, str) else ",".join(chosen.freeze),
+        lora=Lora(**chosen.lora.model_dump()) if chosen.lora else None,
+        max_length=chosen.max_length,
+        pooling=chosen.pooling,
+        precision=chosen.precision,
+        cache_trunk=chosen.cache_trunk,
+    )
+
+
+def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "TrainSettings":
+    """Turn the recipe's ``training`` section into what the loop takes, for so many training records."""
+    from formtune.training import TrainSettings
+
+    asked = recipe.training
+    per_epoch = math.ceil(len(golds) / asked.batch_size)
+    steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
+    own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "metric"}
+    return TrainSettings(
+        **asked.model_dump(exclude=own),
+        steps=steps,
+        validate_every=asked.validate_every or per_epoch,
+        class_weights=_balanced(task, golds) if asked.class_weights == "balanced" else (),
+        seed=recipe.seed,
+    )
+
+
+def _balanced(task: Task, golds: Sequence[int | None]) -> tuple[float, ...]:
+    """Weigh each class by n / (K · n_k), as scikit-learn does."""
+    if not task.labels:
+        raise SettingError(
+            "Only records with labels have classes to weigh.", "Set class_weights to none.", at="training.class_weights"
+        )
+    counts = [sum(gold == k for gold in golds) for k in range(len(task.labels))]
+    return tuple(len(golds) / (len(counts) * max(1, n)) for n in counts)
+
+
+def metric_of(name: str | None, task: Task) -> "Metric":
+    """Look up a metric, or the usual one for the task."""
+    from formtune.evaluation import kind_of_task
+    from formtune.metrics import choose_metric
+
+    return choose_metric(name, kind_of_task(task))
+
+
+# --- the verbs -------------------------------------------------------------------------------------------------------
+
+
+def formats_matrix() -> "Result":
+    """List every format over every kind of record, with the shapes of model it serves, or why it does not."""
+    from formtune.results import Result
+
+    return Result({"formats": formats.matrix()})
+
+
+def inspect(recipe: Recipe) -> "Result":
+    """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples."""
+    from formtune.results import Result
+
+    return Result(inspection.inspect(read(recipe, paths_of(recipe))))
+
+
+def split(recipe: Recipe) -> "Result":
+    """Part the records and write them as ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``, records of our own."""
+    from formtune.results import Result
+
+    parts = splits_of(recipe)
+    sizes = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
+    facts = {**sizes, "left_out": tally(parts.left_out), "seed": recipe.seed}
+    out = out_of(recipe, "split")
+    with staged(out, {"kind": "split", **facts, "recipe": recipe.to_dict()}) as staging:
+        for name in sizes:
+            lines = [to_json(record) + b"\n" for record in getattr(parts, name)]
+            (staging / f"{name}.jsonl").write_bytes(b"".join(lines))
+    return Result({**facts, "out": str(out)})
+
+
+def out_of(recipe: Recipe, kind: str) -> Path:
+    """Give the folder that the results go to."""
+    return Path(recipe.out or f"out/{kind}")
+
+
+def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Result":
+    """Show one record as the model sees it: text, and each token with its part and weight; works without torch.
+
+    Args:
+        recipe: data, one format or several, and a model (the byte tokenizer where none is named).
+        record: which, from 1.
+        out: path of an HTML page to write.
+    """
+    from formtune.showing import previewed
+
+    records = read(recipe, paths_of(recipe)).records
+    if not 1 <= record <= len(records):
+        raise SettingError(f"There is no record {record}.", f"Choose from 1 to {len(records)}.", at="--record")
+    answered = [one for one in records if has_answer(one)]
+    task = task_of(recipe, answered or records)
+    model = recipe.models[0] if recipe.models else None
+    return previewed(records[record - 1], formats_of(recipe), task, model=model, out=out)
+
+
+def prepare(recipe: Recipe) -> "Result":
+    """Turn the training records into tokens with loss weights, packed, and write them."""
+    from formtune.batches import by_budget
+    from formtune.results import Result
+
+    readied, parts, _task = _one_arm(recipe)
+    tokens = list(readied.train.tokens.values())
+    capacity = recipe.training.micro_batch_tokens
+    rows = by_budget([len(t.ids_T) for t in tokens], capacity, sort=False)
+    sequence = {index: row for row, indices in enumerate(rows) for index in indices}
+    left_out = [*parts.left_out, *readied.left_out]
+    facts = {
+        "records": len(tokens),
+        "sequences": len(rows),
+        "tokens": sum(len(t.ids_T) for t in tokens),
+        "learned_tokens": sum(int(((t.decoder or t).weights_T > 0).sum()) for t in tokens),
+        "truncated": readied.n_truncated,
+        "left_out": tally(left_out),
+        "engine": "local",
+    }
+    out = out_of(recipe, "prepared")
+    manifest = {"kind": "prepared", **facts, "recipe": recipe.to_dict()}
+    with staged(out, manifest) as staging:
+        write_tokens(staging / "tokens.arrow", tokens, sequences=[sequence[i] for i in range(len(tokens))])
+    digest = json.loads((out / "manifest.json").read_text())["files"]["tokens.arrow"]
+    return Result({**facts, "digest": digest, "out": str(out)})
+
+
+def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
+    from formtune.arms import make_arms, ready
+
+    parts = splits_of(recipe)
+    task = task_of(recipe, parts.train)
+    chosen, models = formats_of(recipe), models_of(recipe)
+    if len(chosen) > 1 or len(models) > 1:
+        raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
+    arms, _ = make_arms(chosen, models, task.kind)
+    return ready(arms[0], parts, task, options=options_of(recipe)), parts, task
+
+
+def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
+    """Fine-tune one model on one format, score it once on the test records, and write the run."""
+    from formtune.training_job import train_one
+
+    readied, parts, task = _one_arm(recipe)
+    golds = [t.gold for t in readied.train.tokens.values()]
+    return train_one(
+        readied,
+        task,
+        settings=train_settings(recipe, task, golds),
+        options=options_of(recipe),
+        metric=metric_of(recipe.comparison.metric, task),
+        chosen_by=metric_of(recipe.training.metric, task) if recipe.training.metric else None,
+        out=out_of(recipe, "run"),
+        facts={"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])},
+        progress=progress,
+    )
+
+
+def evaluate(run: str, recipe: Recipe) -> "Result":
+    """Score a run on answered records."""
+    from formtune.results import Result
+    from formtune.runs import open_run
+    from formtune.training_job import scored
+
+    reading = read(recipe, paths_of(recipe))
+    records = [r for r in reading.records if has_answer(r)]
+    if not records:
+        raise DataError("No record has an answer to score against.", "Give labelled records.", at=paths_of(recipe)[0])
+    opened = open_run(run)
+    values = scored(opened, records)
+    without = [LeftOut("no answer to score against", at=r.origin) for r in reading.records if not has_answer(r)]
+    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without])})
+
+
+def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
+    """Answer texts, or the records of a recipe's data, with a run."""
+    from formtune.results import Result
+    from formtune.runs import open_run
+    from formtune.training_job import asked
+
+    opened = open_run(run)
+    if isinstance(questions, Recipe):
+        reading = read(questions, paths_of(questions))
+        records, left_out = reading.records, reading.left_out
+    else:
+        records, left_out = [asked(opened.task, text) for text in questions], []
+    answers = opened.predict(records)
+    keys = ("id", "answer", "confidence", "valid")
+    rows = [{key: getattr(a, key) for key in keys} for a in answers]
+    return Result({"predictions": rows, "n": len(rows), "left_out": tally(left_out)})
+
+
+def compare(
+    recipe: Recipe,
+    *,
+    records: Sequence[Record] | None = None,
+    command: str = "formtune compare -c recipe.yaml",
+    progress: Progress = silent,
+) -> "Compared":
+    """Compare formats (and models) fairly and say which to use, or that it does not matter: the main job.
+
+    Args:
+        recipe: every setting.
+        records: instead of reading the recipe's data.
+        command: what repeats it, for the report.
+        progress: told of what goes on.
+    """
+    from formtune.arms import make_arms, ready, shared
+    from formtune.reporting import concluded
+    from formtune.trials import run_arm
+
+    parts = splits_of(recipe) if records is None else part(
+        records, n_train=recipe.data.n_train, n_dev=recipe.data.n_dev, n_test=recipe.data.n_test, seed=recipe.seed
+    )
+    task = task_of(recipe, parts.train)
+    arms, refused = make_arms(formats_of(recipe), models_of(recipe), task.kind)
+    if len(arms) < 2:
+        reasons = " ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise SettingError(
+            f"A comparison needs two arms. {reasons}".rstrip(), "Name more formats or models.", at="--formats"
+        )
+    options = options_of(recipe)
+    progress(Event("records become examples and tokens"))
+    readied, lost = shared([ready(arm, parts, task, options=options) for arm in arms])
+    golds = [t.gold for t in readied[0].train.tokens.values()]
+    settings = train_settings(recipe, task, golds)
+    metric = metric_of(recipe.comparison.metric, task)
+    runs = [
+        run_arm(
+            one,
+            task,
+            settings=settings,
+            learning_rates=recipe.training.learning_rates or (recipe.training.learning_rate,),
+            seeds=range(recipe.seed, recipe.seed + recipe.comparison.seeds),
+            options=options,
+            metric=metric,
+            generate=recipe.comparison.generate,
+            progress=progress,
+        )
+        for one in readied
+    ]
+    return concluded(
+        recipe,
+        runs,
+        parts=parts,
+        task=task,
+        metric=metric,
+        settings=settings,
+        options=options,
+        lost=lost,
+        refused=refused,
+        command=command,
+        out=out_of(recipe, "comparison"),
+    )
+
+
+def demo(text: str | None, out: str | None, *, progress: Progress = silent) -> "Compared":
+    """Do the main job on real film reviews with real models, and judge three sentences with the winner."""
+    from formtune.demonstration import demonstrate
+
+    return demonstrate(text, out=Path(out or "out/demo"), progress=progress)

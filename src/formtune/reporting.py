@@ -1,0 +1,326 @@
+"""The end of a comparison: statistics, verdict, report, predictions and the best run, in one folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from formtune.answers import write_predictions
+from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
+from formtune.evaluation import invalid_share
+from formtune.examples import Task
+from formtune.loading import Options, decoder_start_of
+from formtune.metrics import Metric, calibration_table, confusion
+from formtune.model_files import resolve
+from formtune.outcomes import Outcome
+from formtune.recipe import Recipe
+from formtune.records import LeftOut, Record, answer_text, fields_of, input_text
+from formtune.reports import (
+    Answer,
+    ArmRow,
+    Bin,
+    Calibration,
+    Confusion,
+    Curve,
+    CurvePoint,
+    Disagreement,
+    LeftOutRow,
+    PairRow,
+    Repeat,
+    ReportData,
+    Scale,
+    Shown,
+    write_report,
+)
+from formtune.results import Compared
+from formtune.runs import save_run
+from formtune.shards import digest_of, staged, tally, versions
+from formtune.showing import shown_example
+from formtune.splits import Splits
+from formtune.tokens import load_tokenizer
+from formtune.training import TrainSettings
+from formtune.training_job import spec_of, traces
+from formtune.trials import ArmRuns
+
+SHOWN_DISAGREEMENTS = 12
+
+
+def concluded(  # noqa: PLR0913 (the whole comparison comes together here)
+    recipe: Recipe,
+    runs: Sequence[ArmRuns],
+    *,
+    parts: Splits,
+    task: Task,
+    metric: Metric,
+    settings: TrainSettings,
+    options: Options,
+    lost: Sequence[LeftOut],
+    refused: Mapping[str, str],
+    command: str,
+    out: Path,
+) -> Compared:
+    """Compare the arms' answers, say the verdict, and write everything into the recipe's folder."""
+    test = {r.id: r for r in parts.test}
+    records = [test[i] for i in runs[0].readied.test.examples]
+    left_out = tally([*parts.left_out, *lost])
+    found = compared(runs, records, task=task, metric=metric, recipe=recipe)
+    best = _best(runs, found)
+    sizes = {"train": len(best.readied.train.tokens), "dev": len(best.readied.dev.tokens), "test": len(records)}
+    report = ReportData(
+        title=_title(recipe, sizes),
+        verdict=found.verdict,
+        outcome="better" if found.winner else "equivalent" if found.equivalent else "undecided",
+        scale=_scale(metric),
+        arms=_arm_rows(found, runs),
+        pairs=[_pair_row(pair) for pair in found.pairs],
+        advice=[*found.advice, *(f"{name} does not take part: {reason}" for name, reason in refused.items())],
+        facts=_facts(recipe, task, sizes, settings, runs),
+        margin=found.margin,
+        confidence=found.confidence,
+        minimum_detectable=found.minimum_detectable,
+        baseline=found.baseline,
+        curves=_curves(runs),
+        confusions=_confusions(runs, task),
+        calibrations=_calibrations(runs, task),
+        shown=_shown(runs, parts.train),
+        disagreements=_disagreements(runs, records)[:SHOWN_DISAGREEMENTS],
+        n_disagreements=len(_disagreements(runs, records)),
+        left_out=[LeftOutRow(row["reason"], row["rows"], row["places"]) for row in left_out],
+        repeat=_repeat(recipe, runs, parts, command),
+    )
+    values = {
+        **as_builtins(found),
+        "best_run": str(out / "best"),
+        "report": str(out / "report.html"),
+        "sizes": sizes,
+        "learning_rates": {r.readied.arm.name: r.learning_rate for r in runs},
+        "left_out": left_out,
+        "refused": dict(refused),
+    }
+    _write(out, recipe, values, report, runs=runs, best=best, task=task, metric=metric, settings=settings, options=options)
+    return Compared(values, report)
+
+
+def compared(
+    runs: Sequence[ArmRuns], records: Sequence[Record], *, task: Task, metric: Metric, recipe: Recipe
+) -> Comparison:
+    """Bring every arm's outcomes to statistics and compare them."""
+    arms = [
+        Arm(
+            run.readied.arm.name,
+            {one.seed: metric.stats(one.outcomes) for one in run.runs},
+            invalid=invalid_share([p for one in run.runs for p in one.predictions]) or 0.0,
+            cost=run.cost,
+        )
+        for run in runs
+    ]
+    golds = [outcome.gold for outcome in runs[0].runs[0].outcomes]
+    asked = recipe.comparison
+    return compare_arms(
+        arms,
+        metric=metric,
+        margin=asked.margin,
+        confidence=asked.confidence,
+        n_resamples=asked.resamples,
+        seed=recipe.seed,
+        groups=[r.group or r.id for r in records],
+        labels=[g for g in golds if g is not None] if task.labels else None,
+    )
+
+
+def _best(runs: Sequence[ArmRuns], found: Comparison) -> ArmRuns:
+    """Take the recommended arm, or the leading one where none is."""
+    name = found.recommended or found.leading[0]
+    return next(run for run in runs if run.readied.arm.name == name)
+
+
+def _write(
+    out: Path,
+    recipe: Recipe,
+    values: Mapping[str, Any],
+    report: ReportData,
+    *,
+    runs: Sequence[ArmRuns],
+    best: ArmRuns,
+    task: Task,
+    metric: Metric,
+    settings: TrainSettings,
+    options: Options,
+) -> None:
+    spec = spec_of(best.readied, task, options, base_digest=best.base_digest)
+    trained = next(one.trained for one in best.runs if one.seed == best.best_seed)
+    facts = {
+        "settings": {**asdict(settings), "learning_rate": best.learning_rate, "seed": best.best_seed},
+        "recipe": recipe.to_dict(),
+        "best": {"step": trained.best_step, **trained.best.shown},
+    }
+    with staged(out, {"kind": "comparison", "recipe": recipe.to_dict(), "verdict": values["verdict"]}) as staging:
+        save_run(staging / "best", spec, best.weights, facts=facts, files=traces(trained, metric))
+        write_report(report, staging / "report.html")
+        every = {(run.readied.arm.name, one.seed): one.predictions for run in runs for one in run.runs}
+        write_predictions(staging / "predictions.parquet", every)
+        (staging / "comparison.json").write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=1))
+        (staging / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+        lines = [
+            msgspec.json.encode({"arm": run.readied.arm.name, "seed": one.seed, **asdict(point)})
+            for run in runs
+            for one in run.runs
+            for point in one.trained.trace
+        ]
+        (staging / "traces.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+
+
+def _title(recipe: Recipe, sizes: Mapping[str, int]) -> str:
+    paths = recipe.data.paths or recipe.data.train
+    data = ", ".join(Path(p).name for p in paths[:2]) + (" ..." if len(paths) > 2 else "") if paths else "records"
+    return f"{', '.join(recipe.formats)} on {data}, {sizes['train']} training records"
+
+
+def _scale(metric: Metric) -> Scale:
+    return Scale(metric.name, metric.higher_is_better, "points" if metric.unit == "points" else "plain")
+
+
+def _arm_rows(found: Comparison, runs: Sequence[ArmRuns]) -> list[ArmRow]:
+    sign = -1 if _higher(runs, found) else 1
+    written = {r.readied.arm.name: r.runs[0].predictions[0].generated is not None for r in runs}
+    rows = [
+        ArmRow(
+            name,
+            arm.mean,
+            arm.low,
+            arm.high,
+            by_seed=arm.by_seed,
+            invalid=arm.invalid if written[name] else None,
+            parameters_trained=arm.cost.parameters_trained,
+            tokens_computed=arm.cost.tokens_computed,
+            training_s=arm.cost.training_s,
+            tokens_per_answer=arm.cost.tokens_per_answer,
+            ms_per_answer=arm.cost.ms_per_answer,
+            note="not better than always giving the commonest label" if arm.at_chance else "",
+        )
+        for name, arm in found.formats.items()
+    ]
+    return sorted(rows, key=lambda row: (sign * row.mean, row.name))
+
+
+def _higher(_runs: Sequence[ArmRuns], found: Comparison) -> bool:
+    from formtune.metrics import METRICS
+
+    return METRICS[found.metric].higher_is_better
+
+
+def _pair_row(pair: Any) -> PairRow:
+    return PairRow(
+        pair.a,
+        pair.b,
+        pair.difference,
+        pair.low,
+        pair.high,
+        p=pair.p_holm,
+        significant=pair.different,
+        equivalent=pair.equivalent,
+    )
+
+
+def _facts(
+    recipe: Recipe, task: Task, sizes: Mapping[str, int], settings: TrainSettings, runs: Sequence[ArmRuns]
+) -> list[tuple[str, str]]:
+    facts = [
+        ("models", ", ".join(recipe.models)),
+        ("records", f"{sizes['train']} to train on, {sizes['dev']} to choose on, {sizes['test']} to test on"),
+        ("budget", f"{settings.steps} updates of {settings.batch_size} records, {len(runs[0].runs)} seeds"),
+        ("learning rates", "; ".join(f"{r.readied.arm.name} {r.learning_rate:g} of {len(r.tried)} tried" for r in runs)),
+        ("frozen", recipe.model.freeze if isinstance(recipe.model.freeze, str) else ", ".join(recipe.model.freeze)),
+    ]
+    if task.labels:
+        facts.append(("labels", ", ".join(task.labels[:8]) + (" ..." if len(task.labels) > 8 else "")))
+    adds = {r.readied.arm.format.name: ", ".join(r.readied.arm.format.adds) or "nothing" for r in runs}
+    facts.append(("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())))
+    return facts
+
+
+def _curves(runs: Sequence[ArmRuns]) -> list[Curve]:
+    return [
+        Curve(
+            run.readied.arm.name,
+            one.seed,
+            [CurvePoint(p.step, p.loss, p.look.shown["loss"] if p.look else None) for p in one.trained.trace],
+            best_step=one.trained.best_step,
+        )
+        for run in runs
+        for one in run.runs
+    ]
+
+
+def _pooled(run: ArmRuns) -> list[Outcome]:
+    return [outcome for one in run.runs for outcome in one.outcomes]
+
+
+def _confusions(runs: Sequence[ArmRuns], task: Task) -> list[Confusion]:
+    if not task.labels:
+        return []
+    found = []
+    for run in runs:
+        counts = confusion(_pooled(run), len(task.labels)) / len(run.runs)
+        invalid = counts[:, -1].tolist() if counts[:, -1].any() else ()
+        found.append(Confusion(run.readied.arm.name, task.labels, counts[:, :-1].tolist(), invalid))
+    return found
+
+
+def _calibrations(runs: Sequence[ArmRuns], task: Task) -> list[Calibration]:
+    from formtune.metrics import METRICS
+
+    if not task.labels:
+        return []
+    found = []
+    for run in runs:
+        pooled = _pooled(run)
+        bins = [Bin(b.low, b.high, b.n, b.confidence, b.accuracy) for b in calibration_table(pooled)]
+        found.append(Calibration(run.readied.arm.name, bins, ece=METRICS["ece"].score(pooled) / 100))
+    return found
+
+
+def _shown(runs: Sequence[ArmRuns], records: Sequence[Record]) -> Shown:
+    record = next(r for r in records if r.id in runs[0].readied.train.examples)
+    examples = []
+    for run in runs:
+        arm = run.readied.arm
+        start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
+        tokenizer = load_tokenizer(resolve(arm.model))
+        example = run.readied.train.examples[record.id]
+        examples.append(shown_example(arm.name, example, tokenizer, arm.shape, decoder_start_id=start))
+    return Shown(str(record.origin or record.id), fields_of(record), examples)
+
+
+def _disagreements(runs: Sequence[ArmRuns], records: Sequence[Record]) -> list[Disagreement]:
+    """Find the records to which the arms' first seeds gave different answers, right in one arm and wrong in another."""
+    found = []
+    for index, record in enumerate(records):
+        answers = [_answer(run, index) for run in runs]
+        if len({a.text for a in answers}) > 1 and len({a.right for a in answers}) > 1:
+            gold = answer_text(record)
+            found.append(Disagreement(str(record.origin or record.id), input_text(record), gold, answers))
+    return found
+
+
+def _answer(run: ArmRuns, index: int) -> Answer:
+    prediction, outcome = run.runs[0].predictions[index], run.runs[0].outcomes[index]
+    right = outcome.label == outcome.gold if outcome.gold is not None else outcome.answer in outcome.references
+    return Answer(run.readied.arm.name, prediction.answer, right, prediction.confidence, prediction.valid)
+
+
+def _repeat(recipe: Recipe, runs: Sequence[ArmRuns], parts: Splits, command: str) -> Repeat:
+    digests = [(f"model of {r.readied.arm.name}", r.base_digest[:16]) for r in runs]
+    digests += [
+        (f"{name} records", digest_of([record.id for record in getattr(parts, name)])[:16])
+        for name in ("train", "dev", "test")
+    ]
+    return Repeat(
+        command=command,
+        recipe_yaml=recipe.to_yaml(),
+        seeds=[one.seed for one in runs[0].runs],
+        versions=list(versions().items()),
+        digests=digests,
+    )

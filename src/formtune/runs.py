@@ -1,0 +1,140 @@
+"""A fine-tuning on disk: what was trained, what it stands on, and how to answer with it again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formtune.errors import DataError
+from formtune.examples import Example, Format, Output, Task
+from formtune.formats import FORMATS, cell
+from formtune.formats.custom import custom_format
+from formtune.freezing import Lora, trained
+from formtune.loading import Options, load_model
+from formtune.models import Model
+from formtune.prediction import Prediction, predict
+from formtune.records import Record
+from formtune.shards import MANIFEST, read_manifest, staged
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What must be known to answer with a run.
+
+    Attributes:
+        name: the arm's name.
+        format: name of the format.
+        template: text of the user's own presentation, where the format is one.
+        model: name of the pretrained model.
+        base_digest: digest of its folder.
+        output: where answers are read off.
+        task: labels, words and wordings, as the training records gave them.
+        options: freezing, adapters, length, precision.
+    """
+
+    name: str
+    format: str
+    template: str | None
+    model: str
+    base_digest: str
+    output: Output
+    task: Task
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that answers.
+
+    Attributes:
+        name: its arm's name.
+        digest: what names these very weights.
+        format: how records become prompts: the same object that built the training text.
+        task: labels and wordings.
+        model: with the trained weights.
+        output: where answers are read off.
+        manifest: everything that was written down about it.
+    """
+
+    name: str
+    digest: str
+    format: Format
+    task: Task
+    model: Model
+    output: Output
+    manifest: Mapping[str, Any]
+
+    def present(self, records: Sequence[Record]) -> list[Example]:
+        """Put records into the run's own format."""
+        found = cell(self.format, self.task.kind, self.model.shape)
+        return [found.present(record, self.task, self.model.shape) for record in records]
+
+    def predict(self, records: Sequence[Record], *, generate: bool = False) -> list[Prediction]:
+        """Answer records, answered ones or not; one prediction each, in order."""
+        return predict(self.model, self.present(records), generate=generate)
+
+
+def save_run(
+    folder: str | Path,
+    spec: RunSpec,
+    weights: Mapping[str, Tensor],
+    *,
+    facts: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Write a run: its trained weights (safetensors), its specification and facts, small text files.
+
+    Args:
+        folder: where.
+        spec: what is needed to open it again.
+        weights: what was trained, by name.
+        facts: further entries of the manifest (settings, scores, counts, left out).
+        files: name → text of what stands beside (trace, picture).
+    """
+    from safetensors.torch import save_file
+
+    with staged(folder, {"kind": "run", **facts, "spec": asdict(spec)}) as staging:
+        save_file({n: w.detach().cpu().contiguous().clone() for n, w in weights.items()}, staging / WEIGHTS)
+        for name, text in (files or {}).items():
+            (staging / name).write_text(text, encoding="utf-8")
+
+
+def open_run(folder: str | Path) -> OpenRun:
+    """Load a run: its pretrained model, and over it what was trained.
+
+    Raises:
+        DataError: where the folder is no whole run, or its pretrained model is not the one it was trained from.
+    """
+    from safetensors.torch import load_file
+
+    manifest = read_manifest(folder, kind="run")
+    spec = read_spec(manifest["spec"])
+    n_classes = len(spec.task.labels) if spec.output == "head" else 0
+    model = load_model(spec.model, output=spec.output, n_classes=n_classes, options=spec.options)
+    if model.base_digest != spec.base_digest:
+        raise DataError(
+            f"The model {spec.model!r} is not the one that this run was trained from (its files differ).",
+            "Give the run the model that it was made with.",
+            at=Path(folder) / MANIFEST,
+        )
+    weights = load_file(Path(folder) / WEIGHTS)
+    with torch.no_grad():
+        for name, parameter in trained(model).items():
+            parameter.copy_(weights[name])
+    format_ = custom_format(spec.template, spec.format) if spec.template else FORMATS[spec.format]
+    digest = manifest["files"][WEIGHTS][:12]
+    return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, manifest)
+
+
+def read_spec(values: Mapping[str, Any]) -> RunSpec:
+    """Read what :func:`save_run` wrote of a specification."""
+    task = {k: tuple(v) if isinstance(v, list) else v for k, v in values["task"].items()}
+    options = dict(values["options"])
+    if options["lora"] is not None:
+        options["lora"] = Lora(**{**options["lora"], "targets": tuple(options["lora"]["targets"])})
+    return RunSpec(**{**values, "task": Task(**task), "options": Options(**options)})

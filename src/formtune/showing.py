@@ -1,0 +1,100 @@
+"""What a model sees: examples as lists of tokens, each with its text, its part and what is learned of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from formtune.errors import SettingError
+from formtune.examples import Example, Format, Output, Shape, Task
+from formtune.formats import cell
+from formtune.model_files import resolve, shape_in
+from formtune.records import Record, answer_text, fields_of, kind_of
+from formtune.reports import Shown, ShownExample, ShownToken, preview_html
+from formtune.reports.data import TokenPart
+from formtune.results import Result
+from formtune.tokens import Tokenizer, Tokens, byte_tokenizer, load_tokenizer, tokenize
+
+PARTS: tuple[TokenPart, ...] = ("scaffold", "content", "target", "control")  # by the numbers in Tokens.parts_T
+READ_OFF: dict[Output, str] = {
+    "head": "read off a class head over {n} labels",
+    "words": "read off the likelihood of {n} label words",
+    "mask": "read off what fills the mask, out of {n} label words",
+    "text": "written freely",
+}
+
+
+def previewed(
+    record: Record, formats: Sequence[Format], task: Task, *, model: str | None, out: str | None
+) -> Result:
+    """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
+
+    Args:
+        record: which.
+        formats: one or several.
+        task: what the formats are told.
+        model: name of a model; its weights are not loaded.
+        out: path of an HTML page to write.
+    """
+    folder = resolve(model) if model else None
+    tokenizer = load_tokenizer(folder) if folder else byte_tokenizer()
+    shape: Shape = shape_in(folder) if folder else "decoder"
+    shown = []
+    for format_ in formats:
+        example = cell(format_, kind_of(record), shape).present(record, task, shape)
+        shown.append((example, shown_example(format_.name, example, tokenizer, shape)))
+    if out:
+        _write(out, preview_html(Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=[s for _, s in shown])))
+    example, first = shown[0]
+    tokens = [
+        {"id": t.id, "text": t.text, "part": t.part, "weight": t.weight} for t in (*first.tokens, *first.decoder)
+    ]
+    values = {
+        "record": record.id,
+        "place": str(record.origin or ""),
+        "format": formats[0].name,
+        "text": "".join(t.text for t in first.tokens),
+        "tokens": tokens,
+        "answer": answer_text(record),
+        **({"out": out} if out else {}),
+    }
+    return Result(values, shown=tuple(s for _, s in shown))
+
+
+def _write(out: str, text: str) -> None:
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingError(
+            f"{out!r} cannot be written ({error.strerror}).", "Give a file that you may write.", at="--out"
+        ) from error
+
+
+def shown_example(
+    name: str, example: Example, tokenizer: Tokenizer, shape: Shape, *, decoder_start_id: int | None = None
+) -> ShownExample:
+    """Show an example as tokens."""
+    start = tokenizer.pad_id or 0 if decoder_start_id is None else decoder_start_id
+    tokens = tokenize([example], tokenizer, shape=shape, decoder_start_id=start)[0]
+    answer = example.candidates[example.gold] if example.output == "head" and example.gold is not None else ""
+    return ShownExample(
+        arm=name,
+        tokens=shown_tokens(tokens, tokenizer),
+        decoder=shown_tokens(tokens.decoder, tokenizer) if tokens.decoder else (),
+        read_off=READ_OFF[example.output].format(n=len(example.candidates)),
+        answer=answer,
+    )
+
+
+def shown_tokens(tokens: Tokens, tokenizer: Tokenizer) -> tuple[ShownToken, ...]:
+    """Show each token with its text, part and weight, and what a mask slot asks for."""
+    return tuple(
+        ShownToken(
+            text=tokenizer.token_text(int(id_)),
+            id=int(id_),
+            part=PARTS[part],
+            weight=float(weight),
+            asks=tokenizer.token_text(int(label)) if label != id_ else "",
+        )
+        for id_, label, weight, part in zip(
+            tokens.ids_T, tokens.labels_T, tokens.weights_T, tokens.parts_T, strict=True
+        )
+    )

@@ -1,0 +1,99 @@
+"""Artefacts: whole or absent, and checked when they are read."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from formtune.errors import DataError, SettingError
+from formtune.records import LeftOut, Origin
+from formtune.shards import read_manifest, read_tokens, staged, tally, write_tokens
+from tests.token_examples import answering, tokens
+
+
+def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:
+    """The manifest names every file by its digest."""
+    place = tmp_path / "run"
+    with staged(place, {"kind": "run", "rows": 3}) as staging:
+        (staging / "a.txt").write_text("hello")
+        assert not place.exists()
+
+    manifest = read_manifest(place, kind="run")
+    assert manifest["rows"] == 3
+    assert manifest["files"] == {"a.txt": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_nothing_appears_when_writing_fails(tmp_path: Path) -> None:
+    """Neither the folder nor its staging place."""
+    with pytest.raises(RuntimeError), staged(tmp_path / "run", {"kind": "run"}) as staging:
+        (staging / "a.txt").write_text("half")
+        raise RuntimeError
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_artefact_is_replaced_and_a_stranger_is_not(tmp_path: Path) -> None:
+    """A user's folder is never removed."""
+    for text in ("old", "new"):
+        with staged(tmp_path / "run", {"kind": "run"}) as staging:
+            (staging / "a.txt").write_text(text)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+
+    assert (tmp_path / "run" / "a.txt").read_text() == "new"
+    with pytest.raises(SettingError, match="was not written by formtune"), staged(tmp_path / "mine", {"kind": "run"}):
+        pass
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """A file stands where a folder is needed."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"--out: .* cannot be written"), staged(tmp_path / "file" / "run", {}):
+        pass
+
+
+def test_a_changed_file_is_found_when_read(tmp_path: Path) -> None:
+    """One flipped byte is enough."""
+    with staged(tmp_path / "run", {"kind": "run"}) as staging:
+        (staging / "a.txt").write_text("hello")
+    (tmp_path / "run" / "a.txt").write_text("hellp")
+
+    with pytest.raises(DataError, match="its digest differs"):
+        read_manifest(tmp_path / "run", kind="run")
+
+
+def test_a_folder_without_manifest_is_no_artefact(tmp_path: Path) -> None:
+    """Nor is one of another kind the one that was asked for."""
+    with pytest.raises(DataError, match=r"There is no run here: manifest\.json is missing"):
+        read_manifest(tmp_path, kind="run")
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "split"}))
+    with pytest.raises(DataError, match="This is a 'split', not a run"):
+        read_manifest(tmp_path, kind="run")
+
+
+def test_what_was_left_out_is_counted_by_reason() -> None:
+    """With the first places."""
+    left_out = [LeftOut("no label", at=Origin("a.csv", n)) for n in range(2, 9)] + [LeftOut("too long", id="x")]
+
+    rows = tally(left_out)
+
+    assert rows[0] == {"reason": "no label", "rows": 7, "places": ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5", "a.csv:6"]}
+    assert rows[1] == {"reason": "too long", "rows": 1, "places": ["x"]}
+
+
+def test_tokens_come_back_as_they_were(tmp_path: Path) -> None:
+    """Both sides of an encoder-decoder example too."""
+    path = tmp_path / "tokens.arrow"
+    written = [tokens([5, 6], [7], id="a", gold=1), answering([5], [7, 8], id="b")]
+    write_tokens(path, written, sequences=[0, 0])
+
+    for before, after in zip(written, read_tokens(path), strict=True):
+        assert after.id == before.id
+        assert after.gold == before.gold
+        assert after.ids_T.tolist() == before.ids_T.tolist()
+        assert after.weights_T.tolist() == before.weights_T.tolist()
+        assert (after.decoder is None) == (before.decoder is None)
+    assert os.path.getsize(path) > 0
