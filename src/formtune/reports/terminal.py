@@ -1,0 +1,117 @@
+"""The same in a terminal: tokens with what is learned marked, and the arms of a comparison in a few lines."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from formtune.reports import quantities
+from formtune.reports.data import ArmRow, ReportData, Scale, ShownExample, ShownToken
+from formtune.reports.intervals import Axis, arms_axis
+from formtune.reports.svg import Span, clean
+
+STYLES = {"scaffold": "dim", "content": "", "target": "yellow", "control": "magenta"}
+LEARNED = "bold black on bright_yellow"
+PLOT_WIDTH = 28
+
+
+def console_tokens(tokens: Sequence[ShownToken]) -> Text:
+    """Write tokens for a terminal: bars between them, learned ones bright and, without colors too, in ⟦brackets⟧.
+
+    Control characters are shown as pictures, so that no text from data can steer the terminal.
+    """
+    text = Text()
+    learning = fresh_line = False
+    for token in tokens:
+        learned = token.weight > 0
+        if learned != learning:
+            text.append("⟦" if learned else "⟧", "yellow")
+        elif len(text) and not fresh_line:
+            text.append("│", "dim cyan")
+        text.append(_shown(token), LEARNED if learned else STYLES[token.part])
+        learning, fresh_line = learned, token.text.endswith("\n")
+    return text.append("⟧", "yellow") if learning else text
+
+
+def console_example(example: ShownExample) -> Group:
+    """Write one example for a terminal: what it is, its tokens, and how its answer is read off."""
+    both = [*example.tokens, *example.decoder]
+    n_learned = sum(token.weight > 0 for token in both)
+    head = Text.assemble((clean(example.arm), "bold"), f"  {len(both)} tokens, {n_learned} learned")
+    if example.read_off:
+        head.append(f"; answer {clean(example.read_off)}")
+    if example.answer:
+        head.append(f": {clean(example.answer)}")
+    rows = [head, console_tokens(example.tokens)]
+    return Group(*rows, Text("decoder", "dim"), console_tokens(example.decoder)) if example.decoder else Group(*rows)
+
+
+def console_table(data: ReportData) -> Table:
+    """Write the arms of a comparison as a table, with their intervals drawn over one axis."""
+    axis = arms_axis(data.arms)
+    generated = any(arm.invalid is not None for arm in data.arms)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("arm")
+    table.add_column(quantities.spaced(data.scale.name), justify="right")
+    table.add_column(f"{data.confidence * 100:g} % interval", justify="right", no_wrap=True)
+    table.add_column(_ends_of(axis), no_wrap=True, width=PLOT_WIDTH)
+    for name in ("invalid",) * generated + ("parameters", "training", "per answer"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for arm in data.arms:
+        table.add_row(*_cells(arm, data.scale, axis=axis, generated=generated))
+    return table
+
+
+def console_text(data: ReportData) -> str:
+    """Write the verdict and the arms as plain lines, as wide as they need to be."""
+    width = max((len(arm.name) for arm in data.arms), default=0)
+    lines = [clean(data.verdict)]
+    for arm in data.arms:
+        ends = _ends(arm, data.scale)
+        lines.append(f"  {clean(arm.name):<{width}}  {quantities.score(data.scale, arm.mean):>6}  {ends}".rstrip())
+    return "\n".join(lines)
+
+
+def _shown(token: ShownToken) -> str:
+    text = clean(token.text).replace("\r", "␍").replace("\n", "↵\n")
+    asks = clean(token.asks).replace("\n", "↵")
+    return f"{text} → {asks}" if asks else text
+
+
+def _cells(arm: ArmRow, scale: Scale, *, axis: Axis, generated: bool) -> list[Text]:
+    costs = [
+        quantities.count(arm.parameters_trained),
+        quantities.seconds(arm.training_s),
+        quantities.milliseconds(arm.ms_per_answer),
+    ]
+    invalid = [quantities.percent(arm.invalid)] if generated else []
+    return [
+        Text(clean(arm.name), "bold"),
+        Text(quantities.score(scale, arm.mean), "bold"),
+        Text(_ends(arm, scale)),
+        _plot(arm, axis),
+        *(Text(cell) for cell in (*invalid, *costs)),
+    ]
+
+
+def _ends(arm: ArmRow, scale: Scale) -> str:
+    return quantities.interval(quantities.score(scale, arm.low), quantities.score(scale, arm.high))
+
+
+def _ends_of(axis: Axis) -> str:
+    """Write the two ends of the axis over the column of plots."""
+    low, high = (quantities.signed(f"{v:g}") for v in (axis.values[0], axis.values[-1]))
+    return f"{low}{high:>{PLOT_WIDTH - len(low)}}"
+
+
+def _plot(arm: ArmRow, axis: Axis) -> Text:
+    """Draw an interval with characters: ``──●──``."""
+    place = Span(axis.values[0], axis.values[-1], 0, PLOT_WIDTH - 1)
+    marks = [" "] * PLOT_WIDTH
+    if quantities.known(arm.low) and quantities.known(arm.high):
+        for k in range(round(place(arm.low)), round(place(arm.high)) + 1):
+            marks[k] = "─"
+    if quantities.known(arm.mean):
+        marks[round(place(arm.mean))] = "●"
+    return Text("".join(marks), "cyan")
