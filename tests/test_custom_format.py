@@ -42,6 +42,17 @@ class TestWhatItShows:
         example = made("{{ text }}{% learn %} -> {{ word | upper }}!{% endlearn %}")
         assert (example.output, example.candidates, example.gold) == ("words", (" -> BAD!", " -> GOOD!"), 1)
 
+    @pytest.mark.parametrize("record", [GOOD, unanswered(GOOD)])
+    def test_candidates_are_the_same_however_they_are_found(self, record: Record) -> None:
+        """A learned part that needs only the label is rendered alone; any other template gives the same example."""
+        assert compile_markup(TEMPLATE, "t", constant={"words"}, answers={"word"}).learned
+        assert made("{% set way = 'slow' %}" + TEMPLATE, record) == made(TEMPLATE, record)
+
+    def test_a_learned_part_may_hold_the_record(self) -> None:
+        """Then the candidates differ from record to record."""
+        example = made("{{ text }}{% learn %} {{ text[:2] }}: {{ word }}{% endlearn %}")
+        assert example.candidates == (" Fi: bad", " Fi: good")
+
     def test_a_record_without_an_answer_has_the_same_prompt(self) -> None:
         """What is asked does not change when the answer is taken away."""
         whole, prompt = made(TEMPLATE), made(TEMPLATE, unanswered(GOOD))
@@ -147,7 +158,11 @@ class TestWhatItRefuses:
             ),
             ("{{ text }}\n{{ text", "mine:2", "The template is not valid: unexpected end of template"),
             ("{{ text }}{% learn %}x", "mine:1", "The template is not valid: Unexpected end of template"),
-            ("a\n\n{% lern %}x{% endlern %}", "mine:3", "The template is not valid: Encountered unknown tag 'lern'"),
+            (
+                "a\n\n{% lern %}x{% endlern %}",
+                "mine:3",
+                "The template is not valid: Encountered unknown tag 'lern'",
+            ),  # typos: ignore
             ("a\n{% include 'x' %}{% learn %}x{% endlearn %}", "mine:2", "The template asks for another file"),
             ("{{ text }} {{ word }}", "mine", "The template does not say what is to be learned"),
             ("{% learn %}x{% endlearn %}{% head %}", "mine", "The template has head and learn"),
@@ -223,6 +238,16 @@ class TestWhatItRefuses:
                 "{% learn %}{% learn %}{{ word }}{% endlearn %}{% endlearn %}",
                 "mine",
                 "{% learn %} stands inside another learned part",
+            ),
+            (
+                "{% filter replace('0', '1') %}{{ text }}{% endfilter %}{% learn %} {{ word }}{% endlearn %}",
+                "mine",
+                "A filter over a whole block cut or changed what the template marks",
+            ),
+            (
+                "{% set kept %}{{ text }}{% endset %}{{ kept[:40] }}{% learn %} {{ word }}{% endlearn %}",
+                "mine",
+                "A filter over a whole block cut or changed what the template marks",
             ),
             (
                 "{% filter truncate(9, true) %}{{ text }}{% endfilter %}{% learn %} {{ word }}{% endlearn %}",

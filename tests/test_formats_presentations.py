@@ -4,7 +4,8 @@ import pytest
 
 from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Segment, Shape, Task, Turn
-from formtune.formats import infer_task, marked, present, unanswered
+from formtune.formats import cell, infer_task, marked, present, unanswered
+from formtune.formats.wording import WORDINGS
 from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
 
 GOOD = Labelled(id="1", inputs={"text": "Fine."}, labels=("1",))
@@ -69,6 +70,13 @@ class TestLabelled:
         """The slot of an unanswered record is empty and unweighted, but it is there."""
         example = present("masked_lm", unanswered(GOOD), task=infer_task([GOOD, BAD]), shape="encoder")
         assert example.segments[-2:] == (Segment("", "target", control="mask"), Segment(".", "scaffold"))
+
+    def test_a_chinese_pair_has_chinese_names(self) -> None:
+        """Field names that we know are shown in the language of the wordings, others as they are."""
+        pair = Labelled(id="3", inputs={"premise": "下雨了。", "extra_note": "地湿了。"}, labels=("蕴含",))
+        other = Labelled(id="4", inputs={"premise": "下雨了。", "extra_note": "天晴了。"}, labels=("矛盾",))
+        text = shown("generative_qa", pair, task=infer_task([pair, other]))
+        assert text.startswith("前提：下雨了。\nExtra note：地湿了。\n问题：第二段文本与第一段文本是什么关系？\n选项：")
 
 
 class TestQuestions:
@@ -295,3 +303,24 @@ def test_reasons_reach_the_user_with_a_remedy() -> None:
         "--format: seq2seq is not for this: An encoder reads a text and cannot write one. "
         "Formats for these records on an encoder: classification, masked_lm."
     )
+
+
+def test_both_languages_have_the_same_wordings() -> None:
+    """A wording that one language lacks would fail with the first record that needs it."""
+    english, chinese = WORDINGS["en"], WORDINGS["zh"]
+    assert english.asks.keys() == chinese.asks.keys()
+    assert english.roles.keys() == chinese.roles.keys()
+    assert english.headings.keys() == chinese.headings.keys()
+
+
+def test_plain_text_is_its_own_answer() -> None:
+    """There is no answer to take away from plain text."""
+    text = Plain(id="p", text="One two.")
+    assert unanswered(text) is text
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("labeled", "decoder"), ("labelled", "both")])
+def test_a_kind_or_shape_that_does_not_exist_is_a_wrong_call(kind: str, shape: str) -> None:
+    """That is no fault of the user's data."""
+    with pytest.raises(ValueError, match="There is no kind"):
+        cell("seq2seq", kind, shape)

@@ -70,8 +70,10 @@ class TestLabels:
 
     def test_a_word_for_an_unknown_label_gets_the_nearest(self) -> None:
         """A mistyped label in words is an error, not a word that is never used."""
-        with pytest.raises(SettingError, match="words: There is no label 'positve'; the nearest is 'positive'"):
-            infer_task(labelled("positive", "negative"), words={"positve": "good"})
+        with pytest.raises(
+            SettingError, match="words: There is no label 'positve'; the nearest is 'positive'"
+        ):  # typos: ignore
+            infer_task(labelled("positive", "negative"), words={"positve": "good"})  # typos: ignore
 
     def test_an_empty_word_is_refused(self) -> None:
         """A label has to stand as something."""
