@@ -8,6 +8,18 @@ stop token behind it. ``{% mask %}`` around the answer makes a blank for an enco
 on the text instead. Values of the record (``{{ ... }}``) are content and may be cut when too long; the rest is the
 format's wording. The candidates of a labelled record are found by rendering the template once per label.
 
+What a template may ask for:
+
+- labelled: ``text`` (all inputs), ``inputs`` (``inputs.premise``), ``label``, ``word``, ``labels``, ``words``,
+  ``instruction``, ``question``;
+- question: ``question``, ``context``, ``choices``, ``letters``, ``answer``, ``label``, ``word``, ``labels``,
+  ``words``, ``instruction``;
+- pair: ``source``, ``target``, ``source_language``, ``target_language``, ``instruction``, ``question``;
+- conversation: ``messages`` before the last answer (each with ``role`` and ``content``), ``answer``; plain: ``text``.
+
+The answer (``label``, ``word``, ``answer``, ``target``) may stand in the learned part only: that what the model sees
+does not depend on it is checked for every record.
+
 **Loss.** As in ``seq2seq`` with ``learn``, as in ``masked_lm`` with ``mask``, as in ``classification`` with ``head``.
 
 **Wins** where you know a wording that fits the data, or want the same text with another output (the control of Le
@@ -20,6 +32,7 @@ tag is our own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from formtune.errors import SettingError, unknown
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
@@ -119,7 +132,7 @@ def custom_format(template_text: str, name: str) -> Format:
     Raises:
         SettingError: the template is not valid, asks for a field that no record has, or marks nothing to learn.
     """
-    markup = compile_markup(template_text, name, constant=CONSTANT)
+    markup = compile_markup(template_text, name, constant=CONSTANT, answers=ANSWERS)
     tag = _one_tag(markup)
     _check_fields(markup, tag)
     return Format(
@@ -178,7 +191,11 @@ def _cell(kind: str, markup: Markup, tag: str) -> Cell | str:
 
     def present(record: Record, task: Task, _shape: Shape) -> Example:
         asked = ASKED[kind](record, task)
-        return (_head if tag == "head" else _answer)(record.id, asked, markup)
+        if tag == "head":
+            return _head(record.id, asked, markup)
+        # With many labels, rendering the whole template once per label is what takes the time.
+        texts = _label_texts(markup.learned, task) if markup.learned and task.labels and not task.letters else ()
+        return _answer(record.id, asked, markup, texts=texts)
 
     free = None if tag == "learn" else f"The questions have free answers, and a {tag} chooses among fixed ones."
     return Cell(present, shapes, free=free)
@@ -189,11 +206,28 @@ def _head(record_id: str, asked: Asked, markup: Markup) -> Example:
     return Example(id=record_id, output="head", segments=segments, candidates=asked.classes, gold=asked.gold)
 
 
-def _answer(record_id: str, asked: Asked, markup: Markup) -> Example:
-    renderings = [_rendered(markup, {**asked.fields, **answer}) for answer in asked.answers]
-    _check_leak(renderings, markup)
-    texts = tuple(rendering.learned for rendering in renderings)
-    _check_distinct(texts, asked, markup)
+@lru_cache(maxsize=16)
+def _label_texts(learned: Markup, task: Task) -> tuple[str, ...]:
+    """Render the learned part once per label."""
+    constant = {"labels": task.labels, "words": task.words, "instruction": task.instruction}
+    ways = [{**constant, **way} for way in _label_answers(task)]
+    texts = tuple("".join(piece.text for piece in learned.render(way)) for way in ways)
+    _check_distinct(texts, task.labels, learned)
+    return texts
+
+
+def _label_answers(task: Task) -> tuple[Mapping[str, object], ...]:
+    pairs = zip(task.labels, task.words, strict=True)
+    return tuple({"label": label, "answer": label, "word": word} for label, word in pairs)
+
+
+def _answer(record_id: str, asked: Asked, markup: Markup, *, texts: tuple[str, ...]) -> Example:
+    answers = asked.answers[:1] if texts else asked.answers
+    renderings = [_rendered(markup, {**asked.fields, **answer}) for answer in answers]
+    if not texts:
+        _check_leak(renderings, markup)
+        texts = tuple(rendering.learned for rendering in renderings)
+        _check_distinct(texts, asked.classes, markup)
     masked = "mask" in markup.tags
     slot: tuple[Segment, ...] = ()
     if asked.gold is not None:
@@ -255,10 +289,10 @@ def _check_leak(renderings: list[Rendered], markup: Markup) -> None:
         )
 
 
-def _check_distinct(texts: tuple[str, ...], asked: Asked, markup: Markup) -> None:
-    if not asked.classes and len(set(texts)) == len(texts):
+def _check_distinct(texts: tuple[str, ...], classes: tuple[str, ...], markup: Markup) -> None:
+    if not classes and len(set(texts)) == len(texts):
         return
-    same = collision(texts) if asked.classes else (texts[0], texts[0])
+    same = collision(texts) if classes else (texts[0], texts[0])
     if same:
         raise SettingError(
             f"Different answers would be learned as {same[0]!r} and {same[1]!r}, which read the same.",
@@ -277,8 +311,7 @@ def _labelled(record: Record, task: Task) -> Asked:
         "instruction": task.instruction,
         "question": task.question,
     }
-    answers = tuple({"label": label, "word": word} for label, word in zip(task.labels, task.words, strict=True))
-    return Asked(fields, answers, gold_label(record, task), classes=task.labels)
+    return Asked(fields, _label_answers(task), gold_label(record, task), classes=task.labels)
 
 
 def _question(record: Record, task: Task) -> Asked:
@@ -295,11 +328,12 @@ def _question(record: Record, task: Task) -> Asked:
     if not task.labels:
         references = record.answers if record.answerable else (wording(task).unanswerable,)
         return _free(fields, ("answer", "word", "label"), references)
-    words = choice_words(record, task)
-    answers = record.choices if task.letters else task.labels
-    labels = task.labels[: len(words)]
-    ways = tuple({"answer": a, "word": w, "label": n} for a, w, n in zip(answers, words, labels, strict=True))
-    return Asked(fields, ways, gold_choice(record, task), classes=task.labels)
+    answers = _label_answers(task)
+    if task.letters:
+        letters = choice_words(record, task)
+        pairs = zip(letters, record.choices, strict=True)
+        answers = tuple({"label": letter, "word": letter, "answer": choice} for letter, choice in pairs)
+    return Asked(fields, answers, gold_choice(record, task), classes=task.labels)
 
 
 def _pair(record: Record, task: Task) -> Asked:

@@ -8,7 +8,7 @@ frozen trunk, all formats and label words that begin with the text share its com
 **Wins** on reading comprehension, and with few labelled records: question and choices say what is asked.
 **Loses** with many classes (every choice is listed in every example) and where tokens are dear.
 
-**Source.** McCann et al. 2018 (decaNLP), section 2; Khashabi et al. 2020 (UnifiedQA), section 3.1, whose order
+**Source.** decaNLP 2018 (arXiv:1806.08730), section 2; Khashabi et al. 2020 (UnifiedQA), section 3.1, whose order
 (question, choices, context) we turn round so that the text comes first.
 """
 
@@ -69,7 +69,7 @@ FORMAT = Format(
     formula="L = -sum_t log p(y_t | x, q, y_<t), over the answer and its stop token",
     wins="Reading comprehension, and few labelled records: question and choices say what is asked.",
     loses="Many classes, since every choice is listed in every example.",
-    source="McCann et al. 2018 (decaNLP), section 2; Khashabi et al. 2020 (UnifiedQA), section 3.1",
+    source="decaNLP 2018 (arXiv:1806.08730), section 2; Khashabi et al. 2020 (UnifiedQA), section 3.1",
     adds=("label names", "task description"),
     cells={
         "labelled": Cell(labelled, WRITES),

@@ -10,8 +10,9 @@ blanks before a tag that begins its line are dropped.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes, pass_context
@@ -62,7 +63,7 @@ class Piece:
     tag: Tag | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Markup:
     """A compiled template.
 
@@ -71,6 +72,8 @@ class Markup:
         tags: the tags it holds.
         fields: the fields it asks for, each with the first line it stands on.
         has_wording: True where its own text holds a letter.
+        learned: the learned part as a template of its own, where it needs nothing but the answer and what is the
+            same for all records, and nothing before it needs the answer; else None.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Markup:
     fields: Mapping[str, int]
     has_wording: bool
     template: Template
+    learned: "Markup | None" = None
 
     def render(self, fields: Mapping[str, object]) -> list[Piece]:
         """Fill in the fields of one record.
@@ -137,13 +141,16 @@ class Markup:
         )
 
 
-def compile_markup(text: str, name: str, *, constant: Collection[str]) -> Markup:
+def compile_markup(
+    text: str, name: str, *, constant: Collection[str], answers: Collection[str] = frozenset()
+) -> Markup:
     """Compile a template in Jinja's immutable sandbox.
 
     Args:
         text: the template.
         name: what errors call it, as in ``name:line``.
         constant: fields that are the same for every record; expressions over them alone are the template's wording.
+        answers: fields that hold the answer.
 
     Raises:
         SettingError: the template is not valid, or wants another file.
@@ -163,13 +170,35 @@ def compile_markup(text: str, name: str, *, constant: Collection[str]) -> Markup
         has_wording = any(any(map(str.isalpha, data.data)) for data in tree.find_all(nodes.TemplateData))
         _as_wording(tree, constant)
         template = environment.from_string(tree)
+        alone = _learned_alone(tree, environment, constant=constant, answers=answers)
     except TemplateSyntaxError as error:
         raise SettingError(
             f"The template is not valid: {str(error.message).rstrip('.')}.",
             "Correct it; {{ ... }} holds a field, {% ... %} a tag.",
             at=f"{name}:{error.lineno}",
         ) from error
-    return Markup(name=name, tags=tags, fields=fields, has_wording=has_wording, template=template)
+    markup = Markup(name=name, tags=tags, fields=fields, has_wording=has_wording, template=template)
+    return markup if alone is None else replace(markup, learned=replace(markup, template=alone))
+
+
+def _learned_alone(
+    tree: nodes.Template,
+    environment: ImmutableSandboxedEnvironment,
+    *,
+    constant: Collection[str],
+    answers: Collection[str],
+) -> Template | None:
+    scopes = list(tree.find_all(nodes.Scope))
+    if len(scopes) != 1 or any(tree.find_all((nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock))):
+        return None
+    alone = nodes.Template(scopes, lineno=1)
+    alone.set_environment(environment)
+    wanted = find_undeclared_variables(alone)
+    inside = Counter(node.name for node in scopes[0].find_all(nodes.Name))
+    everywhere = Counter(node.name for node in tree.find_all(nodes.Name))
+    if wanted - {*answers, *constant} or any(everywhere[name] > inside[name] for name in answers):
+        return None
+    return environment.from_string(alone)
 
 
 class Tags(Extension):
@@ -184,7 +213,7 @@ class Tags(Extension):
         if token.value == "head":
             return [opening, closing]
         body = parser.parse_statements((f"name:end{token.value}",), drop_needle=True)
-        return [opening, *body, closing]
+        return nodes.Scope([opening, *body, closing], lineno=token.lineno)
 
     def _marking(self, code: str, token: Any) -> nodes.Node:
         call = self.call_method("mark", [nodes.ContextReference(), nodes.Const(code)], lineno=token.lineno)
