@@ -14,7 +14,8 @@ import numpy as np
 
 from formtune.errors import DataError, SettingError
 from formtune.examples import Segment, Shape
-from formtune.tokenizers import Follows, Tokenizer
+from formtune.text_encoders import Follows
+from formtune.tokenizers import Tokenizer
 
 SCAFFOLD, CONTENT, TARGET, CONTROL = range(4)
 _PARTS = {"scaffold": SCAFFOLD, "content": CONTENT, "target": TARGET}
@@ -220,9 +221,9 @@ def check_targets(items: Iterable[Item], encoded: Mapping[tuple[Follows, str], E
         if isinstance(item, Fixed):
             continue
         is_target = isinstance(item, Slot) or item.is_target
-        follows, text = ("text", item.filling) if isinstance(item, Slot) else (item.follows, item.text)
-        lost = tokenizer.lost(text)
-        is_unknown = tokenizer.unk_id is not None and bool((encoded[follows, text][0] == tokenizer.unk_id).any())
+        key: tuple[Follows, str] = ("text", item.filling) if isinstance(item, Slot) else (item.follows, item.text)
+        lost = tokenizer.lost(key[1])
+        is_unknown = tokenizer.unk_id is not None and bool((encoded[key][0] == tokenizer.unk_id).any())
         if is_target and (lost or is_unknown):
             raise DataError(
                 "The answer holds characters that the model's vocabulary lacks.",

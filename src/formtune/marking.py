@@ -2,8 +2,10 @@
 
 Marks are private-use characters. Each *chunk* of a content (all of it, but for outer white space and for strings that
 the template may look for) is replaced by ``OPEN turn,chunk " CLOSE``; the quotation mark comes back with a backslash
-where the template writes contents as JSON. A control token that stands in a name, a tool or a content is wrapped in
-``WRAP`` ... ``UNWRAP``; a template that takes it out of its wrapping (``split``) and writes it anew makes it its own.
+where the template writes contents as JSON. Whether a control token in the rendered text is the template's own shows a
+second rendering, of the same conversation with every control token in a content, a name or a tool wrapped in
+``WRAP`` ... ``UNWRAP``: those that come out wrapped are text. One that a template takes out of its wrapping and writes
+anew (Qwen3 does so with ``<think>``) is its own.
 """
 
 import json
@@ -12,8 +14,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from formtune.errors import DataError
+
 OPEN, CLOSE, WRAP, UNWRAP = "\ue0f0", "\ue0f1", "\ue0f2", "\ue0f3"
-_ANY_MARK = re.compile(f"[{OPEN}{CLOSE}{WRAP}{UNWRAP}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,18 @@ class Marker:
         self._control = re.compile(control)
         self._watched = re.compile("|".join(map(re.escape, sorted(watched, key=len, reverse=True))) or "(?!)")
         self._compared = frozenset(compared)
-        self._marks = re.compile(
-            f'{OPEN}(?P<turn>\\d+),(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
-            f"|{WRAP}(?P<wrapped>{control}){UNWRAP}|(?P<lone>[{OPEN}{CLOSE}{WRAP}{UNWRAP}])|(?P<control>{control})"
-        )
+        mark = f'{OPEN}(?P<turn>\\d+),(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
+        self._marks = re.compile(f"{mark}|(?P<control>{control})")
+        self._wraps = re.compile(f"{mark}|{WRAP}(?P<wrapped>{control}){UNWRAP}|(?P<control>{control})")
+
+    def has_control(self, text: str) -> bool:
+        """Tell whether a text, or the JSON text of a value, may hold a control token."""
+        return "\\u" in text or self._control.search(text) is not None
 
     def wrap(self, value: Any) -> Any:
         """Wrap the control tokens in every string of a JSON value."""
         if isinstance(value, str):
-            return self._control.sub(f"{WRAP}\\g<0>{UNWRAP}", _ANY_MARK.sub("", value))
+            return self._control.sub(f"{WRAP}\\g<0>{UNWRAP}", value)
         if isinstance(value, list):
             return [self.wrap(one) for one in value]
         if isinstance(value, dict):
@@ -82,36 +88,55 @@ class Marker:
             The content with ``OPEN`` in place of each chunk, and the chunks.
         """
         if content in self._compared:
-            return self.wrap(content), ()
-        if not self._watched.search(content):
-            parts = [content]
-        else:
-            parts = self._watched.split(content)
-        found = self._watched.findall(content)
-        skeleton, chunks = [], []
-        for n, part in enumerate(parts):
+            return content, ()
+        parts = self._watched.split(content)
+        found = [*self._watched.findall(content), ""]
+        skeleton, chunks = "", []
+        for part, watched in zip(parts, found, strict=True):
             core = part.strip()
-            if core:
-                before, _, after = part.partition(core)
-                part = before + OPEN + after
-                chunks.append(core)
-            skeleton += [part, self.wrap(found[n])] if n < len(found) else [part]
-        return "".join(skeleton), tuple(chunks)
+            before, _, after = part.partition(core) if core else (part, "", "")
+            skeleton += before + OPEN * bool(core) + after + watched
+            chunks += [core] if core else []
+        return skeleton, tuple(chunks)
 
-    def runs(self, marked: str) -> list[Run]:
-        """Part a marked text into control tokens, chunks and plain text; marks that stand alone become nothing."""
+    def runs(self, marked: str, wrapped: str | None = None) -> list[Run]:
+        """Part a marked text into control tokens, chunks and plain text.
+
+        Args:
+            marked: the rendered text of a marked conversation.
+            wrapped: that of the same conversation with its control tokens wrapped, where there are any.
+
+        Raises:
+            DataError: where the template treats the wrapped conversation otherwise.
+        """
+        own = iter(self._owners(marked, wrapped))
         out, cursor = [], 0
         for match in self._marks.finditer(marked):
             start, end = match.span()
+            if match["control"] and not next(own):
+                continue
             if cursor < start:
                 out.append(Run(cursor, start, marked[cursor:start]))
             if match["turn"]:
                 chunk = Chunk(int(match["turn"]), int(match["number"]), bool(match["escape"]))
                 out.append(Run(start, end, chunk=chunk))
-            elif not match["lone"]:
-                out.append(Run(start, end, match["control"] or match["wrapped"], is_control=bool(match["control"])))
+            else:
+                out.append(Run(start, end, match["control"], is_control=True))
             cursor = end
         return [*out, Run(cursor, len(marked), marked[cursor:])] if cursor < len(marked) else out
+
+    def _owners(self, marked: str, wrapped: str | None) -> list[bool]:
+        """Say of each control token in the text whether it is the template's own."""
+        seen = [match["control"] for match in self._marks.finditer(marked) if match["control"]]
+        if wrapped is None:
+            return [True] * len(seen)
+        matches = [match for match in self._wraps.finditer(wrapped) if not match["turn"]]
+        if seen != [match["wrapped"] or match["control"] for match in matches]:
+            raise DataError(
+                "The conversation holds text that the chat template takes for its own.",
+                "Take that text out, or use another model.",
+            )
+        return [match["wrapped"] is None for match in matches]
 
 
 def numbered(skeleton: str, turn: int) -> str:

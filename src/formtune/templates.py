@@ -11,20 +11,17 @@ ends the turn. All of it is learned and no token crosses its borders, so that a 
 training.
 """
 
-import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
 
-import msgspec
 from tokenizers import AddedToken
 
 from formtune.errors import DataError
 from formtune.examples import Control, Part, Segment, Turn
 from formtune.marking import OPEN, Chunk, Marker, Run, numbered
-from formtune.sandbox import CompiledTemplate
+from formtune.rendering import CompiledTemplate, Talk, not_shown
 
 DEFAULT_TEMPLATE = """\
 {%- for message in messages %}
@@ -43,10 +40,6 @@ DEFAULT_TEMPLATE = """\
 
 _SAMPLE = 32  # one conversation in so many is compared with its real rendering
 _MOST_SHAPES = 1024
-
-# How tool calls are handed to a template, in the order of trial: arguments as an object or as JSON text, and no content
-# as "" or as None. Templates disagree (Llama, Qwen; DeepSeek), and a wrong choice fails or hides the calls.
-_FORMS = ((False, False), (True, False), (False, True), (True, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +118,8 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
         self._compiled = CompiledTemplate(source)
         self._marker = Marker(controls, self._compiled.watched, self._compiled.compared)
-        self._layouts: dict[object, _Layout] = {}
+        self._variables = self._special_tokens | self.options
+        self._layouts: dict[Talk, _Layout] = {}
         self._stop: str | None = None
         self._knows_stop = False
 
@@ -151,7 +145,7 @@ class ChatTemplate:
         Raises:
             DataError: where the template refuses the conversation, with the template's own message.
         """
-        return self._render(turns, tools, prompting=add_generation_prompt)
+        return self._render(Talk(tuple(turns), tools, add_generation_prompt))
 
     def segments(
         self, turns: Sequence[Turn], tools: str | None = None, *, add_generation_prompt: bool = False
@@ -166,81 +160,77 @@ class ChatTemplate:
             DataError: where the template refuses the conversation, leaves a message or the tools out, or begins an
                 answer otherwise than its own generation prompt does.
         """
+        talk = Talk(tuple(turns), tools, add_generation_prompt)
+        _refuse_marks(talk)
         parted = [self._marker.skeleton(turn.content) for turn in turns]
-        skeletons, chunks = [skeleton for skeleton, _ in parted], [found for _, found in parted]
-        key = (tuple(map(_shape, turns, skeletons)), tools, add_generation_prompt)
-        layout = self._layouts.get(key)
+        chunks = [found for _, found in parted]
+        marked = tuple(
+            replace(t, content=numbered(s, n), weight=0.0)
+            for n, (t, (s, _)) in enumerate(zip(turns, parted, strict=True))
+        )
+        shape = Talk(marked, tools, add_generation_prompt)
+        layout = self._layouts.get(shape)
         is_new = layout is None
         if layout is None:
-            marked = [replace(t, content=numbered(s, n)) for n, (t, s) in enumerate(zip(turns, skeletons, strict=True))]
-            layout = self._lay_out(marked, tools, prompting=add_generation_prompt)
-            self._remember(key, layout)
-        if is_new or not layout.trusted or self._compiled.is_risky or _in_sample(turns):
-            real = self._render(turns, tools, prompting=add_generation_prompt)
-            if real != layout.text(chunks):
-                layout.trusted = False
-                layout = self._lay_out_alone(turns, tools, prompting=add_generation_prompt, real=real)
+            layout = self._lay_out(shape)
+            self._remember(shape, layout)
+        is_sure = layout.trusted and not (is_new or self._compiled.is_risky or _in_sample(turns))
+        if not is_sure and (real := self._render(talk)) != layout.text(chunks):
+            layout.trusted = False
+            layout = self._layout(talk, _unmarked(real))
         return tuple(_fill(layout, turns, chunks))
 
-    def _remember(self, key: object, layout: _Layout) -> None:
+    def _remember(self, shape: Talk, layout: _Layout) -> None:
         if len(self._layouts) >= _MOST_SHAPES:
             self._layouts.clear()
-        self._layouts[key] = layout
+        self._layouts[shape] = layout
 
-    def _lay_out(self, marked: Sequence[Turn], tools: str | None, *, prompting: bool) -> _Layout:
-        """Render a marked conversation and find in it the contents, the answers and the control tokens."""
-        text = self._render(marked, tools, prompting=prompting, wrapping=True)
-        runs = self._marker.runs(text)
-        shown = {run.chunk.turn for run in runs if run.chunk}
-        for n, turn in enumerate(marked):
+    def _lay_out(self, marked: Talk) -> _Layout:
+        """Lay out all conversations of a shape; see that the template leaves nothing out."""
+        text = self._render(marked)
+        layout = self._layout(marked, text)
+        shown = {piece.chunk.turn for piece in layout.pieces if piece.chunk}
+        for n, turn in enumerate(marked.turns):
             if OPEN in turn.content and n not in shown:
-                raise _not_shown(f"a message from {turn.role!r}")
-        if tools and text == self._render(marked, None, prompting=prompting, wrapping=True):
-            raise _not_shown("the tools")
-        return self._layout(text, runs, marked, tools)
-
-    def _lay_out_alone(self, turns: Sequence[Turn], tools: str | None, *, prompting: bool, real: str) -> _Layout:
-        """Lay out one conversation that its shape does not describe; its contents become scaffold."""
-        wrapped = [replace(turn, content=self._marker.wrap(turn.content)) for turn in turns]
-        text = self._render(wrapped, tools, prompting=prompting, wrapping=True)
-        layout = self._layout(text, self._marker.runs(text), wrapped, tools)
-        if layout.text(()) != real:
-            raise DataError(
-                "The conversation holds text that the chat template takes for its own.",
-                "Take that text out, or use another model.",
-            )
+                raise not_shown(f"a message from {turn.role!r}")
+        if marked.tools and text == self._render(replace(marked, tools=None)):
+            raise not_shown("the tools")
         return layout
 
-    def _layout(self, text: str, runs: Sequence[Run], turns: Sequence[Turn], tools: str | None) -> _Layout:
+    def _layout(self, talk: Talk, text: str) -> _Layout:
+        """Find in a rendered conversation, marked or not, the contents, the answers and the control tokens.
+
+        Contents without marks are scaffold.
+        """
+        runs = self._marker.runs(text, self._render_wrapped(talk))
         answers, unlearnable = [], set()
-        for n, turn in enumerate(turns):
+        for n, turn in enumerate(talk.turns):
             if turn.role != "assistant":
                 continue
-            start = self._answer_start(text, turns[: n + 1], tools, is_final=n == len(turns) - 1)
+            start = self._answer_start(talk, n, text)
             if start is None:
                 unlearnable.add(n)
             else:
-                answers.append(self._answer(text, runs, start, turns=turns, turn=n, tools=tools))
-        return _Layout(tuple(_pieces(runs, answers, n_turns=len(turns))), frozenset(unlearnable))
+                answers.append(self._answer(talk, n, text, runs=runs, start=start))
+        return _Layout(tuple(_pieces(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
 
-    def _answer_start(self, text: str, turns: Sequence[Turn], tools: str | None, *, is_final: bool) -> int | None:
+    def _answer_start(self, talk: Talk, turn: int, text: str) -> int | None:
         """Find where the template's own prompt for a turn ends.
 
         The prompt of the final answer is the one that will be served. Earlier ones may leave the options out: Qwen3
         shows no reasoning block in past turns.
         """
-        for with_options in (True,) if is_final else (True, False):
+        is_final = turn == len(talk.turns) - 1
+        for variables in (self._variables,) if is_final else (self._variables, self._special_tokens):
             try:
-                prompt = self._render(turns[:-1], tools, prompting=True, wrapping=True, with_options=with_options)
+                prompt = self._render(talk.before(turn), variables)
             except DataError:  # a template may refuse a conversation that an assistant begins
                 continue
             if text.startswith(prompt):
                 return len(prompt)
         return None
 
-    def _answer(
-        self, text: str, runs: Sequence[Run], start: int, *, turns: Sequence[Turn], turn: int, tools: str | None
-    ) -> _Answer:
+    def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> _Answer:
         """Find the token that ends a turn: the first control token behind its content.
 
         A turn with tool calls writes control tokens of its own; there it is the template's usual stop, else the last
@@ -250,99 +240,46 @@ class ChatTemplate:
         last = max(ends, default=start)
         limit = min((run.start for run in runs if run.chunk and run.chunk.turn > turn), default=len(text))
         after = [run for run in runs if run.is_control and last <= run.start < limit]
-        if turns[turn].tool_calls or not ends:
-            limit = self._turn_end(text, turns[: turn + 1], tools, limit)
+        if talk.turns[turn].tool_calls or not ends:
+            whole = self._render(talk.through(turn))
+            limit = min(limit, len(whole)) if text.startswith(whole) else limit
             usual = [run for run in after if run.text in (self.stop, self._special_tokens.get("eos_token"))]
             after = usual or [run for run in after if run.start < limit][-1:]
         return _Answer(turn, start, after[0].end if after else last, stops=bool(after))
 
-    def _turn_end(self, text: str, turns: Sequence[Turn], tools: str | None, limit: int) -> int:
-        whole = self._render(turns, tools, prompting=False, wrapping=True)
-        return min(limit, len(whole)) if text.startswith(whole) else limit
+    def _render(self, talk: Talk, variables: Mapping[str, object] | None = None) -> str:
+        return self._compiled.render(talk, self._variables if variables is None else variables)
 
-    def _render(
-        self,
-        turns: Sequence[Turn],
-        tools: str | None,
-        *,
-        prompting: bool,
-        wrapping: bool = False,
-        with_options: bool = True,
-    ) -> str:
-        variables = self._special_tokens | self.options if with_options else self._special_tokens
-        schemas = _read(tools, "tools") if tools else None
-
-        def render(shown: Sequence[Turn], form: tuple[bool, bool]) -> str:
-            messages = [_message(turn, form) for turn in shown]
-            if wrapping:
-                messages = [{k: v if k == "content" else self._marker.wrap(v) for k, v in m.items()} for m in messages]
-            seen = self._marker.wrap(schemas) if wrapping else schemas
-            return self._compiled.render(messages, seen, add_generation_prompt=prompting, variables=variables)
-
-        return _with_calls(turns, render) if any(turn.tool_calls for turn in turns) else render(turns, _FORMS[0])
+    def _render_wrapped(self, talk: Talk) -> str | None:
+        """Render a conversation with its own control tokens wrapped; None where it has none."""
+        said = [talk.tools, *(text for turn in talk.turns for text in _texts(turn))]
+        if not self._marker.has_control("\0".join(text for text in said if text)):
+            return None
+        return self._compiled.render(talk, self._variables, change=self._marker.wrap)
 
 
-def _with_calls(turns: Sequence[Turn], render: Callable[[Sequence[Turn], tuple[bool, bool]], str]) -> str:
-    """Render a conversation with tool calls in the first form in which the template shows them."""
-    bare = [replace(turn, tool_calls=None) for turn in turns]
-    refusal = _not_shown("the tool calls")
-    for form in _FORMS:
-        try:
-            text = render(turns, form)
-        except DataError as error:
-            refusal = error
-            continue
-        if text != _or_none(render, bare, form):
-            return text
-    raise refusal
+def _texts(turn: Turn) -> tuple[str | None, ...]:
+    return turn.role, turn.content, turn.tool_calls, turn.name, turn.tool_call_id
 
 
-def _or_none(
-    render: Callable[[Sequence[Turn], tuple[bool, bool]], str], turns: Sequence[Turn], form: tuple[bool, bool]
-) -> str | None:
-    try:
-        return render(turns, form)
-    except DataError:
-        return None
+def _refuse_marks(talk: Talk) -> None:
+    """Refuse our marks in names and tools, where they would be taken for contents; in contents they are harmless."""
+    for text in (
+        talk.tools,
+        *(text for turn in talk.turns for text in _texts(turn)[2:]),
+        *(t.role for t in talk.turns),
+    ):
+        if text and (OPEN in text or ascii(OPEN)[1:-1] in text.lower()):
+            _unmarked(OPEN)
 
 
-def _message(turn: Turn, form: tuple[bool, bool]) -> dict[str, Any]:
-    as_text, empty_is_none = form
-    is_empty = empty_is_none and turn.role == "assistant" and not turn.content
-    message: dict[str, Any] = {"role": turn.role, "content": None if is_empty else turn.content}
-    if turn.tool_calls:
-        message["tool_calls"] = [_call(call, as_text=as_text) for call in _read(turn.tool_calls, "tool calls")]
-    given = {"name": turn.name, "tool_call_id": turn.tool_call_id}
-    return message | {key: value for key, value in given.items() if value is not None}
-
-
-def _call(call: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
-    function = call.get("function", call)
-    arguments = function.get("arguments", {})
-    if as_text and not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    if not as_text and isinstance(arguments, str):
-        arguments = _read(arguments or "{}", "tool arguments")
-    function = function | {"arguments": arguments}
-    return {"type": "function"} | call | {"function": function} if "function" in call else function
-
-
-def _read(text: str, what: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise DataError(f"The {what} are not JSON ({error}).", "Correct them in the data.") from error
-
-
-def _not_shown(what: str) -> DataError:
-    return DataError(
-        f"The chat template leaves out {what}.",
-        "Take another model, whose template has a place for it, or take it out of the data.",
-    )
-
-
-def _shape(turn: Turn, skeleton: str) -> tuple[str | None, ...]:
-    return turn.role, skeleton, turn.tool_calls, turn.name, turn.tool_call_id
+def _unmarked(text: str) -> str:
+    if OPEN in text:
+        raise DataError(
+            f"The conversation holds the private-use character {OPEN!r}, with which formtune marks contents.",
+            "Take that character out.",
+        )
+    return text
 
 
 def _in_sample(turns: Sequence[Turn]) -> bool:
@@ -355,7 +292,7 @@ def _pieces(runs: Sequence[Run], answers: Sequence[_Answer], *, n_turns: int) ->
     # Only the conversation's last turn gets a stop token of ours: elsewhere the template's text goes on.
     unended = {a.end: a.turn for a in answers if not a.stops and a.turn == n_turns - 1}
     at_end = [Run(runs[-1].end, runs[-1].end)] if runs else []
-    for run in [part for run in runs for part in _parts(run, cuts)] + at_end:
+    for run in [*chain.from_iterable(_parts(run, cuts) for run in runs), *at_end]:
         if run.start in unended:
             yield _Piece(control="stop", answer=unended[run.start])
         if run.start in cuts:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,15 +21,9 @@ from tokenizers import AddedToken
 
 from formtune.errors import DataError, SettingError
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
-
-Follows = Literal["nothing", "control", "text"]
-Json = dict[str, Any]
+from formtune.text_encoders import Follows, Json, TextEncoders, is_ordinary
 
 _ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-_ORDINARY = re.compile(
-    r"[\s▁]+|</?(?:a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|li|span|strong|sub|sup"
-    r"|table|tbody|td|tfoot|th|thead|tr|u|ul)>"
-)
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 # GPT-2's byte alphabet: printable bytes stand for themselves, the others follow from U+0100 on.
@@ -80,7 +74,7 @@ class Tokenizer:
         self.n_vocabulary = 1 + max(self.full.get_vocab(with_added_tokens=True).values(), default=-1)
         self._is_control_V = np.zeros(self.n_vocabulary, dtype=bool)
         self._is_control_V[list(self.control_ids)] = True
-        self._encoders = _Encoders(self.full, parts, self.controls)
+        self._encoders = TextEncoders(self.full, parts, self.controls)
         self._read_surroundings(config)
         self.missing_bytes = _missing_bytes(parts)
         self._is_byte_level = _holds(parts, "ByteLevel")
@@ -218,87 +212,6 @@ class Tokenizer:
             return "".join(f"<0x{byte:02X}>" for byte in data)
 
 
-class _Encoders:
-    """Encoders of text that know no control token; one for each thing that can stand before the text."""
-
-    def __init__(self, full: tokenizers.Tokenizer, parts: Json, controls: Mapping[str, AddedToken]) -> None:
-        self._parts = parts
-        self._model = _text_model(full, parts, controls)
-        added = sorted(full.get_added_tokens_decoder().items())
-        self._kept = [token for _, token in added if token.content not in controls and _is_ordinary(token)]
-        self._true_ids = {token.content: i for i, token in added}
-        self._built: dict[str, tokenizers.Tokenizer] = {}
-        self._remap_V = self._find_remap(self.get("nothing"))
-
-    def _find_remap(self, encoder: tokenizers.Tokenizer) -> np.ndarray | None:
-        # An ordinary added token outside the model's vocabulary gets the next free id, which may not be its own.
-        pairs = [(encoder.token_to_id(t.content), self._true_ids[t.content]) for t in self._kept]
-        if all(got == true for got, true in pairs):
-            return None
-        remap_V = np.arange(encoder.get_vocab_size(), dtype=np.int32)
-        for got, true in pairs:
-            remap_V[got] = true
-        return remap_V
-
-    def true_ids(self, ids_T: np.ndarray) -> np.ndarray:
-        """Translate the encoders' ids into the model's."""
-        return ids_T if self._remap_V is None else self._remap_V[ids_T]
-
-    def get(self, follows: Follows) -> tokenizers.Tokenizer:
-        """Build, once, the encoder of texts that follow nothing, a control token, or text."""
-        sides = {key: _unprefixed(self._parts.get(key), follows) for key in ("normalizer", "pre_tokenizer")}
-        key = json.dumps(sides, sort_keys=True)
-        if key not in self._built:
-            shell = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
-            encoder = tokenizers.Tokenizer.from_str(json.dumps(shell | sides))
-            encoder.model = self._model
-            encoder.add_tokens(self._kept)
-            self._built[key] = encoder
-        return self._built[key]
-
-
-def _unprefixed(side: Any, follows: Follows) -> Any:
-    """Copy a normalizer or pre-tokenizer without the space that it would write before the text."""
-    if follows == "nothing" or side is None:
-        return side
-    if isinstance(side, list):
-        return [_unprefixed(one, follows) for one in side]
-    if not isinstance(side, dict):
-        return side
-    if side.get("type") == "Metaspace" and (follows == "text" or side.get("prepend_scheme") == "first"):
-        return {k: v for k, v in side.items() if k != "add_prefix_space"} | {"prepend_scheme": "never"}
-    if follows == "text" and side.get("type") == "Prepend":
-        return {"type": "Sequence", "normalizers": []}
-    if follows == "text" and side.get("type") == "ByteLevel":
-        return side | {"add_prefix_space": False}
-    return {key: _unprefixed(value, follows) for key, value in side.items()}
-
-
-def _text_model(full: tokenizers.Tokenizer, parts: Json, controls: Mapping[str, AddedToken]) -> tokenizers.models.Model:
-    """Give the model without pieces that spell a control token (``</s>`` is a piece of many Unigram vocabularies)."""
-    model = dict(parts["model"])
-    vocabulary = model.get("vocab") or {}
-    if isinstance(vocabulary, list):
-        spelled = {n: piece for n, (piece, _) in enumerate(vocabulary) if piece in controls}
-        model["vocab"] = [[_unspeakable(n), s] if n in spelled else [p, s] for n, (p, s) in enumerate(vocabulary)]
-    else:
-        spelled = {vocabulary[piece]: piece for piece in controls if piece in vocabulary}
-        model["vocab"] = {_unspeakable(i) if i in spelled else piece: i for piece, i in vocabulary.items()}
-    if not spelled:
-        return full.model
-    if "merges" in model:
-        names = set(spelled.values())
-        pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
-        model["merges"] = [m for m in pairs if m[0] + m[1] not in names and m[0] not in names and m[1] not in names]
-    whole = {"version": "1.0", "added_tokens": [], "model": model}
-    return tokenizers.Tokenizer.from_buffer(msgspec.json.encode(whole)).model
-
-
-def _unspeakable(n: int) -> str:
-    # Noncharacters, which no normalizer produces; encode() checks that none of these ids comes out.
-    return f"\uffff\ufffe{n}\ufffe\uffff"
-
-
 def _parse(spec: bytes, at: object) -> tuple[tokenizers.Tokenizer, Json]:
     try:
         parts: Json = msgspec.json.decode(spec)
@@ -336,16 +249,12 @@ def _add_declared(full: tokenizers.Tokenizer, config: Mapping[str, Any], roles: 
     full.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in plain])
 
 
-def _is_ordinary(token: AddedToken) -> bool:
-    return not token.special and _ORDINARY.fullmatch(token.content) is not None
-
-
 def _controls(full: tokenizers.Tokenizer, roles: Mapping[str, str], unk_id: int | None) -> dict[str, AddedToken]:
     named = set(roles.values())
     return {
         token.content: token
         for i, token in sorted(full.get_added_tokens_decoder().items())
-        if i != unk_id and (token.content in named or not _is_ordinary(token))
+        if i != unk_id and (token.content in named or not is_ordinary(token))
     }
 
 

@@ -32,7 +32,8 @@ from formtune.assembly import (
 from formtune.errors import DataError
 from formtune.examples import Example, Segment, Shape, Turn
 from formtune.records import LeftOut
-from formtune.tokenizers import Follows, Tokenizer, byte_tokenizer, load_tokenizer
+from formtune.text_encoders import Follows
+from formtune.tokenizers import Tokenizer, byte_tokenizer, load_tokenizer
 
 __all__ = [
     "CONTENT",
@@ -139,7 +140,7 @@ def tokenize(
     """
     start = _start(shape, decoder_start_id)
     known: _Known = {}
-    planned = [_planned(e, tokenizer, shape, start=start, known=known) for e in examples]
+    planned = [_planned(e, tokenizer, shape=shape, start=start, known=known) for e in examples]
     encoded = _encoded(planned, tokenizer)
     for one in planned:
         check_targets([*one.items, *(one.decoder or ())], encoded, tokenizer)
@@ -161,7 +162,7 @@ def tokenize_each(
     known: _Known = {}
     for example in examples:
         try:
-            planned.append(_planned(example, tokenizer, shape, start=start, known=known))
+            planned.append(_planned(example, tokenizer, shape=shape, start=start, known=known))
         except DataError as error:
             left_out.append(LeftOut(error.problem, id=example.id))
     encoded = _encoded(planned, tokenizer)
@@ -198,7 +199,8 @@ def prompts(
     """
     known: _Known = {}
     planned = [
-        _planned(unanswered(e), tokenizer, shape, start=decoder_start_id, known=known, asking=True) for e in examples
+        _planned(unanswered(e), tokenizer, shape=shape, start=decoder_start_id, known=known, asking=True)
+        for e in examples
     ]
     return _built(planned, _encoded(planned, tokenizer), tokenizer)
 
@@ -233,8 +235,8 @@ def _start(shape: Shape, decoder_start_id: int | None) -> int | None:
 def _planned(
     example: Example,
     tokenizer: Tokenizer,
-    shape: Shape,
     *,
+    shape: Shape,
     start: int | None,
     known: _Known,
     asking: bool = False,
@@ -255,11 +257,11 @@ def _planned(
     else:
         planner.extend(segments[n_asked:])
         planner.pause()
-    candidates = _candidates(example, tokenizer, shape, follows=follows, known=known)
-    return _Planned(example, _surrounded(planner, example, tokenizer, shape), decoder, candidates)
+    candidates = _candidates(example, tokenizer, shape=shape, follows=follows, known=known)
+    return _Planned(example, _surrounded(planner, example, tokenizer, shape=shape), decoder, candidates)
 
 
-def _surrounded(planner: Planner, example: Example, tokenizer: Tokenizer, shape: Shape) -> list[Item]:
+def _surrounded(planner: Planner, example: Example, tokenizer: Tokenizer, *, shape: Shape) -> list[Item]:
     """Put around a sequence what the model expects there; a chat template of its own brings all of it."""
     if example.turns and not tokenizer.chat_template.is_default:
         return planner.items
@@ -270,8 +272,8 @@ def _surrounded(planner: Planner, example: Example, tokenizer: Tokenizer, shape:
 def _candidates(
     example: Example,
     tokenizer: Tokenizer,
-    shape: Shape,
     *,
+    shape: Shape,
     follows: Follows,
     known: _Known,
 ) -> tuple[tuple[Item, ...], ...]:

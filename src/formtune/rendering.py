@@ -1,0 +1,279 @@
+"""Chat templates as programs: compiled and called as transformers does it, in Jinja's immutable sandbox.
+
+A template comes with a model from anywhere, so it sees plain JSON values only and can neither change nor call anything
+else. From its syntax tree we read what it may ask of a content (``'</think>' in message.content``), so that contents
+of which that is not true can be rendered once for all.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import msgspec
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from formtune.errors import DataError
+from formtune.examples import Turn
+
+# What a template may do to a content without its text changing inside (outer white space is kept apart).
+_SAFE_FILTERS = frozenset(
+    (
+        *("count", "d", "default", "dictsort", "first", "indent", "items", "join", "last", "length", "list", "map"),
+        *("reject", "rejectattr", "select", "selectattr", "string", "tojson", "trim"),
+    )
+)
+_STRIPS = frozenset(("strip", "lstrip", "rstrip"))
+_ASKS = frozenset(("endswith", "partition", "rpartition", "rsplit", "split", "startswith"))
+_SAFE_METHODS = _STRIPS | _ASKS | frozenset(("append", "get", "index", "items", "keys", "pop", "update", "values"))
+_CONTENTS = frozenset(("content", "text"))
+
+# How tool calls are handed over, in the order of trial: arguments as an object or as JSON text, and no content as ""
+# or as None. Templates disagree (Llama and Qwen; DeepSeek), and the wrong way fails or hides the calls.
+_WAYS = ((False, False), (True, False), (False, True), (True, True))
+
+Change = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What a template is given: turns, the JSON text of tools, and whether it ends by asking for an answer."""
+
+    turns: tuple[Turn, ...]
+    tools: str | None = None
+    asking: bool = False
+
+    def before(self, turn: int) -> "Talk":
+        """Stop before a turn, asking for it."""
+        return Talk(self.turns[:turn], self.tools, asking=True)
+
+    def through(self, turn: int) -> "Talk":
+        """Stop behind a turn."""
+        return Talk(self.turns[: turn + 1], self.tools)
+
+
+class CompiledTemplate:
+    """A compiled chat template.
+
+    Attributes:
+        watched: strings that the template may look for in a content.
+        compared: strings that it may compare a whole content with.
+        is_risky: True where it may change a content in the middle (``upper``, ``replace``, slices).
+    """
+
+    def __init__(self, source: str) -> None:
+        """Compile Jinja source.
+
+        Raises:
+            DataError: where it is not Jinja.
+        """
+        environment = _environment()
+        try:
+            tree = environment.parse(source)
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise DataError(
+                f"The chat template is not valid Jinja ({error.message}, line {error.lineno}).",
+                "Correct the template in the model folder.",
+            ) from error
+        self.watched = frozenset(_watched(tree))
+        self.compared = frozenset(_compared(tree))
+        self.is_risky = _is_risky(tree)
+
+    def render(self, talk: Talk, variables: Mapping[str, object], *, change: Change | None = None) -> str:
+        """Render a conversation.
+
+        Args:
+            talk: the conversation.
+            variables: what the template sees besides it.
+            change: what is done to every message and to the tools before the template sees them.
+
+        Raises:
+            DataError: where the template refuses the conversation (with its own message), fails on it or leaves its
+                tool calls out; where tools are not JSON.
+        """
+        if not any(turn.tool_calls for turn in talk.turns):
+            return self._render(talk, variables, way=_WAYS[0], change=change)
+        bare = replace(talk, turns=tuple(replace(turn, tool_calls=None) for turn in talk.turns))
+        refusal = not_shown("the tool calls")
+        for way in _WAYS:
+            try:
+                text = self._render(talk, variables, way=way, change=change)
+            except DataError as error:
+                refusal = error
+                continue
+            if text != self._render_or_none(bare, variables, way=way, change=change):
+                return text
+        raise refusal
+
+    def _render_or_none(
+        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
+    ) -> str | None:
+        try:
+            return self._render(talk, variables, way=way, change=change)
+        except DataError:
+            return None
+
+    def _render(
+        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
+    ) -> str:
+        messages: Any = [_message(turn, way) for turn in talk.turns]
+        tools = read_json(talk.tools, "The tools") if talk.tools else None
+        if change is not None:
+            messages, tools = change(messages), change(tools)
+        try:
+            return self._template.render(
+                messages=messages, tools=tools, documents=None, add_generation_prompt=talk.asking, **variables
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            raise DataError(
+                f"The chat template refuses the conversation: {error}",
+                "Change the conversation so that the model's template takes it, or use another model.",
+            ) from error
+
+
+def not_shown(what: str) -> DataError:
+    """Make the error for something that a template would drop without a word."""
+    return DataError(
+        f"The chat template leaves out {what}.",
+        "Use a model whose template has a place for it, or take it out of the data.",
+    )
+
+
+def read_json(text: str, what: str) -> Any:
+    """Read JSON text that a record carries.
+
+    Raises:
+        DataError: where it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{what} are not JSON ({error}).", "Correct them in the data.") from error
+
+
+def _message(turn: Turn, way: tuple[bool, bool]) -> dict[str, Any]:
+    as_text, empty_is_none = way
+    is_none = empty_is_none and turn.role == "assistant" and not turn.content
+    message: dict[str, Any] = {"role": turn.role, "content": None if is_none else turn.content}
+    if turn.tool_calls:
+        message["tool_calls"] = [_call(call, as_text=as_text) for call in read_json(turn.tool_calls, "The tool calls")]
+    given = {"name": turn.name, "tool_call_id": turn.tool_call_id}
+    return message | {key: value for key, value in given.items() if value is not None}
+
+
+def _call(call: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
+    function = call.get("function", call)
+    arguments = function.get("arguments", {})
+    if as_text and not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    if not as_text and isinstance(arguments, str):
+        arguments = read_json(arguments or "{}", "The arguments of a tool call")
+    function = function | {"arguments": arguments}
+    return {"type": "function"} | call | {"function": function} if "function" in call else function
+
+
+class _Generation(Extension):
+    """The ``{% generation %}`` block with which some templates mark answers; here it marks nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's own way to declare it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Read the block as what stands in it, with its own scope."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+
+
+class _SafeNamespace(Namespace):
+    """Jinja's ``namespace()`` without attributes that begin with an underscore, as transformers has it."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:  # so that namespace(self=...) works, as in Jinja
+        self, args = args[0], args[1:]
+        attributes = dict(*args, **kwargs)
+        for name in attributes:
+            _refuse_underscore(name)
+        Namespace.__init__(self, attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _refuse_underscore(name)
+        Namespace.__setitem__(self, name, value)
+
+
+def _refuse_underscore(name: str) -> None:
+    if name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a namespace cannot hold {name!r}")
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    environment.globals["namespace"] = _SafeNamespace
+    return environment
+
+
+def _to_json(  # noqa: PLR0917 - templates may pass the arguments by place
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # Jinja's own filter escapes HTML and sorts keys.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.now().strftime(pattern)  # noqa: DTZ005 - a template writes the local date
+
+
+def _strings(found: Iterable[nodes.Node]) -> Iterator[str]:
+    for node in found:
+        if isinstance(node, nodes.Const) and isinstance(node.value, str) and node.value:
+            yield node.value
+
+
+def _watched(tree: nodes.Template) -> Iterator[str]:
+    for test in tree.find_all(nodes.Compare):
+        if any(operand.op in ("in", "notin") for operand in test.ops):
+            yield from _strings([test.expr])
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Getattr) and call.node.attr in _STRIPS | _ASKS:
+            is_strip = call.node.attr in _STRIPS
+            yield from (text for text in _strings(call.args) if not (is_strip and text.isspace()))
+
+
+def _compared(tree: nodes.Template) -> Iterator[str]:
+    for test in tree.find_all(nodes.Compare):
+        yield from _strings([test.expr, *(operand.expr for operand in test.ops)])
+
+
+def _is_risky(tree: nodes.Template) -> bool:
+    if any(one.name not in _SAFE_FILTERS for one in tree.find_all(nodes.Filter)):
+        return True
+    if any(isinstance(one.arg, nodes.Slice) and _is_content(one.node) for one in tree.find_all(nodes.Getitem)):
+        return True
+    called = (call.node for call in tree.find_all(nodes.Call))
+    return any(isinstance(one, nodes.Getattr) and one.attr not in _SAFE_METHODS for one in called)
+
+
+def _is_content(node: nodes.Node) -> bool:
+    match node:
+        case nodes.Name(name=name) | nodes.Getattr(attr=name):
+            return name in _CONTENTS
+        case nodes.Getitem(arg=nodes.Const(value=name)):
+            return name in _CONTENTS
+    return False
