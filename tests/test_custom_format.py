@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Segment, Shape, Task
-from formtune.formats import cell, custom_format, infer_task, marked, present, unanswered
+from formtune.formats import FORMATS, cell, custom_format, infer_task, marked, present, unanswered
+from formtune.formats.custom import template_of
 from formtune.formats.markup import BEGIN, END, compile_markup
 from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
 
@@ -131,6 +132,11 @@ class TestWhatItShows:
         assert marked(example) == "Fine.\nIs it bad or good?"
         assert (example.output, example.candidates, example.gold) == ("head", ("0", "1"), 1)
 
+    def test_it_can_be_made_again_from_what_a_run_keeps(self) -> None:
+        """A format of our own is known by its name, a user's by its text."""
+        assert template_of(custom_format(TEMPLATE, "mine")) == TEMPLATE
+        assert template_of(FORMATS["chat"]) is None
+
     def test_it_says_what_it_adds(self) -> None:
         """Formats are compared with others that tell the model as much."""
         assert custom_format(TEMPLATE, "mine").adds == ("label names", "task description")
@@ -159,10 +165,10 @@ class TestWhatItRefuses:
             ("{{ text }}\n{{ text", "mine:2", "The template is not valid: unexpected end of template"),
             ("{{ text }}{% learn %}x", "mine:1", "The template is not valid: Unexpected end of template"),
             (
-                "a\n\n{% lern %}x{% endlern %}",
+                "a\n\n{% learnt %}x{% endlearnt %}",
                 "mine:3",
-                "The template is not valid: Encountered unknown tag 'lern'",
-            ),  # typos: ignore
+                "The template is not valid: Encountered unknown tag 'learnt'",
+            ),
             ("a\n{% include 'x' %}{% learn %}x{% endlearn %}", "mine:2", "The template asks for another file"),
             ("{{ text }} {{ word }}", "mine", "The template does not say what is to be learned"),
             ("{% learn %}x{% endlearn %}{% head %}", "mine", "The template has head and learn"),

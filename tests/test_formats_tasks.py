@@ -35,6 +35,12 @@ class TestLabels:
         task = infer_task(labelled("0", "1", "2"), words={"0": "negative", "1": " positive "})
         assert task.words == ("negative", "positive", "2")
 
+    def test_inputs_are_named(self) -> None:
+        """Whoever asks the model later must know which texts it was trained on."""
+        pair = {"premise": "It rains.", "hypothesis": "It is wet."}
+        records = [Labelled(inputs=pair, labels=(label,)) for label in ("yes", "no")]
+        assert infer_task(records).inputs == ("premise", "hypothesis")
+
     def test_one_label_is_no_task(self) -> None:
         """With a single label there is nothing to tell apart."""
         with pytest.raises(DataError, match="There is only one label, 'good', so there is nothing to tell apart"):
@@ -70,10 +76,8 @@ class TestLabels:
 
     def test_a_word_for_an_unknown_label_gets_the_nearest(self) -> None:
         """A mistyped label in words is an error, not a word that is never used."""
-        with pytest.raises(
-            SettingError, match="words: There is no label 'positve'; the nearest is 'positive'"
-        ):  # typos: ignore
-            infer_task(labelled("positive", "negative"), words={"positve": "good"})  # typos: ignore
+        with pytest.raises(SettingError, match="words: There is no label 'positive_'; the nearest is 'positive'"):
+            infer_task(labelled("positive", "negative"), words={"positive_": "good"})
 
     def test_an_empty_word_is_refused(self) -> None:
         """A label has to stand as something."""

@@ -93,6 +93,7 @@ class Task:
         question: the same as a question (for ``generative_qa``).
         language: ``"en"`` or ``"zh"``: the language of the default wordings.
         letters: True where choices differ from record to record, so that classes are positions (A, B, C ...).
+        inputs: names of a labelled record's input texts, in order.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Task:
     question: str = ""
     language: str = "en"
     letters: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 Present = Callable[[Record, Task, Shape], Example]
@@ -136,6 +138,7 @@ class Format:
         source: the paper it comes from.
         adds: what it tells the model beyond the record: ``"label names"``, ``"task description"`` or nothing.
         cells: kind → cell, or the reason why the cell is empty.
+        template: text of the user's own template, where the format was made of one.
     """
 
     name: str
@@ -146,3 +149,4 @@ class Format:
     source: str
     adds: tuple[str, ...]
     cells: Mapping[str, Cell | str]
+    template: str | None = None

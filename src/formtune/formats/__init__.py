@@ -63,7 +63,7 @@ class Served:
     shapes: Mapping[Shape, str | None]
 
 
-def find_format(name: str) -> Format:
+def named(name: str) -> Format:
     """Find a format by its name.
 
     Raises:
@@ -88,7 +88,7 @@ def cell(chosen: str | Format, asked: str | Task, shape: Shape) -> Cell:
     kind = asked.kind if isinstance(asked, Task) else asked
     if kind not in KINDS or shape not in SHAPES:
         raise ValueError(f"There is no kind {kind!r} or no shape {shape!r}.")
-    format_ = find_format(chosen) if isinstance(chosen, str) else chosen
+    format_ = named(chosen) if isinstance(chosen, str) else chosen
     found = format_.cells[kind]
     reason = _why_not(format_, asked, shape)
     if reason is not None or isinstance(found, str):
@@ -170,10 +170,10 @@ __all__ = [
     "Served",
     "cell",
     "custom_format",
-    "find_format",
     "infer_task",
     "marked",
     "matrix",
+    "named",
     "present",
     "samples",
     "unanswered",

@@ -144,7 +144,13 @@ def custom_format(template_text: str, name: str) -> Format:
         source="Your template; the idea of Bach et al. 2022 (PromptSource), section 3",
         adds=_adds(markup, tag),
         cells={**{kind: _cell(kind, markup, tag) for kind in FIELDS}, "preference": PREFERENCE},
+        template=template_text,
     )
+
+
+def template_of(format_: Format) -> str | None:
+    """Give the template that a format was made of; None for the formats of our own."""
+    return format_.template
 
 
 def _one_tag(markup: Markup) -> str:

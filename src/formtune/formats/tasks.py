@@ -101,7 +101,8 @@ def _language(records: Sequence[Record]) -> str:
 
 def _labelled(records: Sequence[Record], language: str) -> Task:
     labels = _labels(records)
-    return Task(kind="labelled", labels=labels, words=tidy_words(labels), language=language)
+    inputs = next(tuple(r.inputs) for r in records if isinstance(r, Labelled))
+    return Task(kind="labelled", labels=labels, words=tidy_words(labels), language=language, inputs=inputs)
 
 
 def _labels(records: Sequence[Record]) -> tuple[str, ...]:
