@@ -1,0 +1,228 @@
+"""Log-likelihoods: how probable a model finds classes, label words, fillings of a blank, and whole answers.
+
+Every function takes a list of records, computes them in batches of a token budget, and answers in their order. Nothing
+here knows what a label is called; nothing here trains.
+
+Shape letters: T tokens of a flat row, S segments, N places that are asked for something, K candidates, D width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from formtune.batches import Batch, by_budget, collate, forest
+from formtune.label_words import Plan
+from formtune.models import Model
+from formtune.tokens import TARGET, Tokens
+
+N_ROWS = 256  # rows of vocabulary scores held at once: 50 MB of float32 at 49 152 entries
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """The candidates of one record.
+
+    Attributes:
+        scores_K: float64, log-likelihoods up to a constant.
+        n_read: tokens that were read to find them.
+    """
+
+    scores_K: np.ndarray
+    n_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable a model finds one answer: its negative log-likelihood in nats, over how many tokens."""
+
+    nll: float
+    n_tokens: int
+
+
+def score_classes(model: Model, prompts: Sequence[Tokens], *, tokens_per_batch: int) -> list[Scored]:
+    """Score the classes of a head: log-softmax of its outputs."""
+    found: dict[int, Scored] = {}
+    for group in _groups([len(p.ids_T) for p in prompts], tokens_per_batch):
+        batch = collate([prompts[i] for i in group], causal=False)
+        scores_SK = torch.log_softmax(model.classes(model.hidden(batch), batch), dim=1)
+        for index, scores_K in zip(group, scores_SK.double().cpu().numpy(), strict=True):
+            found[index] = Scored(scores_K, len(prompts[index].ids_T))
+    return [found[i] for i in range(len(prompts))]
+
+
+def score_words(
+    model: Model, prompts: Sequence[np.ndarray], plans: Sequence[Plan], *, tokens_per_batch: int
+) -> list[Scored]:
+    """Score label words as continuations: log p(word | prompt), the sum over the word's tokens.
+
+    The prompt is computed once and the words behind it as a tree (see :class:`formtune.label_words.Plan`), except
+    where a model cannot share it: an encoder-decoder, and models whose rows are padded, compute it anew per word of
+    more than one token.
+
+    Args:
+        model: a decoder or an encoder-decoder.
+        prompts: ids of each prompt, at least one; for an encoder-decoder, of the source.
+        plans: the label words of each record.
+        tokens_per_batch: the budget of one batch; a costlier record stands alone.
+    """
+    found: dict[int, Scored] = {}
+    costs = [_cost(model, len(p), plan) for p, plan in zip(prompts, plans, strict=True)]
+    for group in _groups(costs, tokens_per_batch):
+        batch, places = _word_batch(model, [prompts[i] for i in group], [plans[i] for i in group])
+        ids_N = np.concatenate([plans[i].ids_N for i in group])
+        logs_N = _log_probabilities(model, model.hidden(batch), places_N=np.concatenate(places), ids_N=ids_N)
+        for index, own_N in zip(group, np.split(logs_N, _bounds(places)), strict=True):
+            found[index] = Scored(plans[index].totals(own_N), len(prompts[index]) + plans[index].n_read)
+    return [found[i] for i in range(len(prompts))]
+
+
+def _cost(model: Model, n_prompt: int, plan: Plan) -> int:
+    n_bodies = len(plan.bodies)
+    if model.shape == "encoder-decoder":
+        return max(1, n_bodies) * (n_prompt + 1) + plan.n_read
+    return (1 if model.packs else 1 + n_bodies) * n_prompt + plan.n_read
+
+
+def _word_batch(model: Model, prompts: Sequence[np.ndarray], plans: Sequence[Plan]) -> tuple[Batch, list[np.ndarray]]:
+    """Lay out one batch and say, for every token that is scored, which place is asked for it."""
+    if model.shape == "encoder-decoder":
+        return _answering_batch(model, prompts, plans)
+    batch = forest(prompts, [plan.bodies for plan in plans])
+    roots = np.flatnonzero(batch.parents_S < 0)
+    places = []
+    for root, plan in zip(roots, plans, strict=True):
+        behind_N = batch.starts_S[root : root + 1 + len(plan.bodies)][1:]
+        starts_N = behind_N[plan.body_N] if len(behind_N) else np.zeros(len(plan.body_N), dtype=np.int64)
+        places.append(np.where(plan.depth_N == 0, batch.ends_S[root] - 1, starts_N + plan.depth_N - 1))
+    return batch, places
+
+
+def _answering_batch(
+    model: Model, prompts: Sequence[np.ndarray], plans: Sequence[Plan]
+) -> tuple[Batch, list[np.ndarray]]:
+    start = np.array([model.decoder_start_id])
+    sources: list[np.ndarray] = []
+    answers: list[np.ndarray] = []
+    firsts: list[int] = []
+    for prompt, plan in zip(prompts, plans, strict=True):
+        firsts.append(len(answers))
+        for body in plan.bodies or (np.array([], dtype=np.int64),):
+            sources.append(prompt)
+            answers.append(np.concatenate([start, body]))
+    decoder = forest(answers, [()] * len(answers))
+    places = [decoder.starts_S[first + plan.body_N] + plan.depth_N for first, plan in zip(firsts, plans, strict=True)]
+    return replace(forest(sources, [()] * len(sources)), decoder=decoder), places
+
+
+def with_slot(tokens: Tokens, n_masks: int, mask_id: int) -> Tokens:
+    """Lay a blank of so many mask tokens where the example's blank is.
+
+    Raises:
+        ValueError: where the example has no blank, or several.
+    """
+    slot = np.flatnonzero(tokens.parts_T == TARGET)
+    if not len(slot) or slot[-1] - slot[0] + 1 != len(slot):
+        raise ValueError(f"The example {tokens.id!r} has no single blank to fill.")
+    # Stretch or shrink the blank by repeating its first place.
+    order = np.concatenate([np.arange(slot[0]), np.full(n_masks, slot[0]), np.arange(slot[-1] + 1, len(tokens.ids_T))])
+    ids_T = tokens.ids_T[order]
+    ids_T[slot[0] : slot[0] + n_masks] = mask_id
+    return replace(
+        tokens,
+        ids_T=ids_T,
+        labels_T=ids_T,
+        weights_T=np.zeros(len(ids_T), dtype=np.float32),
+        parts_T=tokens.parts_T[order],
+        types_T=tokens.types_T[order],
+        cuts_T=tokens.cuts_T[order],
+    )
+
+
+def score_fillings(model: Model, blanks: Sequence[Tokens], *, mask_id: int, tokens_per_batch: int) -> list[Scored]:
+    """Score what may fill a blank: the log-probabilities of its tokens, each at its mask, all masked at once.
+
+    One input is computed for each length that occurs among the candidates. Where lengths differ, the sum is divided by
+    the length, since sums over more tokens are lower whatever they say. Schick and Schütze 2021 ("It's not just
+    size that matters", section 3.1) instead fill in one token at a time, the surest first, and take the sum: as many
+    passes as tokens. We depart from them for the cost, and because their score favors short words.
+
+    Args:
+        model: an encoder with a masked-LM head.
+        blanks: examples with a blank, of any length, and candidates.
+        mask_id: what stands in a blank.
+        tokens_per_batch: the budget of one batch.
+    """
+    wanted = [(i, n) for i, blank in enumerate(blanks) for n in sorted({len(ids) for ids in blank.candidates})]
+    inputs = [with_slot(blanks[i], n, mask_id) for i, n in wanted]
+    scores = [np.zeros(len(blank.candidates)) for blank in blanks]
+    n_read = [0] * len(blanks)
+    for group in _groups([len(t.ids_T) for t in inputs], tokens_per_batch):
+        batch = collate([inputs[j] for j in group], causal=False)
+        asked = [_Filling(*wanted[j], tokens=inputs[j], blank=blanks[wanted[j][0]]) for j in group]
+        places = [start + one.places_N for start, one in zip(batch.starts_S, asked, strict=True)]
+        ids_N = np.concatenate([one.ids_N for one in asked])
+        logs = _log_probabilities(model, model.hidden(batch), places_N=np.concatenate(places), ids_N=ids_N)
+        for one, logs_N in zip(asked, np.split(logs, _bounds(places)), strict=True):
+            scores[one.record][one.candidates] = logs_N.reshape(len(one.candidates), -1).sum(1)
+            n_read[one.record] += len(one.tokens.ids_T)
+    return [Scored(_comparable(s, b), n) for s, b, n in zip(scores, blanks, n_read, strict=True)]
+
+
+class _Filling:
+    """One input of one record: the candidates that fill its blank, one behind the other."""
+
+    def __init__(self, record: int, n_masks: int, *, tokens: Tokens, blank: Tokens) -> None:
+        self.record = record
+        self.tokens = tokens
+        self.candidates = [k for k, ids in enumerate(blank.candidates) if len(ids) == n_masks]
+        self.ids_N = np.concatenate([blank.candidates[k] for k in self.candidates])
+        self.places_N = np.tile(np.flatnonzero(tokens.parts_T == TARGET), len(self.candidates))
+
+
+def _comparable(scores_K: np.ndarray, blank: Tokens) -> np.ndarray:
+    lengths_K = np.array([len(ids) for ids in blank.candidates])
+    return scores_K / lengths_K if len(set(lengths_K)) > 1 else scores_K
+
+
+def likelihoods(model: Model, examples: Sequence[Tokens], *, tokens_per_batch: int) -> list[Likelihood]:
+    """Find how probable the model finds what each example asks for: the places with a loss weight, each once."""
+    found: dict[int, Likelihood] = {}
+    lengths = [len(t.ids_T) + (len(t.decoder.ids_T) if t.decoder else 0) for t in examples]
+    for group in _groups(lengths, tokens_per_batch):
+        batch = collate([examples[i] for i in group], causal=model.causal)
+        side = batch.decoder or batch
+        places_N = np.flatnonzero(side.weights_T)
+        ids_N = side.labels_T[places_N]
+        logs_N = _log_probabilities(model, model.hidden(batch), places_N=places_N, ids_N=ids_N)
+        owners_N = np.searchsorted(side.ends_S, places_N, side="right")
+        sums_S = np.bincount(owners_N, weights=logs_N, minlength=len(group))
+        counts_S = np.bincount(owners_N, minlength=len(group))
+        for segment, index in enumerate(group):
+            found[index] = Likelihood(-float(sums_S[segment]), int(counts_S[segment]))
+    return [found[i] for i in range(len(examples))]
+
+
+def _groups(costs: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Sort by length, so that padded models pad little."""
+    yield from by_budget(costs, tokens_per_batch, sort=True)
+
+
+def _bounds(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    return np.cumsum([len(p) for p in pieces])[:-1]
+
+
+def _log_probabilities(model: Model, hidden_TD: Tensor, *, places_N: np.ndarray, ids_N: np.ndarray) -> np.ndarray:
+    """Give log p(id) at each place, float64 ``[N]``; places that are asked for several ids are computed once."""
+    rows_M, row_N = np.unique(places_N, return_inverse=True)
+    logs_N = np.zeros(len(places_N))
+    for start in range(0, len(rows_M), N_ROWS):
+        rows = torch.from_numpy(rows_M[start : start + N_ROWS]).to(hidden_TD.device)
+        logs_MV = torch.log_softmax(model.logits(hidden_TD[rows]), dim=1)
+        chosen = np.flatnonzero((row_N >= start) & (row_N < start + N_ROWS))
+        at = torch.from_numpy(row_N[chosen] - start).to(hidden_TD.device)
+        ids = torch.from_numpy(ids_N[chosen].astype(np.int64)).to(hidden_TD.device)
+        logs_N[chosen] = logs_MV[at, ids].double().cpu().numpy()
+    return logs_N
