@@ -147,7 +147,7 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
     weights_BU = statistics.resample(n_units, n_resamples, seed=seed)
     resampled = [_resampled(arm, metric, groups=groups, weights_BU=weights_BU) for arm in arms]
     results = {one.arm.name: _arm_result(one, terms) for one in resampled}
-    gaps = _gaps(resampled, metric)
+    gaps = _gaps(resampled, terms)
     corrected = statistics.holm([gap.p for gap in gaps])
     swaps_BU = statistics.random_swaps(n_units, n_resamples, seed=seed)
     pairs = [
@@ -209,16 +209,18 @@ def _resampled(arm: Arm, metric: Metric, *, groups: Sequence[Hashable] | None, w
     )
 
 
-def _spread(values_S: Floats, draws_BS: Floats, one: _Resampled, *, metric: Metric) -> Spread:
+def _spread(values_S: Floats, draws_BS: Floats, *, n_units: int, terms: Terms) -> Spread:
+    metric = terms.metric
     step = metric.high - metric.low if metric.all_or_nothing else 0.0
-    return statistics.spread(values_S, draws_BS, n_units=len(one.units_SUK[0]), step=step)
+    doubt = statistics.two_records_of_doubt(terms.n_records, step=step)
+    return statistics.spread(values_S, draws_BS, n_units=n_units, doubt=doubt)
 
 
 def _arm_result(one: _Resampled, terms: Terms) -> ArmResult:
     metric = terms.metric
     sign = 1.0 if metric.higher_is_better else -1.0
     mean = sign * float(one.values_S.mean())
-    spread = _spread(one.values_S, one.draws_BS, one, metric=metric)
+    spread = _spread(one.values_S, one.draws_BS, n_units=len(one.units_SUK[0]), terms=terms)
     low, high = statistics.interval(mean, spread, terms.confidence)
     low, high = max(metric.low, low), min(metric.high, high)
     worst = low if metric.higher_is_better else high
@@ -233,11 +235,11 @@ def _arm_result(one: _Resampled, terms: Terms) -> ArmResult:
     )
 
 
-def _gaps(resampled: Sequence[_Resampled], metric: Metric) -> list[_Gap]:
+def _gaps(resampled: Sequence[_Resampled], terms: Terms) -> list[_Gap]:
     gaps = []
     for a, b in combinations(resampled, 2):
         values_S = a.values_S - b.values_S
-        spread = _spread(values_S, a.draws_BS - b.draws_BS, a, metric=metric)
+        spread = _spread(values_S, a.draws_BS - b.draws_BS, n_units=len(a.units_SUK[0]), terms=terms)
         difference = float(values_S.mean())
         gaps.append(_Gap(a=a, b=b, difference=difference, spread=spread, p=statistics.p_value(difference, spread)))
     return gaps
@@ -294,6 +296,6 @@ def _more_of_both(needed: Needed | None, spread: Spread, terms: Terms) -> tuple[
 
 
 def _winners_curse(resampled: Sequence[_Resampled], *, seed: int) -> float:
-    values_A = np.array([one.values_S.mean() for one in resampled])
-    draws_BA = np.stack([statistics.hierarchical(one.draws_BS, seed=seed) for one in resampled], axis=1)
-    return statistics.optimism(values_A, draws_BA)
+    values_F = np.array([one.values_S.mean() for one in resampled])
+    draws_BF = np.stack([statistics.hierarchical(one.draws_BS, seed=seed) for one in resampled], axis=1)
+    return statistics.optimism(values_F, draws_BF)

@@ -7,7 +7,8 @@ different two to five times too often (``benchmarks/aa_control.py``). So the see
 with one degree of freedom less than there are seeds, and the two half-widths are added in squares (Howe 1974).
 
 Legend of shape letters: N records, U units that are resampled (records or groups of them), K statistics per unit (see
-:mod:`formtune.metrics`), B resamples, S seeds. Everything random takes a seed, and depends on nothing else than it, the
+:mod:`formtune.metrics`), B resamples, S seeds, F formats
+(arms). Everything random takes a seed, and depends on nothing else than it, the
 number of units and the number of resamples; so an interval of one pair does not change when a third arm joins.
 """
 
@@ -34,10 +35,10 @@ class Spread:
     """How much an estimate varies, by cause. The estimate is a mean over seeds of a value over records.
 
     Attributes:
-        seeds: variance of the estimate between draws of the seeds, estimated from how values differ by seed; holds the
-            interaction.
-        records: variance between draws of the records, bootstrapped; holds the interaction too.
-        interaction: what seeds and records only do together (one seed is luckier on *these* records).
+        seeds: variance of the estimate from how values differ by seed. Holds the interaction: what seeds and records
+            only do together (a seed is luckier on *these* records).
+        records: variance between draws of the records that all seeds share, bootstrapped.
+        interaction: how much of ``seeds`` is interaction, and so shrinks with more records as well.
         n_seeds: how many seeds there were. With one, ``seeds`` is 0 and the luck of training is not in any interval.
         n_units: how many records (or groups of records) there were.
     """
@@ -50,7 +51,7 @@ class Spread:
 
     @property
     def standard_error(self) -> float:
-        """The root of the sum of both variances; the interaction is in both, which errs on the safe side."""
+        """The root of the sum of both variances."""
         return math.sqrt(self.seeds + self.records)
 
 
@@ -96,33 +97,42 @@ def weighted_values(stats_UK: Floats, reduce: Reduce, weights_BU: Counts) -> Flo
     return np.concatenate([reduce(weights.astype(np.float64) @ stats_UK) for weights in chunks])
 
 
-def spread(values_S: Floats, draws_BS: Floats, *, n_units: int, step: float = 0.0) -> Spread:
+def spread(values_S: Floats, draws_BS: Floats, *, n_units: int, doubt: float = 0.0) -> Spread:
     """Part the variance of a mean over seeds into what seeds, records and both together contribute.
 
-    For plain means this is the two-way analysis of variance with crossed random effects (Cornfield and Tukey 1956);
-    the bootstrap in its place serves any metric and groups of records.
+    For plain means this is the two-way analysis of variance with crossed random effects (Cornfield and Tukey 1956): what
+    seeds share is the covariance between them, what they do not share is left to the differences between seeds. The
+    bootstrap in its place serves any metric and groups of records.
 
     Args:
         values_S: the value (or difference) of each seed on all records.
         draws_BS: the same under each resample of the records.
         n_units: how many units were resampled.
-        step: by how much one record can change a sum, for metrics that are all or nothing; else 0. It adds the
-            variance of two made-up records that disagree, one either way (Bonett and Price 2012), without which ten
-            records on which two arms happen to agree would prove them equal.
+        doubt: what to add to the variance between records (:func:`two_records_of_doubt`).
     """
     n_seeds = len(values_S)
     # The bootstrap divides by n where an unbiased variance divides by n - 1.
     correction = n_units / max(1, n_units - 1)
     covariance_SS = np.atleast_2d(np.cov(draws_BS, rowvar=False)) * correction
-    doubt = 2 * (step / (n_units + 2)) ** 2
-    shared = (covariance_SS.sum() - covariance_SS.trace()) / max(1, n_seeds * (n_seeds - 1))
+    own = float(covariance_SS.trace() / n_seeds)
+    # With a single seed nothing tells what it shares with others.
+    shared = (float(covariance_SS.sum()) - n_seeds * own) / (n_seeds * (n_seeds - 1)) if n_seeds > 1 else own
     return Spread(
-        seeds=float(np.var(values_S, ddof=1) / n_seeds) if n_seeds > 1 else 0.0,
-        records=float(covariance_SS.mean() + doubt),
-        interaction=float(max(0.0, covariance_SS.trace() / n_seeds - shared) / n_seeds) if n_seeds > 1 else 0.0,
+        seeds=float(np.var(values_S, ddof=1)) / n_seeds if n_seeds > 1 else 0.0,
+        records=max(0.0, shared) + doubt,
+        interaction=max(0.0, own - shared) / n_seeds,
         n_seeds=n_seeds,
         n_units=n_units,
     )
+
+
+def two_records_of_doubt(n_records: int, *, step: float) -> float:
+    """Give the variance of a mean that two made-up records add which disagree by ``step``, one either way.
+
+    For metrics by which a record is right or wrong: without it, ten records on which two arms happen to agree would
+    prove them equal, and six disagreements in a hundred would prove too much (Bonett and Price 2012).
+    """
+    return 2 * (step / (n_records + 2)) ** 2
 
 
 def half_width(spread: Spread, confidence: float) -> float:
@@ -265,14 +275,14 @@ def percentile_interval(draws_B: Floats, confidence: float) -> tuple[float, floa
     return float(low), float(high)
 
 
-def optimism(values_A: Floats, draws_BA: Floats) -> float:
+def optimism(values_F: Floats, draws_BF: Floats) -> float:
     """Estimate by how much the largest of several values is too large because it was picked as the largest.
 
     In each resample the best arm is picked as it was on all records, and its resampled value compared with its value
     on all records (the bootstrap's stand-in for the truth). The winner's curse (Varma and Simon 2006), never below 0.
     """
-    picked_B = draws_BA.argmax(axis=1)
-    return max(0.0, float(np.mean(draws_BA[np.arange(len(picked_B)), picked_B] - values_A[picked_B])))
+    picked_B = draws_BF.argmax(axis=1)
+    return max(0.0, float(np.mean(draws_BF[np.arange(len(picked_B)), picked_B] - values_F[picked_B])))
 
 
 def _half_width(spread: Spread, *, tail: float) -> float:
@@ -289,10 +299,9 @@ def _decides(
     from scipy.special import stdtrit
 
     fewer_seeds, fewer_units = spread.n_seeds / n_seeds, spread.n_units / n_units
-    between_seeds = max(0.0, spread.seeds - spread.interaction) * fewer_seeds
-    between_records = max(0.0, spread.records - spread.interaction) * fewer_units
-    together = spread.interaction * fewer_seeds * fewer_units
-    seeds, records = between_seeds + together, between_records + together
+    interaction = min(spread.interaction, spread.seeds)
+    seeds = (spread.seeds - interaction + interaction * fewer_units) * fewer_seeds
+    records = spread.records * fewer_units
     slack = _normal_quantile(_POWER) * np.sqrt(seeds + records)
 
     def half(tail: float) -> Floats:

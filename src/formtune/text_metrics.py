@@ -9,17 +9,15 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from formtune.errors import MissingExtra
 from formtune.label_metrics import Floats, ratio
 
-if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric as SacrebleuMetric
-
 RougeVariant = Literal["rouge1", "rouge2", "rougeL"]
+CorpusStats = Callable[[Sequence[str], Sequence[Sequence[str]]], list[list[float]]]
 
 _BLEU_ORDER = 4
 _BLEU_TOKENIZERS = {"zh": "zh", "ja": "char"}
@@ -137,8 +135,8 @@ def bleu_stats(answers: Sequence[str], references: Sequence[Sequence[str]], lang
     except ImportError as error:
         raise MissingExtra("sacrebleu", "train", at="metric") from error
     tokenizers = [_BLEU_TOKENIZERS.get(primary_language(language), "13a") for language in languages]
-    scorers = {tokenizer: BLEU(tokenize=tokenizer) for tokenizer in set(tokenizers)}
-    return _sentence_stats(answers, references, [scorers[tokenizer] for tokenizer in tokenizers])
+    extract = {tokenizer: BLEU(tokenize=tokenizer)._extract_corpus_statistics for tokenizer in set(tokenizers)}
+    return _sentence_stats(answers, references, [extract[tokenizer] for tokenizer in tokenizers])
 
 
 def bleu(sums: Floats) -> Floats:
@@ -164,7 +162,7 @@ def chrf_stats(answers: Sequence[str], references: Sequence[Sequence[str]]) -> F
         from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise MissingExtra("sacrebleu", "train", at="metric") from error
-    return _sentence_stats(answers, references, [CHRF(beta=_CHRF_BETA)] * len(answers))
+    return _sentence_stats(answers, references, [CHRF(beta=_CHRF_BETA)._extract_corpus_statistics] * len(answers))
 
 
 def chrf(sums: Floats) -> Floats:
@@ -178,13 +176,13 @@ def chrf(sums: Floats) -> Floats:
 
 
 def _sentence_stats(
-    answers: Sequence[str], references: Sequence[Sequence[str]], scorers: "Sequence[SacrebleuMetric]"
+    answers: Sequence[str], references: Sequence[Sequence[str]], extract: Sequence[CorpusStats]
 ) -> Floats:
     # sacrebleu has no public name for its sentence statistics; this is what its own significance tests call, and a
     # test of ours holds the corpus scores equal.
     rows = [
-        scorer._extract_corpus_statistics([answer], [[text] for text in texts or ("",)])[0]
-        for answer, texts, scorer in zip(answers, references, scorers, strict=True)
+        corpus_stats([answer], [[text] for text in texts or ("",)])[0]
+        for answer, texts, corpus_stats in zip(answers, references, extract, strict=True)
     ]
     return np.array(rows, dtype=np.float64)
 
