@@ -3,13 +3,13 @@
 Two things vary when a comparison is repeated: the test records, and the seeds of training. Both must be in an interval
 that is to hold for the next run. Records are many, so their part is bootstrapped. Seeds are few (three, five), and
 resampling three values understates their variance: a percentile bootstrap over seeds and records calls equal things
-different two to five times too often (``benchmarks/aa_control.py``). So the seeds' part has a t quantile of its own,
+different up to five times too often (``benchmarks/aa_control.py``). So the seeds' part has a t quantile of its own,
 with one degree of freedom less than there are seeds, and the two half-widths are added in squares (Howe 1974).
 
 Legend of shape letters: N records, U units that are resampled (records or groups of them), K statistics per unit (see
-:mod:`formtune.metrics`), B resamples, S seeds, F formats
-(arms). Everything random takes a seed, and depends on nothing else than it, the
-number of units and the number of resamples; so an interval of one pair does not change when a third arm joins.
+:mod:`formtune.metrics`), B resamples, S seeds, F formats (arms). Everything random takes a seed, and depends on nothing
+else than it, the number of units and the number of resamples; so an interval of one pair does not change when a third
+arm joins.
 """
 
 import math
