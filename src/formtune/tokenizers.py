@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,15 @@ _ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 # GPT-2's byte alphabet: printable bytes stand for themselves, the others follow from U+0100 on.
-_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {
     chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in _PRINTABLE)
 }
+
+_FIRST_CJK = "\u2e80"
+# Letters and digits of ASCII, and whatever begins or goes on with a character up to U+1FFF.
+_LETTER_BYTES = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") | frozenset(
+    range(0x80, 0xE2)
+)
 
 
 class Tokenizer:
@@ -77,6 +84,7 @@ class Tokenizer:
         self._encoders = TextEncoders(self.full, parts, self.controls)
         self._read_surroundings(config)
         self.missing_bytes = _missing_bytes(parts)
+        self._continuing = parts["model"].get("continuing_subword_prefix") or ""
         self._is_byte_level = _holds(parts, "ByteLevel")
         found = sorted((int(m[1]), text) for text in self.controls if (m := _SENTINEL.fullmatch(text)))
         self.sentinel_ids = tuple(self.full.token_to_id(text) for _, text in found)
@@ -196,6 +204,31 @@ class Tokenizer:
         kept = [int(i) for i in ids if not (skip_control and int(i) in self.control_ids)]
         return str(self.full.decode(kept, skip_special_tokens=False))
 
+    @cached_property
+    def text_ids(self) -> np.ndarray:
+        """The ids that are text: all but control tokens and the unknown word, ascending."""
+        none = [i for i in (*self.control_ids, self.unk_id) if i is not None]
+        return np.setdiff1d(np.array(sorted(self.full.get_vocab().values()), dtype=np.int32), none)
+
+    @cached_property
+    def continuations(self) -> np.ndarray:
+        """For every id, whether it goes on with the word of the token before it.
+
+        WordPiece marks such tokens. Elsewhere they are those that begin with a letter or digit, or inside a
+        character; Chinese, Japanese and Korean characters are words of their own.
+        """
+        continues_V = np.zeros(self.n_vocabulary, dtype=bool)
+        for raw, i in self.full.get_vocab().items():
+            continues_V[i] = i not in self.control_ids and self._continues(raw)
+        return continues_V
+
+    def _continues(self, raw: str) -> bool:
+        if self._continuing:
+            return raw.startswith(self._continuing)
+        if self._is_byte_level and raw[:1] in BYTE_OF:
+            return BYTE_OF[raw[0]] in _LETTER_BYTES
+        return raw[:1].isalnum() and raw[0] < _FIRST_CJK
+
     def token_text(self, token_id: int) -> str:
         """Give one token as a person should see it: its text, or ``<0xE4>`` for a byte that is not a character."""
         raw = self.full.id_to_token(int(token_id))
@@ -203,9 +236,9 @@ class Tokenizer:
             return f"<{token_id}>"
         if int(token_id) in self.control_ids or not self._is_byte_level:
             return str(raw).replace("▁", " ")
-        if any(c not in _BYTES for c in raw):
+        if any(c not in BYTE_OF for c in raw):
             return str(raw)
-        data = bytes(_BYTES[c] for c in raw)
+        data = bytes(BYTE_OF[c] for c in raw)
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:
@@ -282,7 +315,7 @@ def _missing_bytes(parts: Json) -> bytes:
     model = parts["model"]
     if model["type"] != "BPE" or not _holds(parts, "ByteLevel") or model.get("unk_token"):
         return b""
-    return bytes(sorted(byte for char, byte in _BYTES.items() if char not in model["vocab"]))
+    return bytes(sorted(byte for char, byte in BYTE_OF.items() if char not in model["vocab"]))
 
 
 def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object] | None = None) -> Tokenizer:
@@ -346,7 +379,7 @@ def byte_tokenizer() -> Tokenizer:
     """
     controls = ("<s>", "</s>", "<pad>", "<mask>", "<sep>", "<cls>")
     sentinels = tuple(f"<extra_id_{n}>" for n in range(16))
-    in_order = sorted(_BYTES, key=lambda char: _BYTES[char])
+    in_order = sorted(BYTE_OF, key=lambda char: BYTE_OF[char])
     vocabulary = {text: i for i, text in enumerate((*controls, *in_order, *sentinels))}
     full = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
     full.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
