@@ -1,5 +1,6 @@
 """The commands: each reads its flags, calls one function of the pipeline and prints what came out."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Group, Parameter
@@ -191,10 +192,10 @@ def demo(
     common: Common = Common(),
 ) -> int:
     """Do the main job on real data and real models, on a CPU, in minutes."""
-    from formtune import pipeline
+    from formtune.demonstration import demonstrate
 
     with drawn(common) as progress:
-        result = pipeline.demo(text, out.out, progress=progress)
+        result = demonstrate(text, out=Path(out.out or "out/demo"), progress=progress)
     return show.result(result, show.comparison, common)
 
 

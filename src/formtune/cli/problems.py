@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from formtune.errors import DataError, FormtuneError, MissingExtra, SettingError, unknown
 
@@ -65,9 +72,10 @@ def of_typing(error: CycloptsError) -> FormtuneError:
         case CoercionError(token=token) if token:
             wanted = _KINDS.get(error.target_type or str, "a value that fits")
             return SettingError(f"{token.value!r} cannot be used here.", f"Give {wanted}.", at=token.keyword or command)
+        case UnusedCliTokensError(unused_tokens=[first, *_]):
+            return SettingError(f"{first!r} is more than this command takes.", see, at=command)
         case MissingArgumentError() if error.argument:
             return SettingError(f"{error.argument.name} is missing.", see, at=command)
-    error.verbose = False
     return SettingError(str(error), see, at=command)
 
 
