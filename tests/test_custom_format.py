@@ -85,6 +85,13 @@ class TestWhatItShows:
         example = made("{{ question }}{% learn %} {{ answer }}{% endlearn %}", tea, infer_task([tea, red]))
         assert example.candidates == (" tea", " rye")
 
+    def test_two_choices_that_read_the_same_are_the_fault_of_the_record(self) -> None:
+        """Where choices are learned as texts, such a record is left out."""
+        twice = Question(id="q", question="Q?", choices=("tea", "rye", "Tea"), answers=("rye",))
+        red = Question(id="r", question="R?", choices=("red", "sea"), answers=("sea",))
+        with pytest.raises(DataError, match="Two choices read the same"):
+            made("{{ question }}{% learn %} {{ answer }}{% endlearn %}", twice, infer_task([twice, red]))
+
     @pytest.mark.parametrize(
         ("template", "record", "text"),
         [
@@ -306,7 +313,7 @@ class TestWhatItRefuses:
 
     def test_a_label_unseen_in_training_is_the_fault_of_the_record(self) -> None:
         """Such a record is left out; the template is fine."""
-        with pytest.raises(DataError, match="The label '7' did not occur"):
+        with pytest.raises(DataError, match="The label did not occur"):
             made(TEMPLATE, Labelled(inputs={"text": "x"}, labels=("7",)))
 
     def test_chance_has_no_part_in_a_presentation(self) -> None:

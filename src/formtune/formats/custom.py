@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from formtune.errors import SettingError, unknown
+from formtune.errors import DataError, SettingError, unknown
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
 from formtune.formats.classification import ALL
 from formtune.formats.dialogue import answer_weight, is_open, last_answer, refuse_tools
@@ -103,6 +103,7 @@ class Asked:
         classes: the names to choose from; empty where the answer is free.
         references: acceptable free answers.
         weight: loss weight of the answer.
+        twins: what to say if two of the record's own choices are learned as the same text.
     """
 
     fields: Mapping[str, object]
@@ -111,6 +112,7 @@ class Asked:
     classes: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     weight: float = 1.0
+    twins: DataError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def _answer(record_id: str, asked: Asked, markup: Markup, *, texts: tuple[str, .
     if not texts:
         _check_leak(renderings, markup)
         texts = tuple(rendering.learned for rendering in renderings)
-        _check_distinct(texts, asked.classes, markup)
+        _check_distinct(texts, asked.classes, markup, twins=asked.twins)
     masked = "mask" in markup.tags
     slot: tuple[Segment, ...] = ()
     if asked.gold is not None:
@@ -295,12 +297,14 @@ def _check_leak(renderings: list[Rendered], markup: Markup) -> None:
         )
 
 
-def _check_distinct(texts: tuple[str, ...], classes: tuple[str, ...], markup: Markup) -> None:
+def _check_distinct(
+    texts: tuple[str, ...], classes: tuple[str, ...], markup: Markup, *, twins: DataError | None = None
+) -> None:
     if not classes and len(set(texts)) == len(texts):
         return
     same = collision(texts) if classes else (texts[0], texts[0])
     if same:
-        raise SettingError(
+        raise twins or SettingError(
             f"Different answers would be learned as {same[0]!r} and {same[1]!r}, which read the same.",
             "Write the answer ({{ word }}, {{ answer }} or {{ target }}) in the learned part.",
             at=markup.name,
@@ -339,7 +343,14 @@ def _question(record: Record, task: Task) -> Asked:
         letters = choice_words(record, task)
         pairs = zip(letters, record.choices, strict=True)
         answers = tuple({"label": letter, "word": letter, "answer": choice} for letter, choice in pairs)
-    return Asked(fields, answers, gold_choice(record, task), classes=task.labels)
+    return Asked(fields, answers, gold_choice(record, task), classes=task.labels, twins=_twins(record))
+
+
+def _twins(record: Question) -> DataError | None:
+    same = collision(record.choices)
+    if not same:
+        return None
+    return DataError("Two choices read the same.", f"Make {same[0]!r} and {same[1]!r} differ.", at=record.origin)
 
 
 def _pair(record: Record, task: Task) -> Asked:

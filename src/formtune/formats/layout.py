@@ -11,7 +11,6 @@ from typing import Literal
 
 from formtune.errors import DataError
 from formtune.examples import Example, Segment, Shape, Task
-from formtune.formats.tasks import collision
 from formtune.formats.wording import field_name, wording
 from formtune.records import AnyRecord, Conversation, Labelled, Origin, Pair, Question, Record, input_text, kind_of
 
@@ -128,7 +127,7 @@ def goal(record: Labelled | Question | Pair, task: Task) -> Goal:
     """Find what a record wants produced.
 
     Raises:
-        DataError: its label did not occur in training, it has several labels, or its answer is none of its choices.
+        DataError: its label did not occur in training, it has several, or its answer is not one of its choices.
     """
     match record:
         case Labelled():
@@ -156,8 +155,8 @@ def gold_label(record: Labelled, task: Task) -> int | None:
         return None
     if len(record.labels) > 1:
         raise DataError(
-            f"The record has {len(record.labels)} labels ({', '.join(record.labels)}), and formats learn one.",
-            "Keep one label per record.",
+            "The record has several labels, and formats learn one.",
+            f"Keep one of {', '.join(record.labels)}.",
             at=record.origin,
         )
     return _index(record.labels[0], task.labels, what="label", at=record.origin)
@@ -167,26 +166,28 @@ def gold_choice(record: Question, task: Task) -> int | None:
     """Find the class of a question with choices: the choice itself, or its place where choices differ by record."""
     if not record.answers:
         return None
-    choices = record.choices if task.letters else task.labels
     if not task.letters:
-        return _index(record.answers[0], choices, what="answer", at=record.origin)
-    for answer in record.answers:
-        if answer in choices:
-            return choices.index(answer)
-    raise DataError(
-        f"The answer {record.answers[0]!r} is none of the choices: {', '.join(choices)}.",
-        "Correct the answer or the choices.",
-        at=record.origin,
-    )
+        return _index(record.answers[0], task.labels, what="answer", at=record.origin)
+    answer = next((answer for answer in record.answers if answer in record.choices), None)
+    if answer is None:
+        raise DataError(
+            "The answer is none of the choices.",
+            f"Correct the answer {record.answers[0]!r} or the choices: {', '.join(record.choices)}.",
+            at=record.origin,
+        )
+    if record.choices.count(answer) > 1:
+        raise DataError("The right answer stands twice among the choices.", f"Keep {answer!r} once.", at=record.origin)
+    return record.choices.index(answer)
 
 
+# What is left out is counted by the problem, so that it says the cause and the remedy the values of the record.
 def _index(label: str, labels: tuple[str, ...], *, what: str, at: Origin | None) -> int:
     if label in labels:
         return labels.index(label)
+    known = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
     raise DataError(
-        f"The {what} {label!r} did not occur in the training records, which have: {', '.join(labels[:20])}"
-        f"{', ...' if len(labels) > 20 else '.'}",
-        f"Add training records with this {what}, or take the record out.",
+        f"The {what} did not occur in the training records.",
+        f"Add training records with {label!r}, take the record out, or correct it to one of: {known}.",
         at=at,
     )
 
@@ -195,20 +196,15 @@ def choice_words(record: Question, task: Task) -> tuple[str, ...]:
     """List the words that a question can be answered with: the label words, or the letters of its own choices.
 
     Raises:
-        DataError: the record has no choices, or more than any training record, or the same one twice.
+        DataError: the record has no choices, or more than any training record.
     """
     if not task.letters:
         return task.words
-    same = collision(record.choices)
-    if same:
-        raise DataError(
-            f"The choices {same[0]!r} and {same[1]!r} read the same.", "Make them differ.", at=record.origin
-        )
     n_choices, n_letters = len(record.choices), len(task.words)
     if not 1 < n_choices <= n_letters:
         raise DataError(
-            f"The question has {n_choices} choices; the training records have 2 to {n_letters}.",
-            "Give it choices, or take it out.",
+            f"The question has not 2 to {n_letters} choices as the training records have.",
+            f"It has {n_choices}: correct them, or take the record out.",
             at=record.origin,
         )
     return task.words[:n_choices]
