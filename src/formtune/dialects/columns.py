@@ -11,6 +11,12 @@ from formtune.records import LeftOut, Record
 from formtune.sources import Row, normalize
 
 Object = dict[str, object]
+# Normalized names of columns that hold the text of a row, the most telling first.
+TEXTS = (
+    *("text", "sentence", "review", "review_body", "content", "comment", "message", "tweet", "sms", "post", "document"),
+    *("body", "description", "utterance", "query", "question", "abstract", "headline", "title", "input", "string"),
+    *("文本", "内容", "句子", "评论"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from formtune.dialects.columns import (
+    TEXTS,
     Columns,
     Evidence,
     Object,
@@ -50,11 +51,6 @@ PAIRS = (
     ("query", "passage"),
     ("query", "document"),
     ("claim", "evidence"),
-)
-TEXTS = (
-    *("text", "sentence", "review", "review_body", "content", "comment", "message", "tweet", "sms", "post", "document"),
-    *("body", "description", "utterance", "query", "question", "abstract", "headline", "title", "input", "string"),
-    *("文本", "内容", "句子", "评论"),
 )
 TITLES = ("title", "headline", "subject", "review_title", "标题")
 LABELS = (

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from formtune.dialects import labelled
 from formtune.dialects.columns import (
+    TEXTS,
     Columns,
     Evidence,
     Object,
@@ -57,7 +57,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
         return Evidence(0.3, "texts, not rows with columns", columns) if not columns.text else None
     names = names_of(table)
     given = settle(columns, "text", names)
-    name = given[0] if given else find(names, ("text", *_MORE_TEXTS, *labelled.TEXTS))
+    name = given[0] if given else find(names, ("text", *_MORE_TEXTS, *TEXTS))
     if name is None or share(table, [name]) < 0.5:
         return None
     unexplained = [other for other in names if other != name and normalize(other) not in _ABOUT and other != "column 1"]

@@ -18,7 +18,7 @@ from formtune.dialects.columns import (
     share,
     with_rest,
 )
-from formtune.dialects.messages import as_row, is_messages, json_text, messages_in
+from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
