@@ -124,6 +124,7 @@ def _environment(data: ReportData, color: Callable[[str], str]) -> Environment:
         rates=views.rates,
         mistakes=views.mistakes,
         is_long=views.is_long,
+        turn=views.turn,
         dash=views.dash,
         spaced=quantities.spaced,
     )

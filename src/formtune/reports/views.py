@@ -193,6 +193,14 @@ def seeds_of(data: ReportData) -> list[int]:
     return [curve.seed for curve in data.curves if curve.arm == first]
 
 
+def turn(label: str) -> str:
+    """Say how a label stands over a narrow column: flat where it is short, upright in Chinese, else turned."""
+    wide = any(ord(c) > 0x2E7F for c in label)
+    if len(label) <= (2 if wide else 4):
+        return "flat"
+    return "upright" if wide else "turned"
+
+
 def is_long(clash: Disagreement) -> bool:
     """Tell whether a record's text is too long to show at once."""
     return len(clash.text) > LONG_TEXT

@@ -1,0 +1,60 @@
+"""In a terminal the same is shown: what is learned is marked without colors too, and no text can steer the terminal."""
+
+import io
+from collections.abc import Callable
+
+from reports_samples import bare, shown, small
+from rich.console import Console, RenderableType
+
+from formtune.reports import ShownExample, ShownToken, console_example, console_table, console_text, console_tokens
+
+
+def printed(*shown_ones: RenderableType, width: int = 140) -> str:
+    """Print without colors, as into a file."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    for one in shown_ones:
+        console.print(one)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_examples_and_arms_read_as_their_golden_file(golden: Callable[[str, str], None]) -> None:
+    """Learned tokens stand in brackets, arms in a table with their intervals drawn."""
+    text = printed(*(console_example(example) for example in shown().examples), console_table(small()))
+    golden("reports/terminal.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def test_no_text_steers_the_terminal() -> None:
+    """An escape sequence in a token or a name is shown as pictures of its characters."""
+    tokens = [ShownToken("\x1b[31mred\x07", 1, "content", asks="\x1b]0;x")]
+    text = printed(
+        console_tokens(tokens), console_example(ShownExample("\x1b[2J", tokens, read_off="\x1b", answer="\x1b"))
+    )
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "␛[31mred␇" in text
+
+
+def test_rich_markup_in_data_is_only_text() -> None:
+    """Square brackets are shown as they stand."""
+    assert "[bold]no[/bold]" in printed(console_tokens([ShownToken("[bold]no[/bold]", 1, "content")]))
+
+
+def test_learned_tokens_that_touch_share_their_brackets() -> None:
+    """Brackets open before the first learned token and close after the last."""
+    tokens = [ShownToken("a", 1, "content"), ShownToken("b", 2, "target", 1.0), ShownToken("c", 3, "control", 1.0)]
+    assert printed(console_tokens(tokens)) == "a⟦b│c⟧\n"
+
+
+def test_a_comparison_as_text_is_the_verdict_and_a_line_an_arm() -> None:
+    """What ``print(result)`` shows."""
+    assert console_text(small()).splitlines() == [
+        "classification@minilm-l6 is better than chat by 4.1 points (95 % interval 2.0 to 6.3).",
+        "  classification@minilm-l6    82.3  79.5 to 85.0",
+        "  chat                        78.2  75.1 to 81.0",
+    ]
+
+
+def test_one_arm_without_interval_or_cost_has_a_table() -> None:
+    """What is not known is a dash."""
+    assert "82.0" in printed(console_table(bare()))
+    assert "–" in printed(console_table(bare()))
