@@ -314,3 +314,11 @@ def test_words_and_marks_can_be_told_from_their_ground(theme: dict[str, str]) ->
     assert all(_contrast(theme["ink"], theme[fill]) >= 4.5 for fill in fills)
     assert _contrast(theme["right"], theme["right-soft"]) >= 4.5
     assert _contrast(theme["wrong"], theme["wrong-soft"]) >= 4.5
+
+
+def test_bytes_that_spell_a_character_stand_together() -> None:
+    """A reader sees the character, and each of its tokens in a box of its own."""
+    tokens = [ShownToken("<0xE8><0xB7>", 5, "content"), ShownToken("<0x9D>", 6, "content")]
+    html = preview_html(Shown("a.csv:2", [], [ShownExample("chat", tokens)]))
+    assert '<span class="bytes"><b>距</b>' in html
+    assert re.findall(r'title="id (\d)[^>]*>(.*?)</span>', html) == [("5", "E8<i>·</i>B7"), ("6", "9D")]

@@ -58,3 +58,9 @@ def test_one_arm_without_interval_or_cost_has_a_table() -> None:
     """What is not known is a dash."""
     assert "82.0" in printed(console_table(bare()))
     assert "–" in printed(console_table(bare()))
+
+
+def test_bytes_that_spell_a_character_are_shown_with_it() -> None:
+    """Three byte tokens stand behind their character; bytes that end within one stand alone."""
+    tokens = [ShownToken(text, 1, "content") for text in ("<0xE8>", "<0xB7>", "<0x9D>", "!", "<0xE8>")]
+    assert printed(console_tokens(tokens)) == "距 E8│B7│9D│!│<0xE8>\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from formtune.reports import charts, intervals, quantities, views
+from formtune.reports import characters, charts, intervals, quantities, views
 from formtune.reports.data import ArmRow, Facts, ReportData, Scale, Shown
 from formtune.reports.svg import clean
 
@@ -120,6 +120,8 @@ def _environment(data: ReportData, color: Callable[[str], str]) -> Environment:
         marked=lambda sentence: views.marked(sentence, [arm.name for arm in data.arms]),
         pieces=views.arm_pieces,
         visible=views.visible,
+        grouped=characters.grouped,
+        hexadecimal=characters.hexadecimal,
         finding=views.finding,
         rates=views.rates,
         mistakes=views.mistakes,

@@ -1,12 +1,13 @@
 """The same in a terminal: tokens with what is learned marked, and the arms of a comparison in a few lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from formtune.reports import quantities
+from formtune.reports.characters import grouped, hexadecimal
 from formtune.reports.data import ArmRow, ReportData, Scale, ShownExample, ShownToken
 from formtune.reports.intervals import Axis, arms_axis
 from formtune.reports.svg import Span, clean
@@ -23,13 +24,13 @@ def console_tokens(tokens: Sequence[ShownToken]) -> Text:
     """
     text = Text()
     learning = fresh_line = False
-    for token in tokens:
+    for token, words in _with_words(tokens):
         learned = token.weight > 0
         if learned != learning:
             text.append("⟦" if learned else "⟧", "yellow")
         elif len(text) and not fresh_line:
             text.append("│", "dim cyan")
-        text.append(_shown(token), LEARNED if learned else STYLES[token.part])
+        text.append(words, LEARNED if learned else STYLES[token.part])
         learning, fresh_line = learned, token.text.endswith("\n")
     return text.append("⟧", "yellow") if learning else text
 
@@ -71,6 +72,15 @@ def console_text(data: ReportData) -> str:
         ends = _ends(arm, data.scale)
         lines.append(f"  {clean(arm.name):<{width}}  {quantities.score(data.scale, arm.mean):>6}  {ends}".rstrip())
     return "\n".join(lines)
+
+
+def _with_words(tokens: Sequence[ShownToken]) -> Iterator[tuple[ShownToken, str]]:
+    """Give each token with what is written for it; the first of several that spell a character names it."""
+    for group in grouped(tokens):
+        if not group.text:
+            yield group.tokens[0], _shown(group.tokens[0])
+        for k, token in enumerate(group.tokens if group.text else ()):
+            yield token, (clean(group.text) + " " if k == 0 else "") + hexadecimal(token.text)
 
 
 def _shown(token: ShownToken) -> str:
