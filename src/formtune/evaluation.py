@@ -28,7 +28,7 @@ from formtune.metrics import (
 from formtune.outcomes import Outcome, golds, probabilities
 
 COLDEST, HOTTEST = 0.05, 20.0  # the temperatures that are looked at
-CHINESE_SHARE = 0.3  # of the letters of the references: Chinese mixes in Latin names, Western text no Han
+ASIAN_SHARE = 0.1  # of the letters of the references: Chinese mixes in Latin names, Western text hardly a Han
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,11 @@ def answer_language(examples: Sequence[Example], task: Task) -> str:
     if task.kind != "pair":
         return task.language
     letters = [c for e in examples for r in e.references[:1] for c in r if c.isalpha()]
-    n_chinese = sum("\u3400" <= c <= "\u9fff" for c in letters)
-    return "zh" if letters and n_chinese / len(letters) >= CHINESE_SHARE else "en"
+    n_han = sum("\u3400" <= c <= "\u9fff" for c in letters)
+    n_kana = sum("\u3040" <= c <= "\u30ff" for c in letters)
+    if n_han + n_kana < ASIAN_SHARE * max(1, len(letters)):
+        return "en"
+    return "ja" if n_kana >= ASIAN_SHARE * len(letters) else "zh"
 
 
 def invalid_share(predictions: Sequence[Prediction]) -> float | None:
