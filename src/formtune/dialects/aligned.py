@@ -95,7 +95,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     """Read a source line with its target lines."""
     value = as_object(row)
     source, targets, languages = str(value["source"]), value["targets"], value["languages"] or (None, None)
-    assert isinstance(targets, tuple)
+    assert isinstance(targets, (list, tuple))
     assert isinstance(languages, (list, tuple))
     filled = tuple(text for text in targets if text.strip())
     if not source.strip() or not filled:

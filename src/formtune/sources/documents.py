@@ -18,6 +18,7 @@ from formtune.sources.rows import Row
 from formtune.sources.streams import decode
 
 _JSON_SPACE = b" \t\r\n"
+_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 
@@ -38,7 +39,7 @@ def jsonl_rows(opened: Opened) -> Iterator[Row | LeftOut]:
         origin = Origin(opened.path, number)
         try:
             value = _decode_any(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _FAULTS as error:
             decode(line, opened.path, first_line=number)
             fault = find_fault(line, error)
             detail = f"column {_column(line, fault.byte)}: {fault.problem}"
@@ -61,7 +62,7 @@ def json_rows(opened: Opened) -> Iterator[Row | LeftOut]:
         return _elements(data, opened.path)
     try:
         value = _decode_any(data)
-    except msgspec.DecodeError as error:
+    except _FAULTS as error:
         if "trailing characters" in str(error):
             return jsonl_rows(replace(opened, stream=io.BufferedReader(io.BytesIO(data))))
         raise _document_error(data, error, opened.path) from error
@@ -99,8 +100,8 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
 
 def find_fault(data: bytes, error: Exception) -> Fault:
     """Say what is wrong with a JSON text, from the decoder's error."""
-    if isinstance(error, UnicodeDecodeError):
-        return Fault("not UTF-8", 0)
+    if isinstance(error, RecursionError):
+        return Fault("nested too deeply", 0)
     message = str(error).removeprefix("JSON is malformed: ")
     place = re.search(r" \(byte (\d+)\)$", message)
     if place:
@@ -140,7 +141,7 @@ def _elements(data: bytes, path: str) -> Iterator[Row | LeftOut]:
     try:
         raws = _decode_raws(data)
         values = [_decode_any(raw) for raw in raws]
-    except msgspec.DecodeError as error:
+    except _FAULTS as error:
         raise _document_error(data, error, path) from error
     for value, line in zip(values, raw_lines(raws, data, first_line=1), strict=True):
         yield _as_row(value, Origin(path, line))

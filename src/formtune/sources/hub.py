@@ -17,6 +17,7 @@ _CONVERTED = "refs/convert/parquet"
 _ADDRESS = re.compile(
     r"hf://(?:datasets/)?(?P<name>[^/@]+/[^/@]+)(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.+))?"
 )
+_GLOB = re.compile(r"[*?\[]")
 _SPLIT = re.compile(r"(?<![a-z])(train|validation|valid|dev|test)(?![a-z])", re.IGNORECASE)
 _Result = TypeVar("_Result")
 
@@ -31,16 +32,15 @@ def hub_files(address: str) -> list[str]:
 
     Raises:
         DataError: when the Hub cannot be reached, there is no such data set, it holds no file that can be read, or
-            it holds several splits and the address names none.
+            there are several splits or folders and the address names none.
     """
     files = pick_files(_file_system(), address)
-    named = {match.group(1).lower() for file in files if (match := _SPLIT.search(file.removeprefix(_root(address))))}
-    if len(named) > 1 and not _parse(address)["path"]:
-        raise DataError(
-            f"The data set has several splits: {', '.join(sorted(named))}.",
-            f"Name the files of one, for instance {files[0]}.",
-            at=address,
+    if len(files) > 1 and not re.search(_GLOB, address):
+        paths = [_parse(file)["path"] or "" for file in files]
+        _check_one(
+            address, files, what="splits", names={match[1].lower() for path in paths if (match := _SPLIT.search(path))}
         )
+        _check_one(address, files, what="folders", names={path.rpartition("/")[0] for path in paths})
     return files
 
 
@@ -67,8 +67,18 @@ def open_hub(address: str) -> io.RawIOBase:
     return opened
 
 
+def _check_one(address: str, files: list[str], *, what: str, names: set[str]) -> None:
+    """Refuse to read things as one that are not: splits, languages, configurations."""
+    if len(names) > 1:
+        raise DataError(
+            f"There are several {what}: {', '.join(sorted(names))}.",
+            f"Name the files of one, like {files[0]}.",
+            at=address,
+        )
+
+
 def _find(system: Any, root: str, path: str | None) -> list[str]:
-    if path and re.search(r"[*?\[]", path):
+    if path and re.search(_GLOB, path):
         return sorted(system.glob(f"{root}/{path}"))
     target = f"{root}/{path}" if path else root
     if path and system.isfile(target):

@@ -10,6 +10,7 @@ import gzip
 import io
 import sys
 import zlib
+from contextlib import ExitStack
 from typing import Protocol
 
 import zstandard
@@ -68,9 +69,14 @@ class _Frames:
 class _Unpacked(io.RawIOBase):
     """What an archive holds; whatever is wrong with the archive becomes a DataError that names it."""
 
-    def __init__(self, inner: _Readable, place: str) -> None:
+    def __init__(self, inner: _Readable, packed: io.BufferedReader, place: str) -> None:
         self._inner = inner
+        self._packed = packed
         self._place = place
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
@@ -97,11 +103,11 @@ def open_bytes(path: str) -> io.BufferedReader:
     packed = _open_packed(path)
     match packing(packed):
         case "gzip":
-            return _guard(gzip.GzipFile(fileobj=packed), path)
+            return _guard(gzip.GzipFile(fileobj=packed), packed, path)
         case "bzip2":
-            return _guard(bz2.BZ2File(packed), path)
+            return _guard(bz2.BZ2File(packed), packed, path)
         case "zstandard":
-            return _guard(_Frames(packed), path)
+            return _guard(_Frames(packed), packed, path)
         case _:
             return packed
 
@@ -122,20 +128,20 @@ def open_utf8(path: str, *, encoding: str | None = None) -> io.BufferedReader:
         DataError: when the file is empty, holds binary data, or is not in the encoding.
         SettingError: when there is no such encoding.
     """
-    stream = open_bytes(path)
-    head = stream.peek(BUFFER_BYTES)
-    if not head:
-        raise DataError("The file is empty.", "Give a file that holds records.", at=path)
-    if head.startswith(b"PAR1"):
+    with ExitStack() as closing:
+        stream = closing.enter_context(open_bytes(path))
+        head = stream.peek(BUFFER_BYTES)
+        if not head:
+            raise DataError("The file is empty.", "Give a file that holds records.", at=path)
+        name = _codec(encoding) if encoding else bom_encoding(head)
+        if name not in (None, "utf-8", "utf-8-sig", "ascii") and not head.startswith(b"PAR1"):
+            return io.BufferedReader(io.BytesIO(_recode(stream.read(), name, path)), BUFFER_BYTES)
+        if b"\0" in head and not head.startswith(b"PAR1"):
+            raise _binary(head, path)
+        if head.startswith(codecs.BOM_UTF8):
+            stream.read(len(codecs.BOM_UTF8))
+        closing.pop_all()
         return stream
-    name = _codec(encoding) if encoding else bom_encoding(head)
-    if name not in (None, "utf-8", "utf-8-sig", "ascii"):
-        return io.BufferedReader(io.BytesIO(_recode(stream.read(), name, path)), BUFFER_BYTES)
-    if b"\0" in head:
-        raise _binary(head, path)
-    if head.startswith(codecs.BOM_UTF8):
-        stream.read(len(codecs.BOM_UTF8))
-    return stream
 
 
 def bom_encoding(head: bytes) -> str | None:
@@ -174,8 +180,8 @@ def _open_packed(path: str) -> io.BufferedReader:
         ) from error
 
 
-def _guard(inner: _Readable, path: str) -> io.BufferedReader:
-    return io.BufferedReader(_Unpacked(inner, path), BUFFER_BYTES)
+def _guard(inner: _Readable, packed: io.BufferedReader, path: str) -> io.BufferedReader:
+    return io.BufferedReader(_Unpacked(inner, packed, path), BUFFER_BYTES)
 
 
 def _codec(encoding: str) -> str:
@@ -188,8 +194,9 @@ def _codec(encoding: str) -> str:
 
 
 def _recode(data: bytes, encoding: str | None, path: str) -> bytes:
+    assert encoding is not None
     try:
-        return data.decode(encoding or "utf-8").removeprefix("\ufeff").encode()
+        return data.decode(encoding).removeprefix("\ufeff").encode()
     except UnicodeError as error:
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
         raise DataError(

@@ -187,7 +187,7 @@ def _check_enough(wanted: int, n_records: int, what: str) -> None:
 
 
 def _sample(records: list[Record], n: int | None, seed: int, *, what: str) -> tuple[list[Record], list[LeftOut]]:
-    if n is None or n == len(records):
+    if not records or n is None or n == len(records):
         return records, []
     _check_enough(n, len(records), what)
     chosen, rest = sample(shuffled(cluster(records), seed), n, what)
