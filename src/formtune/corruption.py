@@ -39,7 +39,9 @@ def corrupt_tokens(tokens: Tokens, tokenizer: Tokenizer, seed: int | Sequence[in
         raise SettingError(
             "The model has no mask token.", "Use a masked-language model, or another format.", at="--model"
         )
-    places_N = np.flatnonzero(tokens.parts_T == CONTENT)
+    # What the vocabulary does not know cannot be asked for.
+    unknown = -1 if tokenizer.unk_id is None else tokenizer.unk_id
+    places_N = np.flatnonzero((tokens.parts_T == CONTENT) & (tokens.ids_T != unknown))
     if not len(places_N):
         return tokens
     chance = np.random.default_rng(seed)

@@ -101,16 +101,17 @@ class CompiledTemplate:
         if not any(turn.tool_calls for turn in talk.turns):
             return self._render(talk, variables, way=_WAYS[0], change=change)
         bare = replace(talk, turns=tuple(replace(turn, tool_calls=None) for turn in talk.turns))
-        refusal = not_shown("the tool calls")
+        refusals: list[DataError] = []
         for way in _WAYS:
             try:
                 text = self._render(talk, variables, way=way, change=change)
             except DataError as error:
-                refusal = error
+                refusals.append(error)
                 continue
             if text != self._render_or_none(bare, variables, way=way, change=change):
                 return text
-        raise refusal
+            refusals.append(not_shown("the tool calls"))
+        raise refusals[0]
 
     def _render_or_none(
         self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None

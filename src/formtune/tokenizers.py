@@ -45,6 +45,7 @@ class Tokenizer:
     Attributes:
         controls: text → its entry, for every control token (the unknown-word token is not one: text yields it).
         control_ids: their ids.
+        ids: the ids of the roles (``bos``, ``eos`` ...) that the model has.
         bos_id, eos_id, unk_id, sep_id, pad_id, cls_id, mask_id: ids by role; None where the model has none.
         prefix_ids, suffix_ids: what the model puts around a single text (``[CLS]`` and ``[SEP]``; Llama's BOS).
         separator_ids, second_type: what it puts between a pair of texts, and the second one's token type.
@@ -75,7 +76,8 @@ class Tokenizer:
         _add_declared(self.full, config, roles)
         self.unk_id = _unknown_id(parts["model"])
         self.controls = _controls(self.full, roles, self.unk_id)
-        self._ids = {role: self.full.token_to_id(text) for role, text in roles.items()}
+        found = {role: self.full.token_to_id(text) for role, text in roles.items()}
+        self.ids = {role: i for role, i in found.items() if i is not None}
         self.control_ids = frozenset(i for i in map(self.full.token_to_id, self.controls) if i is not None)
         self._strips = {self.full.token_to_id(text): (t.lstrip, t.rstrip) for text, t in self.controls.items()}
         self.n_vocabulary = 1 + max(self.full.get_vocab(with_added_tokens=True).values(), default=-1)
@@ -86,8 +88,8 @@ class Tokenizer:
         self.missing_bytes = _missing_bytes(parts)
         self._continuing = parts["model"].get("continuing_subword_prefix") or ""
         self._is_byte_level = _holds(parts, "ByteLevel")
-        found = sorted((int(m[1]), text) for text in self.controls if (m := _SENTINEL.fullmatch(text)))
-        self.sentinel_ids = tuple(self.full.token_to_id(text) for _, text in found)
+        sentinels = sorted((int(m[1]), text) for text in self.controls if (m := _SENTINEL.fullmatch(text)))
+        self.sentinel_ids = tuple(self.full.token_to_id(text) for _, text in sentinels)
         self.chat_template = ChatTemplate(
             template if template is not None else DEFAULT_TEMPLATE,
             special_tokens={f"{role}_token": text for role, text in roles.items()},
@@ -113,32 +115,32 @@ class Tokenizer:
     @property
     def bos_id(self) -> int | None:
         """The id that begins a text, or None."""
-        return self._ids.get("bos")
+        return self.ids.get("bos")
 
     @property
     def eos_id(self) -> int | None:
         """The id that ends a text, or None."""
-        return self._ids.get("eos")
+        return self.ids.get("eos")
 
     @property
     def pad_id(self) -> int | None:
         """The id that fills a batch, or None."""
-        return self._ids.get("pad")
+        return self.ids.get("pad")
 
     @property
     def mask_id(self) -> int | None:
         """The id of a masked place, or None."""
-        return self._ids.get("mask")
+        return self.ids.get("mask")
 
     @property
     def sep_id(self) -> int | None:
         """The id between two texts, or None."""
-        return self._ids.get("sep")
+        return self.ids.get("sep")
 
     @property
     def cls_id(self) -> int | None:
         """The id whose state stands for the whole text, or None."""
-        return self._ids.get("cls")
+        return self.ids.get("cls")
 
     @property
     def stop_ids(self) -> frozenset[int]:
