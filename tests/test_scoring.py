@@ -182,9 +182,7 @@ def test_the_likelihood_of_an_answer_is_that_of_its_tokens_behind_the_prompt(fam
     model = tiny(family, output="text")
     prompts = [ids_of(model, text) for text in PROMPTS]
     answers = [ids_of(model, text) for text in (" yes", " a longer answer", "!")]
-    wholes = [
-        tokens_of([(p.tolist(), SCAFFOLD), (a.tolist(), TARGET)]) for p, a in zip(prompts, answers, strict=True)
-    ]
+    wholes = [tokens_of([(p.tolist(), SCAFFOLD), (a.tolist(), TARGET)]) for p, a in zip(prompts, answers, strict=True)]
     with model.inference():
         found = likelihoods(model, wholes, tokens_per_batch=40)
 

@@ -273,7 +273,7 @@ def _answer_freely(
     answers = _write(model, [asked[i] for i in asking], tokens_per_batch=tokens_per_batch, n_written=n_written)
     written = dict(zip(asking, answers, strict=True))
     found = likelihoods(model, list(wholes.values()), tokens_per_batch=tokens_per_batch)
-    likely = dict(zip(wholes, found, strict=True))
+    likely = {i: one for i, one in zip(wholes, found, strict=True) if one.n_tokens}
     return [
         _free(model, e, p, ids=written.get(i), whole=wholes.get(i), likelihood=likely.get(i))
         for i, (e, p) in enumerate(zip(examples, asked, strict=True))
