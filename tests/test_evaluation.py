@@ -132,8 +132,8 @@ def test_free_answers_have_no_classes():
 
 
 def test_pairs_have_likelihoods_and_text_scores():
-    prediction = written("0", "ein Hund", nll=8 * math.log(2), n_target_tokens=4, n_target_bytes=8)
-    metrics = evaluate([prediction], [referred("0", "ein Hund")], PAIRS)["metrics"]
+    prediction = written("0", "der Hund", nll=8 * math.log(2), n_target_tokens=4, n_target_bytes=8)
+    metrics = evaluate([prediction], [referred("0", "der Hund")], PAIRS)["metrics"]
 
     assert metrics["bits_per_byte"] == pytest.approx(1.0)
     assert metrics["perplexity"] == pytest.approx(4.0)

@@ -11,7 +11,7 @@ from formtune.scoring import likelihoods, score_classes, score_fillings, score_w
 from formtune.tokens import CONTENT, SCAFFOLD, TARGET, Tokens
 
 WRITERS = ("gpt2", "llama", "xlnet", "t5")
-PROMPTS = ("A fine film. It was", "Dull =>", "Ein Wort")
+PROMPTS = ("A fine film. It was", "Dull =>", "One word")
 WORDS = (" good", " good enough", " bad")
 
 
