@@ -322,3 +322,14 @@ def test_bytes_that_spell_a_character_stand_together() -> None:
     html = preview_html(Shown("a.csv:2", [], [ShownExample("chat", tokens)]))
     assert '<span class="bytes"><b>距</b>' in html
     assert re.findall(r'title="id (\d)[^>]*>(.*?)</span>', html) == [("5", "E8<i>·</i>B7"), ("6", "9D")]
+
+
+def test_every_figure_follows_the_order_of_the_arms() -> None:
+    """Curves given for the second arm first are still drawn best arm first."""
+    data = small()
+    turned = replace(data, curves=list(reversed(data.curves)), confusions=list(reversed(data.confusions)))
+    text = Page(report_html(turned)).text()
+    learned = text[
+        text.index("How they learned", text.index("Differences Each")) : text.index("One record as the model")
+    ]
+    assert re.findall(r"classification@minilm-l6|chat", learned)[:2] == ["classification@minilm-l6", "chat"]

@@ -149,7 +149,7 @@ def reliability(calibration: Calibration, css: str) -> str:
     x, y = Span(0.0, 100.0, 40.0, 268.0), Span(0.0, 100.0, 250.0, 22.0)
     parts = _reliability_frame(x, y)
     bins = [b for b in calibration.bins if b.n and known(b.confidence) and known(b.accuracy)]
-    parts += [_histogram_bar(b, x, most=max(b.n for b in bins), css=css) for b in bins]
+    parts += [_histogram_bar(b, x, most=max(map(_density, bins)), css=css) for b in bins]
     parts += [_distance(b, x, y) for b in bins]
     parts.append(polyline([(x(b.confidence), y(b.accuracy)) for b in bins], f"curve {css}"))
     parts += [_bin_dot(b, x, y, css=css) for b in bins]
@@ -167,8 +167,13 @@ def _reliability_frame(x: Span, y: Span) -> list[str]:
     return [*parts, line(left, at(y(0.0)), right, y2=at(y(100.0)), css="ideal")]
 
 
-def _histogram_bar(one: Bin, x: Span, *, most: int, css: str) -> str:
-    tall = 36.0 * one.n / most
+def _density(one: Bin) -> float:
+    """Give answers per point of confidence: bins may be of any width."""
+    return one.n / max(one.high - one.low, 0.5)
+
+
+def _histogram_bar(one: Bin, x: Span, *, most: float, css: str) -> str:
+    tall = 36.0 * _density(one) / most
     left, right = x(one.low) + 0.75, x(one.high) - 0.75
     return (
         f'<rect x="{at(left)}" y="{at(298 - tall)}" width="{at(max(right - left, 1.0))}" height="{at(tall)}" '

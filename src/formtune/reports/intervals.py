@@ -23,6 +23,10 @@ class Axis:
         """Give the place of a value as a percentage."""
         return f"{at(self.span(value))}%"
 
+    def covers(self, value: float) -> bool:
+        """Tell whether a value lies on the axis."""
+        return self.span.low <= value <= self.span.high
+
 
 def axis_over(values: Sequence[float]) -> Axis:
     """Choose an axis with round ends that covers the values; those that are not finite are passed over."""
@@ -48,7 +52,7 @@ def arms_axis(arms: Sequence[ArmRow]) -> Axis:
 def arm_strip(arm: ArmRow, scale: Scale, *, axis: Axis, css: str, baseline: float | None = None) -> str:
     """Draw one arm: its interval as a bar, its mean as a dot, every seed as a ring."""
     parts = _grid(axis)
-    if baseline is not None and axis.span.low <= baseline <= axis.span.high:
+    if baseline is not None and axis.covers(baseline):
         parts.append(_upright(axis, baseline, "baseline"))
     marks = _bar(axis, arm.low, arm.high)
     for seed, value in (arm.by_seed or {}).items():

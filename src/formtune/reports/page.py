@@ -125,6 +125,7 @@ def _environment(data: ReportData, color: Callable[[str], str]) -> Environment:
         finding=views.finding,
         rates=views.rates,
         mistakes=views.mistakes,
+        ranked=lambda parts: views.ranked(data, parts),
         is_long=views.is_long,
         turn=views.turn,
         dash=views.dash,

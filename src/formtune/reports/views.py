@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from formtune.reports.charts import Box, Series, panel
-from formtune.reports.data import Confusion, Curve, Disagreement, PairRow, ReportData
+from formtune.reports.data import Answer, Calibration, Confusion, Curve, Disagreement, PairRow, ReportData, ShownExample
 from formtune.reports.svg import escape
 
+OfArm = TypeVar("OfArm", Answer, Calibration, Confusion, Curve, ShownExample)
 N_COLORS = 8
 N_DASHES = 5
 MOST_CELLS_WITH_NUMBERS = 12
 LONG_TEXT = 320
+LONGEST_UNBROKEN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,12 @@ def arm_colors(data: ReportData) -> Callable[[str], str]:
     return lambda name: f"arm-{order.get(name, len(order)) % N_COLORS + 1}"
 
 
+def ranked(data: ReportData, parts: Sequence[OfArm]) -> list[OfArm]:
+    """Put what belongs to arms in the order of the arms, best first."""
+    rank = {arm.name: k for k, arm in enumerate(data.arms)}
+    return sorted(parts, key=lambda part: rank.get(part.arm, len(rank)))
+
+
 def oriented(data: ReportData) -> list[PairRow]:
     """Turn every pair so that its better arm stands first, and sort: pairs of the best arm before the others."""
     rank = {arm.name: k for k, arm in enumerate(data.arms)}
@@ -86,8 +95,12 @@ def marked(sentence: str, names: Sequence[str]) -> str:
 def arm_pieces(name: str) -> str:
     """Escape and mark an arm's name; where the line is too short it breaks before its model."""
     form, at, model = name.partition("@")
-    tail = f'<wbr><span class="model">{escape(at + model)}</span>' if at else ""
-    return f'<span class="arm"><span>{escape(form)}</span>{tail}</span>'
+    tail = f'<wbr><span class="model {_whole(model)}">{escape(at + model)}</span>' if at else ""
+    return f'<span class="arm"><span class="{_whole(form)}">{escape(form)}</span>{tail}</span>'
+
+
+def _whole(part: str) -> str:
+    return "whole" if len(part) <= LONGEST_UNBROKEN else "broken"
 
 
 def visible(text: str) -> str:
@@ -137,7 +150,7 @@ def mistakes(confusion: Confusion, most: int = 8) -> list[Mistake]:
 def learning(data: ReportData, color: Callable[[str], str]) -> list[Learning]:
     """Draw the curves of every arm: losses each on their own axis (they do not compare), metrics on a common one."""
     by_arm: dict[str, list[Curve]] = {}
-    for curve in data.curves:
+    for curve in ranked(data, data.curves):
         by_arm.setdefault(curve.arm, []).append(curve)
     points = [point for curve in data.curves for point in curve.points]
     reach = [p.metric for p in points if p.metric is not None]
