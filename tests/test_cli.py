@@ -21,6 +21,7 @@ from formtune.recipe import places
 
 Golden = Callable[[str, str], None]
 COMMANDS = [name for name in make_app() if not name.startswith("-")]
+SAMPLE = {"at": "a.csv:2", "input": "A good film.", "answer": "fresh"}
 LEFT_OUT = [{"reason": "no label", "rows": 3, "places": ["a.csv:4", "a.csv:9"]}]
 
 
@@ -248,8 +249,10 @@ def test_strict_does_not_pass_what_was_left_out(capsys: pytest.CaptureFixture[st
 
 
 def test_strict_passes_when_nothing_was_left_out() -> None:
-    """Exit code 0."""
-    assert show.result(Made({"n": 3, "left_out": []}), show.numbers, Common(strict=True, quiet=True)) == 0
+    """What the user asked to be left over is no fault."""
+    not_drawn = {"reason": "not drawn: fewer records are asked for", "rows": 9, "places": []}
+    for left_out in ([], [not_drawn]):
+        assert show.result(Made({"n": 3, "left_out": left_out}), show.numbers, Common(strict=True, quiet=True)) == 0
 
 
 def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
@@ -273,7 +276,7 @@ def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -
         {"id": 3, "text": " fresh", "part": "target", "weight": 1.0},
         {"id": 0, "text": "</s>", "part": "control", "weight": 1.0},
     ]
-    inspected = {"dialect": "table", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [{"text": "good"}]}
+    inspected = {"dialect": "table", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [SAMPLE]}
     predicted = {"predictions": [{"id": "a", "answer": "fresh", "confidence": 0.75, "valid": True}], "n": 1}
     for showing, values in [
         (show.comparison, compared),

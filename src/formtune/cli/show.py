@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Showing = Callable[["Console", Values], None]
+_AS_ASKED = "not drawn"  # what the user's own --n-train, --n-dev and --n-test leave over
 _PARTS = {"scaffold": "dim", "content": "", "target": "bold green", "control": "dim magenta"}
 
 
@@ -33,7 +34,7 @@ def result(made: Result, showing: Showing, common: Common) -> int:
         console = _console()
         showing(console, values)
         _left_out(console, values.get("left_out", ()))
-    n_left_out = sum(entry["rows"] for entry in values.get("left_out", ()))
+    n_left_out = sum(one["rows"] for one in values.get("left_out", ()) if not one["reason"].startswith(_AS_ASKED))
     if not (common.strict and n_left_out):
         return 0
     sys.stderr.write(f"--strict: {n_left_out} rows were left out. Mend them, or go on without --strict.\n")
@@ -73,10 +74,10 @@ def formats(console: "Console", values: Values) -> None:
         console.print(f"[bold]{name}[/bold]  {chosen.summary}", highlight=False)
         for fact in ("formula", "wins", "loses", "source"):
             console.print(f"  {fact}: {getattr(chosen, fact)}", highlight=False, markup=False)
-        for served in values["formats"]:
-            shapes = [shape for shape, why_not in served.shapes.items() if why_not is None]
-            if served.format == name and shapes:
-                console.print(f"  {served.data}: {', '.join(shapes)}", style="green", highlight=False, markup=False)
+        for row in values["formats"]:
+            shapes = [shape for shape, why_not in row["shapes"].items() if why_not is None]
+            if row["format"] == name and shapes:
+                console.print(f"  {row['data']}: {', '.join(shapes)}", style="green", highlight=False, markup=False)
         console.print()
 
 
@@ -84,7 +85,8 @@ def inspection(console: "Console", values: Values) -> None:
     """Show what a file is, then some of its records."""
     numbers(console, values)
     for sample in values.get("samples", ()):
-        console.print(f"  {said(sample)}", style="dim", highlight=False, markup=False)
+        line = f"{sample['at']}  {sample['input']}  →  {sample['answer']}"
+        console.print(line, style="dim", highlight=False, markup=False)
 
 
 def preview(console: "Console", values: Values) -> None:
@@ -140,7 +142,8 @@ def said(value: object) -> str:
         case float():
             return f"{value:.4g}"
         case Mapping():
-            return ", ".join(f"{name} {said(inner)}" for name, inner in value.items())
+            between = "; " if any(isinstance(inner, Mapping) for inner in value.values()) else ", "
+            return between.join(f"{name} {said(inner)}" for name, inner in value.items())
         case list() | tuple():
             return " ".join(said(inner) for inner in value)
     return str(value)
