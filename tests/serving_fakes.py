@@ -96,17 +96,17 @@ def serving(
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     runner = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     runner.start()
-    wait_for(lambda: server.started and (not ready or server.thread.state == "ready"))
     try:
+        wait_for(lambda: server.started and (not ready or server.thread.state == "ready"), 60)
         yield url, server
     finally:
         server.handle_exit(signal.SIGTERM, None)
-        runner.join(10)
+        runner.join(20)
         listener.close()
         assert not runner.is_alive()
 
 
-def wait_for(fact: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_for(fact: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + timeout_s
     while not fact():

@@ -24,10 +24,6 @@ NamedTexts = Annotated[dict[Text, Text | list[Text]], Field(min_length=1)]
 Finish = Literal["stop", "length"]
 
 
-def _missing(value: object) -> bool:
-    return value is None
-
-
 class Asked(BaseModel):
     """A part of a request: unknown fields are refused, and nothing is converted."""
 
@@ -150,15 +146,20 @@ class ChatCompletion(Answered):
 class Delta(BaseModel):
     """What a piece adds to the message."""
 
-    role: Annotated[Literal["assistant"] | None, Field(exclude_if=_missing)] = None
-    content: Annotated[str | None, Field(exclude_if=_missing)] = None
+    content: str
+
+
+class FirstDelta(Delta):
+    """The beginning of the message: who speaks."""
+
+    role: Literal["assistant"] = "assistant"
 
 
 class ChatChunkChoice(BaseModel):
     """A piece of the answer."""
 
     index: Literal[0] = 0
-    delta: Delta
+    delta: FirstDelta | Delta
     finish_reason: Finish | None = None
 
 

@@ -16,6 +16,7 @@ from formtune.serving.bodies import (
     Completion,
     Delta,
     ErrorBody,
+    FirstDelta,
     Generating,
     TextChoice,
     Usage,
@@ -177,7 +178,7 @@ def _chat_chunk(head: Head, choices: list[ChatChunkChoice], spent: Usage | None 
 
 
 def _chat_opening(head: Head) -> ChatChunk:
-    return _chat_chunk(head, [ChatChunkChoice(delta=Delta(role="assistant", content=""))])
+    return _chat_chunk(head, [ChatChunkChoice(delta=FirstDelta(content=""))])
 
 
 def _chat_event(head: Head, piece: Piece) -> ChatChunk:

@@ -122,12 +122,12 @@ class EngineThread:
             return "loading"
         if self.failure is not None:
             return "failed"
-        return "full" if len(self._aborts) >= self._queue_size else "ready"
+        return "full" if self.n_jobs >= self._queue_size else "ready"
 
     @property
-    def idle(self) -> bool:
-        """Whether no request waits or runs."""
-        return not self._aborts
+    def n_jobs(self) -> int:
+        """Requests that wait or run."""
+        return len(self._aborts)
 
     @property
     def engine(self) -> Engine:

@@ -1,5 +1,6 @@
 """Runs the application on a socket until it is told to stop, and stops it gently."""
 
+import logging
 import socket
 import sys
 import time
@@ -12,19 +13,30 @@ from formtune.errors import SettingError
 from formtune.serving.app import create_app
 from formtune.serving.engine import Engine
 from formtune.serving.engine_thread import EngineThread
-from formtune.serving.guard import LOOPBACK_HOSTS
+from formtune.serving.guard import LOOPBACK_HOSTS, PUBLIC
 from formtune.serving.settings import Key, Limits, check_host, is_loopback
 
 HEADER_SIZE_BYTES = 16 * 1024
 LAST_WORDS_S = 5  # for what is already written to reach its clients, after the work has ended
+
+
+class NotHealth(logging.Filter):
+    """Keeps the log free of probes, which ask every few seconds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take all but the lines of health routes; uvicorn gives (client, method, path, version, status)."""
+        return not (isinstance(record.args, tuple) and len(record.args) > 2 and record.args[2] in PUBLIC)
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"not_health": {"()": NotHealth}},
     "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
     "loggers": {
         "uvicorn.error": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False, "filters": ["not_health"]},
     },
 }
 
@@ -45,6 +57,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.thread = thread
         self._drain_s = drain_s
+        self._told_ready = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # as a signal handler is called
         """Begin to drain; on a second signal, give running answers no more time."""
@@ -55,13 +68,19 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether it is time to stop."""
+        self._tell_ready()
         since = self.thread.drain_since
         overdue = since is not None and time.monotonic() - since >= self._drain_s
         if overdue:
             self.thread.abort()
-        if overdue or self.thread.failure or (since is not None and self.thread.idle):
+        if overdue or self.thread.failure or (since is not None and not self.thread.n_jobs):
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _tell_ready(self) -> None:
+        if not self._told_ready and self.thread.state == "ready":
+            self._told_ready = True
+            sys.stderr.write(f"Ready: {self.thread.engine.about.id}. Ctrl-C stops gently, twice: at once.\n")
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -78,7 +97,9 @@ def open_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise SettingError(
-            f"The address {host}:{port} cannot be used: {error}.", "Choose another --port or --host.", at="--port"
+            f"The address {host}:{port} cannot be used: {str(error).rstrip('.')}.",
+            "Choose another --port or --host.",
+            at="--port",
         ) from error
     return listener
 
@@ -122,7 +143,7 @@ def run(load: Callable[[], Engine], *, host: str, port: int, limits: Limits, key
     with open_socket(host, port) as listener:
         name, number = listener.getsockname()[:2]
         shown = f"[{name}]" if ":" in name else name
-        sys.stderr.write(f"Serving on http://{shown}:{number} (Ctrl-C drains and stops; again: at once).\n")
+        sys.stderr.write(f"Listening on http://{shown}:{number}. The model is being loaded.\n")
         server.run(sockets=[listener])
     if server.thread.failure:
         raise server.thread.failure

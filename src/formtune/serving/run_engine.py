@@ -9,18 +9,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from formtune.answers import Prediction
 from formtune.errors import FormtuneError
-from formtune.examples import Cell, Example
-from formtune.pipeline import OpenRun, open_run
-from formtune.prediction import Prediction
+from formtune.examples import Example
 from formtune.records import Question, Record
+from formtune.runs import OpenRun, open_run
 from formtune.serving.engine import About, ChatTurn, Classified, Input, Piece, Prompt, Sampling
 from formtune.serving.inputs import record_of_input, record_of_turns
 from formtune.serving.problems import Problem, invalid, too_long
 from formtune.serving.text_stream import TextStream
 from formtune.tokens import Tokens, prompt
 
-N_DIGEST = 12
 Route = Literal["chat", "completions", "classify"]
 
 
@@ -35,11 +34,8 @@ class RunEngine:
         self._run = run
         self._model = run.model
         self._tokenizer = run.model.tokenizer
-        cell = run.format.cells[run.task.kind]
-        assert isinstance(cell, Cell)
-        self._present = cell.present
         self._about = About(
-            id=f"{run.name}@{run.digest[:N_DIGEST]}",
+            id=f"{run.name}@{run.digest}",
             name=run.name,
             created=int(time.time()),
             format=run.format.name,
@@ -68,7 +64,9 @@ class RunEngine:
         """
         self._need("chat")
         example = self._example(record_of_turns(turns, self._run.task), param="messages")
-        return Prompt(_ids(self._tokens(example)), skips_blank=not example.turns)
+        # Without turns, or in the plain template of a model that brings none, a blank stands before the answer.
+        blank = not example.turns or self._tokenizer.chat_template.is_default
+        return Prompt(self._tokens(example).ids_T.tolist(), skips_blank=blank)
 
     def text_prompt(self, text: str) -> Prompt:
         """Encode text as the beginning of a text.
@@ -152,12 +150,12 @@ class RunEngine:
 
     def _example(self, record: Record, *, param: str) -> Example:
         try:
-            return self._present(record, self._run.task, self._model.shape)
+            return self._run.present([record])[0]
         except FormtuneError as error:
             raise invalid(f"{param}: {error}", param) from error
 
     def _tokens(self, example: Example) -> Tokens:
-        return prompt(example, self._tokenizer, shape=self._model.shape, decoder_start_id=self._model.decoder_start_id)
+        return prompt(example, self._tokenizer, shape=self._model.shape)
 
     def _check_fits(self, record: Record, *, param: str) -> None:
         """Refuse a text that would be cut: the label could depend on what is missing."""
@@ -176,10 +174,6 @@ class RunEngine:
         chances = dict(zip(names, found.probabilities, strict=True))
         label = names[found.label]
         return Classified(label, chances, confidence=chances[label], n_tokens=found.n_tokens_in)
-
-
-def _ids(tokens: Tokens) -> list[int]:
-    return [int(token) for token in tokens.ids_T]
 
 
 def open_engine(run: str | Path) -> RunEngine:
