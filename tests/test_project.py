@@ -12,6 +12,7 @@ import pytest
 
 from formtune.cli import problems
 from formtune.cli.commands import make_app
+from formtune.formats import custom_format
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -85,13 +86,18 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
 
 
+def _blocks(language: str) -> list[str]:
+    """Give the code blocks of all pages in one language."""
+    return [
+        block
+        for page in PAGES
+        for block in re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    ]
+
+
 def _commands() -> list[str]:
-    found = []
-    for page in PAGES:
-        for block in re.findall(r"```(?:bash|console|sh)\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
-            joined = block.replace("\\\n", " ")
-            found += [line.strip().removeprefix("$ ") for line in joined.splitlines() if "formtune " in line]
-    return [line for line in found if line.startswith("formtune ")]
+    lines = [line.strip() for block in _blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("formtune ")]
 
 
 @pytest.mark.parametrize("command", _commands())
@@ -99,6 +105,22 @@ def test_every_command_in_the_docs_is_one(command: str) -> None:
     """The pages show no flag that does not exist."""
     only = re.split(r" [>|] ", command)[0]
     make_app().parse_args(shlex.split(only, comments=True)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("template", _blocks("jinja"))
+def test_every_template_in_the_docs_is_one(template: str) -> None:
+    """It says what is learned, and asks for fields that exist."""
+    assert custom_format(template, "page").cells
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [block for block in _blocks("python") if "import formtune" in block])
+def test_every_python_block_of_the_docs_runs(code: str, tmp_path: Path) -> None:
+    """On a small file of the name that it asks for; what needs a running server is tried with the server's tests."""
+    moods = ("A warm and funny film", "fresh"), ("Two hours that felt like four", "rotten")
+    rows = [f"{text} number {n}.,{label}" for n in range(40) for text, label in moods]
+    (tmp_path / "reviews.csv").write_text("\n".join(("text,label", *rows)))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_the_readme_is_short() -> None:
