@@ -182,6 +182,42 @@ def test_an_answer_with_reasoning_needs_the_option() -> None:
     assert [s.text for s in segments if s.weight and s.control] == ["<think>", "</think>", "</s>"]
 
 
+GLM = (
+    "{% for m in messages %}{% set content = m.content.split('</think>')[-1] %}{{ ('<s>' if m.role == 'user' else '<sep>') }}"
+    "{% if m.tool_calls %}<mask>{{ m.tool_calls[0].function.name }}<mask>{% endif %}{{ content }}"
+    "{{ '/nothink' if not content.endswith('/nothink') and m.role == 'user' }}{% endfor %}"
+    "{% if add_generation_prompt %}<sep>{% endif %}"
+)
+
+
+def test_where_turns_end_with_the_beginning_of_the_next_that_is_learned() -> None:
+    """GLM writes no stop token; behind the last turn the end of text stands in, behind all of the content."""
+    turns = (*HELLO, Turn("user", "More"), Turn("assistant", "Sure/nothink", weight=1.0))
+    segments = template(GLM).segments(turns)
+    assert [(s.text, s.control) for s in segments if s.weight] == [
+        ("Hello.", None),
+        ("<s>", "token"),
+        ("Sure", None),
+        ("/nothink", None),
+        ("", "stop"),
+    ]
+    calls = (HELLO[0], Turn("assistant", "", weight=1.0, tool_calls=CALL), Turn("user", "More"))
+    assert learned(template(GLM).segments(calls)) == "<mask>weather<mask><s>"
+    assert (template(GLM).stop, template(GLM).stops) == (None, {"<s>"})
+    assert byte_with(GLM).stop_ids == {0, 1}
+
+
+def test_a_past_turn_that_is_asked_for_otherwise_begins_with_its_content() -> None:
+    """Mistral shows tools before the last question only."""
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' and loop.index0 >= messages | length - 2 %}{{ tools }}{% endif %}"
+        "{{ bos_token + m.content + eos_token }}{% endfor %}"
+    )
+    turns = (*HELLO, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
+    segments = template(source).segments(turns, TOOLS)
+    assert learned(segments) == "Hello.</s><s>Sure.</s>"
+
+
 def test_past_turns_of_a_reasoning_model_show_no_block() -> None:
     """They are learned as its template shows them."""
     turns = (*HELLO, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))

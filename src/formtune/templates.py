@@ -20,7 +20,7 @@ from tokenizers import AddedToken
 
 from formtune.errors import DataError
 from formtune.examples import Control, Part, Segment, Turn
-from formtune.marking import OPEN, Chunk, Marker, Run, numbered
+from formtune.marking import CLOSE, OPEN, Chunk, Marker, Run, numbered
 from formtune.rendering import CompiledTemplate, Talk, not_shown
 
 DEFAULT_TEMPLATE = """\
@@ -108,7 +108,7 @@ class ChatTemplate:
             is_default: whether this is formtune's own plain template.
             options: further variables. By default ``enable_thinking`` is False: models that reason (Qwen3) then show
                 an empty reasoning block in the prompt, as data without reasoning needs it. For answers that bring
-                their reasoning set it to True.
+                their reasoning set it to True. Templates that write today's date mostly take ``date_string`` instead.
 
         Raises:
             DataError: where the source is not a template.
@@ -132,12 +132,21 @@ class ChatTemplate:
         return self._stop
 
     def _find_stop(self) -> str | None:
+        return next(iter(self._ends((Turn("user", "q"), Turn("assistant", "a", weight=1.0)))), None)
+
+    @property
+    def stops(self) -> frozenset[str]:
+        """The texts of all control tokens that end a turn, past or last (GLM's is the beginning of the next)."""
+        exchange = (Turn("user", "q"), Turn("assistant", "a", weight=1.0))
+        return frozenset(self._ends(exchange + exchange))
+
+    def _ends(self, turns: tuple[Turn, ...]) -> list[str]:
         try:
-            segments = self.segments((Turn("user", "q"), Turn("assistant", "a", weight=1.0)))
+            segments = self.segments(turns)
         except DataError:  # a template that refuses even this says so when it is used
-            return None
-        learned = [s.text for s in segments if s.part == "target" and s.control == "token"]
-        return learned[-1] if learned else None
+            return []
+        ends = (before for before, after in pairwise(segments) if after.control == "boundary")
+        return [end.text for end in ends if end.part == "target" and end.control == "token"]
 
     def render(self, turns: Sequence[Turn], tools: str | None = None, *, add_generation_prompt: bool = False) -> str:
         """Render a conversation as the model's own template does.
@@ -207,18 +216,18 @@ class ChatTemplate:
         for n, turn in enumerate(talk.turns):
             if turn.role != "assistant":
                 continue
-            start = self._answer_start(talk, n, text)
+            start = self._answer_start(talk, n, text, runs=runs)
             if start is None:
                 unlearnable.add(n)
             else:
                 answers.append(self._answer(talk, n, text, runs=runs, start=start))
         return _Layout(tuple(_pieces(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
 
-    def _answer_start(self, talk: Talk, turn: int, text: str) -> int | None:
+    def _answer_start(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run]) -> int | None:
         """Find where the template's own prompt for a turn ends.
 
-        The prompt of the final answer is the one that will be served. Earlier ones may leave the options out: Qwen3
-        shows no reasoning block in past turns.
+        The prompt of the final answer is the one that will be served. Templates show past turns otherwise (Qwen3
+        without the reasoning block, Mistral without the tools); these may begin where their content does.
         """
         is_final = turn == len(talk.turns) - 1
         for variables in (self._variables,) if is_final else (self._variables, self._special_tokens):
@@ -228,24 +237,28 @@ class ChatTemplate:
                 continue
             if text.startswith(prompt):
                 return len(prompt)
-        return None
+        own = (run.start for run in runs if run.chunk and run.chunk.turn == turn)
+        return None if is_final else min(own, default=None)
 
     def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> _Answer:
         """Find the token that ends a turn: the first control token behind its content.
 
-        A turn with tool calls writes control tokens of its own; there it is the template's usual stop, else the last
-        control token before the next turn.
+        A turn with tool calls writes control tokens of its own. There it is the template's usual stop, else the last
+        control token before the next turn or, where turns end with the beginning of the next (GLM), the first there.
         """
-        ends = [run.end for run in runs if run.chunk and run.chunk.turn == turn]
-        last = max(ends, default=start)
         limit = min((run.start for run in runs if run.chunk and run.chunk.turn > turn), default=len(text))
-        after = [run for run in runs if run.is_control and last <= run.start < limit]
-        if talk.turns[turn].tool_calls or not ends:
-            whole = self._render(talk.through(turn))
-            limit = min(limit, len(whole)) if text.startswith(whole) else limit
+        last = _content_end(talk.turns[turn].content, text, runs=runs, turn=turn, start=start)
+        after = [run for run in runs if run.is_control and (last or start) <= run.start < limit]
+        if talk.turns[turn].tool_calls or last is None:
+            last = max(last or start, self._turn_end(talk, turn, text, limit=limit))
             usual = [run for run in after if run.text in (self.stop, self._special_tokens.get("eos_token"))]
-            after = usual or [run for run in after if run.start < limit][-1:]
+            own = [run for run in after if run.start < last] if self.stop else []
+            after = usual or own[-1:] or [run for run in after if run.start >= last]
         return _Answer(turn, start, after[0].end if after else last, stops=bool(after))
+
+    def _turn_end(self, talk: Talk, turn: int, text: str, *, limit: int) -> int:
+        whole = self._render(talk.through(turn))
+        return min(limit, len(whole)) if text.startswith(whole) else limit
 
     def _render(self, talk: Talk, variables: Mapping[str, object] | None = None) -> str:
         return self._compiled.render(talk, self._variables if variables is None else variables)
@@ -256,6 +269,19 @@ class ChatTemplate:
         if not self._marker.has_control("\0".join(text for text in said if text)):
             return None
         return self._compiled.render(talk, self._variables, change=self._marker.wrap)
+
+
+def _content_end(content: str, text: str, *, runs: Sequence[Run], turn: int, start: int) -> int | None:
+    """Find where a content, marked or not, ends in the rendered text; None where it does not show."""
+    ends = [run.end for run in runs if run.chunk and run.chunk.turn == turn]
+    bare = content.strip()
+    if not ends:
+        found = text.find(bare, start) if bare else -1
+        return None if found < 0 else found + len(bare)
+    # Behind the last chunk may stand what is not part of it: white space, and strings that the template looks for.
+    rest = content.rpartition(CLOSE)[2]
+    kept = next(part for part in (rest, rest.rstrip(), "") if text.startswith(part, ends[-1]))
+    return ends[-1] + len(kept)
 
 
 def _texts(turn: Turn) -> tuple[str | None, ...]:

@@ -142,13 +142,11 @@ class Tokenizer:
         """The id whose state stands for the whole text, or None."""
         return self.ids.get("cls")
 
-    @property
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """The ids at which a generated answer ends: end of text, and whatever ends an assistant's turn."""
-        ids = {self.eos_id}
-        if (stop := self.chat_template.stop) is not None:
-            ids.add(self.full.token_to_id(stop))
-        return frozenset(i for i in ids if i is not None)
+        ends = {self.eos_id, *map(self.full.token_to_id, self.chat_template.stops)}
+        return frozenset(i for i in ends if i is not None)
 
     def encode(
         self, texts: Sequence[str], follows: Follows = "nothing", *, offsets: bool = True
