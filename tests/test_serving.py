@@ -394,6 +394,10 @@ class TestLimits:
     def test_a_compressed_body_is_not_read(self, url: str) -> None:
         assert ask(url, "/v1/completions", {"prompt": "a"}, **{"Content-Encoding": "gzip"}).status_code == 415
 
+    def test_long_headers_are_refused(self, url: str) -> None:
+        answer = httpx.get(f"{url}/v1/models", headers={"X-Long": "x" * 17_000})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (431, "headers_too_large")
+
     def test_a_full_queue_says_when_to_come_back(self) -> None:
         engine = Shouter()
         with serving(lambda: engine, limits=Limits(queue_size=2)) as (url, server):

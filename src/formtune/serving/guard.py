@@ -11,6 +11,7 @@ from formtune.serving.problems import Problem
 from formtune.serving.settings import Key
 
 PUBLIC = frozenset({"/livez", "/readyz", "/health"})
+HEADER_SIZE_BYTES = 16 * 1024
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -62,10 +63,12 @@ class Guard:
         return None
 
     def _unreadable(self, headers: Headers) -> Problem | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_SIZE_BYTES:
+            return Problem(431, f"The headers are longer than {HEADER_SIZE_BYTES} bytes.", "headers_too_large")
         if headers.get("content-encoding", "identity") != "identity":
             return Problem(415, "Compressed bodies are not read. Send plain JSON.", "content_encoding")
         length = headers.get("content-length", "0")
-        return self._too_large() if length.isdigit() and int(length) > self.body_size_bytes else None
+        return self._too_large() if length.isdecimal() and int(length) > self.body_size_bytes else None
 
     def _too_large(self) -> Problem:
         return Problem(413, f"The body is longer than {self.body_size_bytes} bytes. Send less.", "body_too_large")

@@ -16,7 +16,6 @@ from formtune.serving.engine_thread import EngineThread
 from formtune.serving.guard import LOOPBACK_HOSTS, PUBLIC
 from formtune.serving.settings import Key, Limits, check_host, is_loopback
 
-HEADER_SIZE_BYTES = 16 * 1024
 LAST_WORDS_S = 5  # for what is already written to reach its clients, after the work has ended
 
 
@@ -125,7 +124,6 @@ def make_server(
         log_config=LOGGING,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=HEADER_SIZE_BYTES,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
     return Server(config, thread, drain_s=limits.drain_s)
