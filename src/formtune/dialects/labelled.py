@@ -81,7 +81,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     if not labels or _is_hidden(table, labels[0]):
         score = 0.2 if _is_pair(texts) else 0.06
         return Evidence(score, f"text in {quoted(texts)}; no labels", replace(found, label=None))
-    n_labels = len({msgspec.json.encode(value.get(labels[0])) for value in table if value.get(labels[0]) is not None})
+    n_labels = len({msgspec.json.encode(value[labels[0]]) for value in table if value.get(labels[0]) not in (None, "")})
     why = f"text in {quoted(texts)}, label in {labels[0]!r} ({n_labels} different in {len(table)} rows)"
     return Evidence(0.75 * share(table, texts[-1:]), why, found)
 

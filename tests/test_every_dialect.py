@@ -1,0 +1,249 @@
+"""What holds for every dialect: one test body, all of them."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from formtune.dialects import DIALECTS, Columns, Dialect, read, write
+from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record, to_json
+from formtune.sources import Row
+
+FILES: dict[str, dict[str, str]] = {
+    "labelled": {"reviews.csv": 'text,label,film\n"Great, loud fun.",good,Alien\nDull.,bad,Alien 3\nUnseen.,,Alien\n'},
+    "labelled-lines": {
+        "questions.txt": "NUM:dist How far is it ?\nLOC:city What city is it ?\nNUM:date When was it ?\n"
+    },
+    "pairs": {
+        "notes.jsonl": '{"dialogue": "A: Hi.\\nB: Bye.", "summary1": "They meet.", "summary2": "A greets B.", "id": 7}\n'
+    },
+    "aligned": {"train.en": "A dog runs.\nA cat sleeps.\n", "train.de": "Ein Hund läuft.\nEine Katze schläft.\n"},
+    "squad": {
+        "squad.json": """{"version": "v2.0", "data": [{"title": "Normans", "paragraphs": [{
+  "context": "The Normans gave their name to Normandy.",
+  "qas": [
+    {"id": "q1", "question": "What was named after them?", "is_impossible": false,
+     "answers": [{"text": "Normandy", "answer_start": 31}]},
+    {"id": "q2", "question": "Who was king?", "answers": [], "is_impossible": true}
+  ]}]}]}
+"""
+    },
+    "multiple-choice": {
+        "csqa.jsonl": '{"answerKey": "B", "id": "x1", "question": {"question_concept": "bank", "choices": [{"label": "A",'
+        ' "text": "river"}, {"label": "B", "text": "money"}], "stem": "What is kept in a bank?"}}\n'
+    },
+    "question-answer": {"gsm8k.jsonl": '{"question": "2 + 2?", "answer": "It is 4.\\n#### 4"}\n'},
+    "alpaca": {
+        "alpaca.json": '[\n{"instruction": "Translate.", "input": "Hund", "output": "dog",\n "history": [["Hi", "Hello"]],'
+        ' "system": "Be brief."}\n]\n'
+    },
+    "prompt-completion": {
+        "pc.jsonl": '{"prompt": "Who sang?", "completion": "She did."}\n'
+        '{"prompt": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"},'
+        ' {"role": "user", "content": "Bye"}], "completion": [{"role": "assistant", "content": "See you"}]}\n'
+    },
+    "messages": {
+        "chat.jsonl": '{"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Weather?"},'
+        ' {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function":'
+        ' {"name": "weather", "arguments": "{\\"at\\": \\"Bern\\"}"}}]}, {"role": "tool", "content": "Sun", "tool_call_id":'
+        ' "1"}, {"role": "assistant", "content": "Sunny.", "weight": 1}], "tools": [{"type": "function"}]}\n'
+    },
+    "plain": {"play.txt": "First:\nBefore we\nproceed.\n\nAll:\nSpeak.\n"},
+}
+
+words = st.text(min_size=1, max_size=20).filter(str.strip)
+lines = words.filter(lambda text: not re.search(r"[\r\n]", text))
+labels = words.map(str.strip).filter(lambda label: label != "-1")
+extras = st.none() | st.dictionaries(
+    st.sampled_from(["idx", "note", "meta"]), st.integers(-99, 99) | words | st.booleans() | st.lists(words), min_size=1
+).map(lambda value: msgspec.json.encode(value).decode())
+json_texts = st.lists(st.fixed_dictionaries({"name": words}), min_size=1, max_size=2).map(
+    lambda value: msgspec.json.encode(value).decode()
+)
+weights = st.sampled_from([None, 0.0, 1.0])
+
+
+messages = st.builds(
+    Message,
+    st.sampled_from(["system", "user", "assistant", "tool"]),
+    st.text(max_size=9),
+    weight=weights,
+    name=st.none() | words,
+    tool_calls=st.none() | json_texts,
+    tool_call_id=st.none() | words,
+)
+
+
+@st.composite
+def dialogues(draw: st.DrawFn) -> Conversation:
+    """A system text or none, then user and assistant in turn."""
+    n_turns = draw(st.integers(1, 6))
+    roles = (("user", "assistant")[place % 2] for place in range(n_turns))
+    said = [Message(role, draw(words)) for role in roles]
+    system = [Message("system", draw(words))] if draw(st.booleans()) else []
+    return Conversation(messages=(*system, *said), extra=draw(extras))
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Question:
+    """A question with choices, answered by one of them or not at all."""
+    texts = tuple(draw(st.lists(words, min_size=2, max_size=5, unique=True)))
+    answers = draw(st.sampled_from([(), *((text,) for text in texts)]))
+    return Question(
+        question=draw(words), context=draw(st.none() | words), choices=texts, answers=answers, extra=draw(extras)
+    )
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Question:
+    """A question over a context, with or without answers that say where they start."""
+    answers = draw(st.lists(words, max_size=3))
+    starts = draw(st.lists(st.integers(0, 99), min_size=len(answers), max_size=len(answers)))
+    return Question(
+        question=draw(words),
+        context=draw(words),
+        answers=tuple(answers),
+        starts=tuple(starts),
+        answerable=True if answers else draw(st.booleans()),
+        extra=msgspec.json.encode({"title": draw(words), "id": draw(words), "idx": 1}).decode(),
+    )
+
+
+inputs = st.fixed_dictionaries({"premise": words, "hypothesis": words})
+HELD: dict[str, st.SearchStrategy[Record]] = {
+    "labelled": st.builds(
+        Labelled, inputs=inputs, labels=st.lists(labels, max_size=2, unique=True).map(tuple), extra=extras
+    ),
+    "labelled-lines": st.builds(
+        Labelled,
+        inputs=st.fixed_dictionaries({"text": lines.map(str.strip)}),
+        labels=st.sampled_from([("NUM",), ("a", "b")]),
+    ),
+    "pairs": st.builds(
+        Pair,
+        source=words,
+        targets=st.lists(words, max_size=3).map(tuple),
+        source_language=st.none() | st.just("en"),
+        target_language=st.none() | st.just("de"),
+        extra=extras,
+    ),
+    "aligned": st.builds(Pair, source=lines, targets=st.lists(lines, min_size=1, max_size=3).map(tuple)),
+    "squad": spans(),
+    "multiple-choice": choices(),
+    "question-answer": st.builds(
+        Question,
+        question=words,
+        context=st.none() | words,
+        answers=st.lists(words, max_size=3).map(tuple),
+        extra=extras,
+    ),
+    "alpaca": dialogues(),
+    "prompt-completion": st.builds(
+        Conversation,
+        messages=st.tuples(st.builds(Message, st.just("user"), words), st.builds(Message, st.just("assistant"), words)),
+        tools=st.none() | json_texts,
+        extra=extras,
+    ),
+    "messages": st.builds(
+        Conversation,
+        messages=st.lists(messages, min_size=1, max_size=5).map(tuple),
+        tools=st.none() | json_texts,
+        extra=extras,
+    ),
+    "plain": st.builds(Plain, text=words, extra=extras),
+}
+
+
+def bare(record: Record) -> Record:
+    """What a record says, without where it stands."""
+    return msgspec.structs.replace(record, id="", origin=None, group=None)
+
+
+def reread(dialect: Dialect, pieces: list[object]) -> list[Record]:
+    """Read what was written, by way of JSON text."""
+    decoded = [msgspec.json.decode(msgspec.json.encode(piece)) for piece in pieces]
+    rows = [Row(value, Origin("a.jsonl", line)) for line, value in enumerate(decoded, 1)]
+    evidence = dialect.recognize(rows, Columns())
+    assert evidence is not None
+    return [record for row in rows for record in dialect.read(row, evidence.columns)]
+
+
+def test_every_dialect_has_an_example_and_a_law() -> None:
+    """A new dialect is tested as the others are."""
+    assert set(FILES) == set(HELD) == set(DIALECTS)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_dialect_says_what_it_is(name: str) -> None:
+    """Its name is its key; what it is and what it needs can be told in a line."""
+    dialect = DIALECTS[name]
+    assert name == dialect.NAME
+    assert dialect.SUMMARY.endswith(".")
+    assert dialect.NEEDS
+    assert all(name == "_".join(name.casefold().split()) for name in dialect.NAMES)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_what_was_written_is_read_the_same(name: str) -> None:
+    """Reading undoes writing, for every record that the dialect can hold."""
+
+    @given(st.lists(HELD[name], min_size=1, max_size=4))
+    def law(records: list[Record]) -> None:
+        pieces = [DIALECTS[name].write(record) for record in records]
+        kept = [bare(record) for record, piece in zip(records, pieces, strict=True) if piece is not None]
+        assume(kept)
+        assert [bare(record) for record in reread(DIALECTS[name], [p for p in pieces if p is not None])] == kept
+
+    law()
+
+
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"labelled-lines", "aligned"}))
+def test_a_dialect_writes_all_that_it_holds(name: str) -> None:
+    """Nothing that a dialect has a place for is refused. (Lines cannot hold line breaks.)"""
+
+    @given(HELD[name])
+    def law(record: Record) -> None:
+        assert DIALECTS[name].write(record) is not None
+
+    law()
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_an_example_is_recognized_and_read(name: str, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+    """A file of the dialect is told from all the others; what is read of it is shown in full."""
+    for file, content in FILES[name].items():
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    reading = read([str(tmp_path / file) for file in FILES[name]])
+    assert (reading.dialect, reading.left_out) == (name, [])
+    shown = "".join(f"--- {file}\n{content}" for file, content in FILES[name].items())
+    records = b"\n".join(map(to_json, reading.records)).decode()
+    golden(f"dialects/{name}.txt", f"{shown}--- {reading.evidence}\n{records}\n".replace(f"{tmp_path}/", ""))
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_written_file_is_read_the_same(name: str, tmp_path: Path) -> None:
+    """The example comes back from a file of the dialect, packed or not."""
+    for file, content in FILES[name].items():
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    records = read([str(tmp_path / file) for file in FILES[name]]).records
+    ending = {"labelled-lines": ".txt.gz", "aligned": "", "squad": ".json", "alpaca": ".json.zst"}.get(
+        name, ".jsonl.bz2"
+    )
+    out = tmp_path / f"again{ending}"
+    assert write(records, name, str(out)) == []
+    found = read(sorted(map(str, tmp_path.glob("again*")), reverse=name == "aligned"), dialect=name)
+    assert [bare(record) for record in found.records] == [bare(record) for record in records]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_record_of_another_kind_is_left_out_when_written(name: str, tmp_path: Path) -> None:
+    """What a dialect has no place for is told, not lost."""
+    stranger = Question(question="?", context=None, answers=("x",), starts=(0,), id="q", origin=Origin("a.json", 3))
+    left_out = write([stranger], name, str(tmp_path / "a.jsonl"))
+    assert [(item.reason, str(item.at), item.id) for item in left_out] == [
+        (f"cannot be written as {name}", "a.json:3", "q")
+    ]
