@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import runpy
 import signal
 import socket
@@ -671,6 +672,18 @@ def test_the_example_asks_for_everything_that_a_run_can_answer(url: str, capsys:
         "answer: GOOD",
         "goes on: GOOD",
     ]
+
+
+def test_the_code_of_the_guide_runs_against_a_server(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the address of this server in the place of the page's."""
+    page = (Path(__file__).parent.parent / "docs" / "guide" / "serving.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code.replace("http://127.0.0.1:8000", url), names)
+    client = names["client"]
+    assert isinstance(client, openai.OpenAI)
+    client.close()
+    assert capsys.readouterr().out == "A FINE FILM.\n"
 
 
 def test_the_web_half_knows_no_torch() -> None:
