@@ -209,8 +209,9 @@ class ComparisonSettings(_Section):
 
     seeds: Count = 5
     """Runs of every arm, with the seeds seed, seed + 1 and so on."""
-    margin: Positive = 0.01
-    """Difference in the metric that makes no difference to you."""
+    margin: Positive | None = None
+    """Difference in the metric, in its own unit, that makes no difference to you; the metric's usual one (1 point)
+    where it is not given."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """Probability that an interval holds the true value."""
     resamples: Annotated[int, Field(ge=100)] = 2000
@@ -219,6 +220,8 @@ class ComparisonSettings(_Section):
     """What is compared; the task's usual one where it is not given."""
     generate: bool = False
     """Whether free generation is scored beside the label words."""
+    max_new_tokens: Count = 64
+    """The most tokens that a free answer is long."""
 
 
 class Recipe(_Section):
