@@ -174,6 +174,14 @@ def test_an_answer_that_is_no_choice_is_left_out(tmp_path: Path) -> None:
     assert [(item.reason, item.detail) for item in found.left_out] == [("an answer that is none of the choices", "'z'")]
 
 
+def test_a_question_with_one_choice_is_left_out(tmp_path: Path) -> None:
+    """There is nothing to choose."""
+    found = rows(
+        tmp_path, *({"question": "q?", "choices": choices, "answer": 0} for choices in (["x", "y"], ["x"], ["x", ""]))
+    )
+    assert [item.reason for item in found.left_out] == ["fewer than two choices, or an empty one"] * 2
+
+
 def test_choices_may_stand_over_a_context(tmp_path: Path) -> None:
     """Reading comprehension with choices keeps its paragraph, and is grouped by it."""
     record = questions(rows(tmp_path, {"passage": "p", "question": "q?", "options": ["x", "y"], "answer": "A"}))[0]

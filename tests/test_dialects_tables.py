@@ -140,6 +140,19 @@ def test_a_row_without_text_is_left_out(tmp_path: Path) -> None:
     assert found.n_rows == 4
 
 
+def test_rows_that_are_none_are_counted_among_what_is_left_out(tmp_path: Path) -> None:
+    """A line that is not JSON, and a label that is an object, with line and column."""
+    content = (
+        '{"text": "a", "label": 1}\n{"text": "b", label}\n{"text": "c", "label": [{}]}\n{"text": "d", "label": 0}\n'
+    )
+    found = table(tmp_path, content, "a.jsonl")
+    assert (len(found.records), found.n_rows) == (2, 4)
+    assert [(item.reason, item.at.line if item.at else 0, item.detail) for item in found.left_out] == [
+        ("not valid JSON", 2, "column 15: object keys must be strings"),
+        ("a label that is not a text or a number", 3, "dict"),
+    ]
+
+
 def test_what_is_not_known_goes_aside(tmp_path: Path) -> None:
     """Nothing of a row is lost."""
     found = table(tmp_path, [{"text": "a", "label": 1, "id": 7, "meta": {"by": ["x"]}}])
@@ -225,9 +238,12 @@ def test_a_table_of_numbers_is_not_data(tmp_path: Path) -> None:
 def test_a_mistyped_column_gets_the_nearest_name(tmp_path: Path) -> None:
     """The flag, the nearest name and the list."""
     with pytest.raises(SettingError) as told:
-        table(tmp_path, "text,category\na,x\n", columns=Columns(label="catgory"))
-    assert str(told.value) == (
-        "--label: There is no column 'catgory'; the nearest is 'category'. Choose from: text, category."
+        table(tmp_path, "text,category\na,x\n", columns=Columns(label="catgory"))  # typos: ignore
+    assert (
+        str(told.value)
+        == (
+            "--label: There is no column 'catgory'; the nearest is 'category'. Choose from: text, category."  # typos: ignore
+        )
     )
 
 

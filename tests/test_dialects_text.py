@@ -97,7 +97,7 @@ def test_trec_needs_its_encoding(shared: Path) -> None:
         read([path])
     found = read([path], encoding="latin-1")
     assert Counter(label for record in found.records if isinstance(record, Labelled) for label in record.labels) == {
-        "ENTY": 1250,
+        "ENTY": 1250,  # typos: ignore
         "HUM": 1223,
         "DESC": 1162,
         "NUM": 896,

@@ -21,7 +21,10 @@ FILES: dict[str, dict[str, str]] = {
     "pairs": {
         "notes.jsonl": '{"dialogue": "A: Hi.\\nB: Bye.", "summary1": "They meet.", "summary2": "A greets B.", "id": 7}\n'
     },
-    "aligned": {"train.en": "A dog runs.\nA cat sleeps.\n", "train.de": "Ein Hund läuft.\nEine Katze schläft.\n"},
+    "aligned": {
+        "train.en": "Dogs run.\nCats sleep.\n",
+        "train.de": "Hunde laufen.\nKatzen schlafen.\n",
+    },
     "squad": {
         "squad.json": """{"version": "v2.0", "data": [{"title": "Normans", "paragraphs": [{
   "context": "The Normans gave their name to Normandy.",

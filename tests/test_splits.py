@@ -87,6 +87,25 @@ def test_sizes_are_exact_where_nothing_belongs_together(labels: list[str], seed:
     assert len(texts([*parts.train, *parts.dev, *parts.test])) == n_train + n_dev + n_test
 
 
+def test_yes_and_no_are_shared_out_as_labels_are() -> None:
+    """Answers are stratified where all questions have the same two choices."""
+    records = [
+        Question(question=f"q {n}?", choices=("yes", "no"), answers=("yes" if n % 4 else "no",)) for n in range(80)
+    ]
+    parts = split(records, n_train=40, n_test=20)
+    assert Counter(record.answers for record in parts.test if isinstance(record, Question)) == {
+        ("yes",): 15,
+        ("no",): 5,
+    }
+
+
+def test_a_label_that_no_group_brings_is_missed() -> None:
+    """The only records of a label stand in a group that is too large for the training list."""
+    records = [*labelled("a" * 30), *labelled("b" * 20, words="other", group="g")]
+    with pytest.raises(SettingError, match="The label 'b' would be missing in training"):
+        split(records, n_train=10, n_dev=2, n_test=2)
+
+
 def test_a_rare_label_stays_in_training() -> None:
     """A label with one record is learned, though nothing then judges it."""
     parts = split(labelled("ab" * 30 + "c"), n_train=30, n_dev=10, n_test=20)
