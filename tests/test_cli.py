@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from reports_samples import shown, small
 
 from formtune.cli import flags, run, show
 from formtune.cli.commands import make_app
@@ -18,6 +19,7 @@ from formtune.cli.flags import PLACES, Common
 from formtune.cli.progress import Drawing, Lines
 from formtune.progress import Event
 from formtune.recipe import places
+from formtune.results import Compared, Result
 
 Golden = Callable[[str, str], None]
 COMMANDS = [name for name in make_app() if not name.startswith("-")]
@@ -257,35 +259,30 @@ def test_strict_passes_when_nothing_was_left_out() -> None:
 
 def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     """One page of every kind of summary."""
-    arm = {"mean": 0.8123, "low": 0.78, "high": 0.84, "by_seed": [0.8, 0.82], "invalid": 0.0}
+    inspected = {"dialect": "labelled", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [SAMPLE]}
+    answers = [{"id": "a", "answer": "fresh", "confidence": 0.75, "valid": True}]
     compared = {
-        "verdict": "classification is better by 4.1 points (95 % interval 2.0 to 6.3).",
-        "winner": "classification",
-        "metric": "accuracy",
-        "formats": {
-            "classification": {**arm, "cost": {"ms_per_answer": 3.2}},
-            "masked_lm": {**arm, "mean": 0.77, "invalid": 0.05, "cost": {"ms_per_answer": None}},
-        },
+        "verdict": "classification is better than masked_lm by 4.1 points (95 % interval 2.0 to 6.3).",
+        "advice": ["A larger margin would have been decided with half of the records."],
         "best_run": "out/best",
         "report": "out/report.html",
-        "predictions": [{"text": "What a film!", "answer": "fresh", "confidence": 0.9}],
     }
-    tokens = [
-        {"id": 1, "text": "Review: ", "part": "scaffold", "weight": 0.0},
-        {"id": 2, "text": "good", "part": "content", "weight": 0.0},
-        {"id": 3, "text": " fresh", "part": "target", "weight": 1.0},
-        {"id": 0, "text": "</s>", "part": "control", "weight": 1.0},
-    ]
-    inspected = {"dialect": "table", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [SAMPLE]}
-    predicted = {"predictions": [{"id": "a", "answer": "fresh", "confidence": 0.75, "valid": True}], "n": 1}
-    for showing, values in [
-        (show.comparison, compared),
-        (show.preview, {"record": "a", "format": "seq2seq", "text": "", "tokens": tokens}),
-        (show.inspection, {**inspected, "left_out": LEFT_OUT}),
-        (show.predictions, predicted),
-    ]:
-        show.result(Made(values), showing, Common())
+    judged = {"text": "What a film!", "answer": "fresh", "confidence": 0.9}
+    show.result(Made({**inspected, "left_out": LEFT_OUT}), show.inspection, Common())
+    show.result(Result({"record": "a", "place": "a.csv:2"}, shown=tuple(shown().examples)), show.preview, Common())
+    show.result(Made({"predictions": answers, "n": 1}), show.predictions, Common())
+    show.result(Compared(compared, small(), predictions=(judged,)), show.comparison, Common())
     golden("cli/results.txt", _trimmed(capsys.readouterr().out))
+
+
+def test_text_from_data_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does markup in it count."""
+    made = Made({"dialect": "\x1b[2J[red]x[/red]", "samples": [{**SAMPLE, "input": "\x1b[31mred [bold]"}]})
+    show.result(made, show.inspection, Common())
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "[red]x[/red]" in told
+    assert "[bold]" in told
 
 
 # --- progress --------------------------------------------------------------------------------------------------------

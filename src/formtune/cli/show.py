@@ -1,8 +1,8 @@
 """What a command prints: one JSON object, or the same for people to read."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -10,31 +10,38 @@ from formtune.cli.flags import Common
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
+
+    from formtune.results import Compared, Result
 
 Values = Mapping[str, Any]
-Showing = Callable[["Console", Values], None]
+_LONG = frozenset({"left_out", "predictions", "samples"})  # shown in ways of their own, or by --json alone
 _AS_ASKED = "not drawn"  # what the user's own --n-train, --n-dev and --n-test leave over
-_PARTS = {"scaffold": "dim", "content": "", "target": "bold green", "control": "dim magenta"}
 
 
-class Result(Protocol):
+class Made(Protocol):
     """What a function of the pipeline gives back."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints."""
 
 
-def result(made: Result, showing: Showing, common: Common) -> int:
+AnyMade = TypeVar("AnyMade", bound=Made)
+
+
+def result(made: AnyMade, showing: "Callable[[Console, AnyMade], None]", common: Common) -> int:
     """Print a result and give the exit code: 2 where ``--strict`` finds something left out, else 0."""
     values = made.to_dict()
+    left_out = values.get("left_out", ())
     if common.json:
         plain_json(values)
     elif not common.quiet:
         console = _console()
-        showing(console, values)
-        _left_out(console, values.get("left_out", ()))
-    n_left_out = sum(one["rows"] for one in values.get("left_out", ()) if not one["reason"].startswith(_AS_ASKED))
+        showing(console, made)
+        for entry in left_out:
+            more = ", ..." if entry["rows"] > len(entry["places"]) else ""
+            places = f" ({', '.join(entry['places'])}{more})" if entry["places"] else ""
+            _line(console, f"left out: {entry['rows']} × {entry['reason']}{places}", "yellow")
+    n_left_out = sum(entry["rows"] for entry in left_out if not entry["reason"].startswith(_AS_ASKED))
     if not (common.strict and n_left_out):
         return 0
     sys.stderr.write(f"--strict: {n_left_out} rows were left out. Mend them, or go on without --strict.\n")
@@ -53,79 +60,73 @@ def plain_text(text: str) -> int:
     return 0
 
 
-def numbers(console: "Console", values: Values) -> None:
+def numbers(console: "Console", made: Made) -> None:
     """Show names and values, a line each."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, value in values.items():
-        if name not in ("left_out", "samples"):
-            grid.add_row(name.replace("_", " "), said(value))
-    console.print(grid, highlight=False)
+    _grid(console, made.to_dict())
 
 
-def formats(console: "Console", values: Values) -> None:
+def formats(console: "Console", made: Made) -> None:
     """Show what each format is, and which data it takes for which shape of model."""
     from formtune.formats import FORMATS
 
+    rows = made.to_dict()["formats"]
     for name, chosen in FORMATS.items():
-        console.print(f"[bold]{name}[/bold]  {chosen.summary}", highlight=False)
+        _line(console, name, "bold")
+        _line(console, f"  {chosen.summary}")
         for fact in ("formula", "wins", "loses", "source"):
-            console.print(f"  {fact}: {getattr(chosen, fact)}", highlight=False, markup=False)
-        for row in values["formats"]:
+            _line(console, f"  {fact}: {getattr(chosen, fact)}", "dim")
+        for row in rows:
             shapes = [shape for shape, why_not in row["shapes"].items() if why_not is None]
             if row["format"] == name and shapes:
-                console.print(f"  {row['data']}: {', '.join(shapes)}", style="green", highlight=False, markup=False)
-        console.print()
+                _line(console, f"  {row['data']}: {', '.join(shapes)}", "green")
+        _line(console, "")
 
 
-def inspection(console: "Console", values: Values) -> None:
+def inspection(console: "Console", made: Made) -> None:
     """Show what a file is, then some of its records."""
-    numbers(console, values)
+    values = made.to_dict()
+    _grid(console, values)
     for sample in values.get("samples", ()):
-        line = f"{sample['at']}  {sample['input']}  →  {sample['answer']}"
-        console.print(line, style="dim", highlight=False, markup=False)
+        _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
 
 
-def preview(console: "Console", values: Values) -> None:
-    """Show the tokens of a record: learned ones stand out, the format's own wording steps back."""
-    numbers(console, {name: value for name, value in values.items() if name not in ("text", "tokens")})
-    console.print()
-    console.print(_tokens(values["tokens"]), soft_wrap=True)
-    console.print(
-        "\nunderlined: learned; green: the answer; dim: the format's own wording", style="dim", highlight=False
-    )
+def preview(console: "Console", made: "Result") -> None:
+    """Show the tokens of a record, in each of the formats that were asked for."""
+    from formtune.reports import console_example
+
+    values = made.to_dict()
+    _grid(console, {name: values[name] for name in ("record", "place", "out") if values.get(name)})
+    for example in made.shown:
+        _line(console, "")
+        console.print(console_example(example), highlight=False)
 
 
-def predictions(console: "Console", values: Values) -> None:
-    """Show an answer a line, then the metrics where the right answers were known."""
+def predictions(console: "Console", made: Made) -> None:
+    """Show an answer a line."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("id", "answer", "confidence", "valid", box=None, pad_edge=False)
-    for one in values["predictions"]:
-        table.add_row(*(said(one[name]) for name in ("id", "answer", "confidence", "valid")))
+    names = ("id", "answer", "confidence", "valid")
+    table = Table(*names, box=None, pad_edge=False)
+    for one in made.to_dict()["predictions"]:
+        table.add_row(*(Text(_harmless(said(one[name]))) for name in names))
     console.print(table, highlight=False)
-    if values.get("metrics"):
-        numbers(console, values["metrics"])
 
 
-def comparison(console: "Console", values: Values) -> None:
-    """Show the verdict, then a line per arm, then where to read more."""
-    from rich.table import Table
+def comparison(console: "Console", made: "Compared") -> None:
+    """Show the verdict, then a line per arm, then advice and where to read more."""
+    from formtune.reports import console_table
 
-    console.print(values["verdict"], style="bold", highlight=False, markup=False)
-    console.print()
-    table = Table("arm", said(values["metric"]), "interval", "invalid", "ms per answer", box=None, pad_edge=False)
-    for name, arm in values["formats"].items():
-        interval = f"{said(arm['low'])} to {said(arm['high'])}"
-        table.add_row(name, said(arm["mean"]), interval, said(arm["invalid"]), said(arm["cost"].get("ms_per_answer")))
-    console.print(table, highlight=False)
-    console.print()
-    numbers(console, {name: values[name] for name in ("winner", "best_run", "report") if values.get(name)})
+    values = made.to_dict()
+    _line(console, values["verdict"], "bold")
+    _line(console, "")
+    console.print(console_table(made.report), highlight=False)
+    _line(console, "")
+    for advice in values.get("advice", ()):
+        _line(console, advice, "dim")
+    _grid(console, {name: values[name] for name in ("best_run", "report") if values.get(name)})
     for one in values.get("predictions", ()):
-        console.print(f"  {said(one.get('text'))}  →  {said(one['answer'])}", highlight=False, markup=False)
+        _line(console, f"  {one['text']}  →  {said(one['answer'])} ({said(one['confidence'])})")
 
 
 def said(value: object) -> str:
@@ -155,19 +156,25 @@ def _console() -> "Console":
     return Console(soft_wrap=not sys.stdout.isatty())
 
 
-def _tokens(tokens: Iterable[Values]) -> "Text":
+def _line(console: "Console", text: str, style: str | None = None) -> None:
+    console.print(_harmless(text), style=style, highlight=False, markup=False)
+
+
+def _grid(console: "Console", values: Values) -> None:
+    from rich.table import Table
     from rich.text import Text
 
-    text = Text()
-    for token in tokens:
-        style = _PARTS[token["part"]]
-        text.append(token["text"], style=f"{style} underline" if token["weight"] > 0 else style)
-        text.append("|", style="dim blue")
-    return text
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        if name not in _LONG:
+            grid.add_row(Text(name.replace("_", " ")), Text(_harmless(said(value))))
+    console.print(grid, highlight=False)
 
 
-def _left_out(console: "Console", entries: Iterable[Values]) -> None:
-    for entry in entries:
-        more = ", ..." if entry["rows"] > len(entry["places"]) else ""
-        line = f"left out: {entry['rows']} × {entry['reason']} ({', '.join(entry['places'])}{more})"
-        console.print(line, style="yellow", highlight=False, markup=False)
+def _harmless(text: str) -> str:
+    """Show control characters as pictures, so that no text from data can steer the terminal."""
+    from formtune.reports.svg import clean
+
+    return clean(text)
