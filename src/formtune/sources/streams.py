@@ -21,6 +21,7 @@ from formtune.sources.hub import is_hub, open_hub
 BUFFER_BYTES = 1 << 16
 STDIN = "-"
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard", b"\x50\x2a\x4d\x18": "zstandard"}
+_CONTROL = bytes({*range(32)} - {*b"\t\n\v\f\r\x1b"})
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
     codecs.BOM_UTF32_BE: "utf-32",
@@ -136,7 +137,7 @@ def open_utf8(path: str, *, encoding: str | None = None) -> io.BufferedReader:
         name = _codec(encoding) if encoding else bom_encoding(head)
         if name not in (None, "utf-8", "utf-8-sig", "ascii") and not head.startswith(b"PAR1"):
             return io.BufferedReader(io.BytesIO(_recode(stream.read(), name, path)), BUFFER_BYTES)
-        if b"\0" in head and not head.startswith(b"PAR1"):
+        if _is_binary(head) and not head.startswith(b"PAR1"):
             raise _binary(head, path)
         if head.startswith(codecs.BOM_UTF8):
             stream.read(len(codecs.BOM_UTF8))
@@ -202,6 +203,12 @@ def _recode(data: bytes, encoding: str | None, path: str) -> bytes:
         raise DataError(
             f"The byte at offset {start} is not {encoding}.", "Name the file's own encoding with --encoding.", at=path
         ) from error
+
+
+def _is_binary(head: bytes) -> bool:
+    """Say whether bytes are no text: a zero byte among them, or more control characters than stray ones."""
+    n_control = len(head) - len(head.translate(None, delete=_CONTROL))
+    return b"\0" in head or n_control * 50 > len(head)
 
 
 def _binary(head: bytes, path: str) -> DataError:

@@ -6,7 +6,6 @@ stands under it; without names, columns are called ``1``, ``2`` and so on.
 """
 
 import csv
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ def table_rows(
         DataError: when a quoted field is never closed, a column name stands twice, or most rows do not fit the first.
     """
     # The limit is the process's, not the reader's; the default of 128 KiB is less than a long document.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(2**31 - 1)
     found = _cells(opened, delimiter)
     sample = list(islice(found, N_SAMPLE))
     cells = [item.values for item in sample if isinstance(item, _Cells)]
