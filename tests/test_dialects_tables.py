@@ -111,6 +111,7 @@ def test_texts_to_be_predicted_can_be_asked_for(tmp_path: Path) -> None:
     """A lone text column is plain text, unless the dialect is named."""
     assert table(tmp_path, "text\nhello there\n").dialect == "plain"
     assert labelled(table(tmp_path, "text\nhello there\n", dialect="labelled")) == [({"text": "hello there"}, ())]
+    assert labelled(table(tmp_path, "hello there\n", "a.txt", dialect="labelled")) == [({"text": "hello there"}, ())]
 
 
 def test_no_agreement_is_no_label(tmp_path: Path) -> None:

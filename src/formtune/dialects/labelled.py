@@ -15,7 +15,6 @@ from formtune.dialects.columns import (
     Evidence,
     Object,
     RowFault,
-    as_object,
     find,
     join_names,
     names_of,
@@ -65,8 +64,14 @@ _FEW_ROWS = 20
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Find the text and label columns; a table of pairs without labels counts too, as one to be predicted."""
+    """Find the text and label columns.
+
+    A table of pairs without labels counts too, as one to be predicted; lines of text, and a table with one text, only
+    where nothing else is asked for.
+    """
     table = objects(rows)
+    if not table and not columns.text and not columns.label:
+        return Evidence(0.05, "lines of text; no labels", replace(columns, text="text"))
     names = names_of(table)
     labels = settle(columns, "label", names)
     texts = settle(columns, "text", names)
@@ -88,7 +93,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
 
 def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the texts and the label; a row without a label is one to be predicted."""
-    value = as_object(row)
+    value: Object = {"text": row.value} if isinstance(row.value, str) else row.value
     texts = split_names(columns.text)
     contents = [text_in(value, name) for name in texts]
     empty = [name for name, text in zip(texts, contents, strict=True) if not text.strip()]
