@@ -104,7 +104,9 @@ def test_a_budget_keeps_every_example_once(lengths: list[int], budget: int, sort
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 5), st.integers(1, 50))
-def test_cutting_gives_exactly_the_capacity_and_keeps_order(first: int, second: int, target: int, capacity: int) -> None:
+def test_cutting_gives_exactly_the_capacity_and_keeps_order(
+    first: int, second: int, target: int, capacity: int
+) -> None:
     """Whatever is cut, what is left stands in its old order and ends with the whole target."""
     one = tokens(list(range(first + 1 + second)), list(range(100, 100 + target)))
     cuts_T = one.cuts_T.copy()

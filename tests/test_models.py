@@ -144,7 +144,11 @@ def test_all_but_the_top_blocks_are_frozen() -> None:
 
     names = set(trained(model))
 
-    assert names == {n for n, _ in model.module.named_parameters() if ".layers.2." in n or n == "model.norm.weight" or n == "lm_head.weight"}
+    assert names == {
+        n
+        for n, _ in model.module.named_parameters()
+        if ".layers.2." in n or n == "model.norm.weight" or n == "lm_head.weight"
+    }
     assert len(blocks_of(model)) == 1
 
 

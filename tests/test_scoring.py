@@ -7,7 +7,7 @@ import torch
 from formtune.label_words import plan_words
 from formtune.loading import tiny
 from formtune.models import Model
-from formtune.scoring import likelihoods, score_classes, score_fillings, score_words, with_slot
+from formtune.scoring import likelihoods, score_classes, score_fillings, score_words
 from formtune.tokens import CONTENT, SCAFFOLD, TARGET, Tokens
 
 WRITERS = ("gpt2", "llama", "xlnet", "t5")
@@ -116,9 +116,9 @@ def test_a_blank_is_filled_by_the_sum_of_its_tokens_log_probabilities():
     model = tiny("bert", output="mask")
     mask = model.tokenizer.mask_id
     candidates = tuple(ids_of(model, w) for w in ("xy", "ab"))
-    blank = tokens_of([([20, 21], CONTENT), ([mask], TARGET), ([30], SCAFFOLD)], candidates)
+    blank = tokens_of([([20, 21], CONTENT), ([mask, mask], TARGET), ([30], SCAFFOLD)], candidates)
     with model.inference():
-        scored = score_fillings(model, [blank], mask_id=mask, tokens_per_batch=100)[0]
+        scored = score_fillings(model, [blank], tokens_per_batch=100)[0]
         with model.attending("eager"):
             logits = model.module(input_ids=torch.tensor([[20, 21, mask, mask, 30]])).logits[0]
 
@@ -128,41 +128,27 @@ def test_a_blank_is_filled_by_the_sum_of_its_tokens_log_probabilities():
     assert scored.n_read == 5
 
 
-def test_fillings_of_several_lengths_are_compared_by_the_mean_of_their_tokens():
+def test_fillings_of_several_lengths_share_one_blank_and_are_compared_by_the_mean_of_their_tokens():
     model = tiny("bert", output="mask")
     mask = model.tokenizer.mask_id
     candidates = tuple(ids_of(model, w) for w in ("x", "abc"))
-    blank = tokens_of([([20, 21], CONTENT), ([mask], TARGET)], candidates)
+    blank = tokens_of([([20, 21], CONTENT), ([mask] * 3, TARGET)], candidates)
     with model.inference():
-        scored = score_fillings(model, [blank], mask_id=mask, tokens_per_batch=100)[0]
+        scored = score_fillings(model, [blank], tokens_per_batch=100)[0]
         with model.attending("eager"):
-            short = torch.log_softmax(model.module(input_ids=torch.tensor([[20, 21, mask]])).logits[0].double(), -1)
-            long = torch.log_softmax(
-                model.module(input_ids=torch.tensor([[20, 21, mask, mask, mask]])).logits[0].double(), -1
-            )
+            logits = model.module(input_ids=torch.tensor([[20, 21, mask, mask, mask]])).logits[0]
 
-    mean = sum(float(long[2 + n, i]) for n, i in enumerate(candidates[1])) / 3
-    np.testing.assert_allclose(scored.scores_K, [float(short[2, candidates[0][0]]), mean], rtol=1e-5)
-    assert scored.n_read == 3 + 5
+    logs = torch.log_softmax(logits.double(), -1)
+    mean = sum(float(logs[2 + n, i]) for n, i in enumerate(candidates[1])) / 3
+    np.testing.assert_allclose(scored.scores_K, [float(logs[2, candidates[0][0]]), mean], rtol=1e-5)
+    assert scored.n_read == 5
 
 
-def test_a_blank_can_be_stretched_and_shrunk():
-    blank = tokens_of([([20], CONTENT), ([3, 3], TARGET), ([30], SCAFFOLD)])
-
-    assert with_slot(blank, 3, 3).ids_T.tolist() == [20, 3, 3, 3, 30]
-    assert with_slot(blank, 1, 3).ids_T.tolist() == [20, 3, 30]
-    assert with_slot(with_slot(blank, 1, 3), 2, 3).parts_T.tolist() == [CONTENT, TARGET, TARGET, SCAFFOLD]
-
-
-def test_what_would_fill_a_blank_is_not_shown():
-    filled = tokens_of([([20], CONTENT), ([99, 98], TARGET)])
-
-    assert with_slot(filled, 2, 3).labels_T.tolist() == [20, 3, 3]
-
-
-def test_an_example_without_a_blank_cannot_be_filled():
-    with pytest.raises(ValueError, match="no single blank"):
-        with_slot(tokens_of([([20], CONTENT)]), 1, 3)
+@pytest.mark.parametrize("blank", [[([20], CONTENT)], [([20], CONTENT), ([3], TARGET)]])
+def test_an_example_without_a_blank_that_is_long_enough_cannot_be_filled(blank):
+    model = tiny("bert", output="mask")
+    with pytest.raises(ValueError, match="no single blank of 2 masks"):
+        score_fillings(model, [tokens_of(blank, (ids_of(model, "ab"),))], tokens_per_batch=100)
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5"])

@@ -80,7 +80,11 @@ def test_what_was_left_out_is_counted_by_reason() -> None:
 
     rows = tally(left_out)
 
-    assert rows[0] == {"reason": "no label", "rows": 7, "places": ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5", "a.csv:6"]}
+    assert rows[0] == {
+        "reason": "no label",
+        "rows": 7,
+        "places": ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5", "a.csv:6"],
+    }
     assert rows[1] == {"reason": "too long", "rows": 1, "places": ["x"]}
 
 

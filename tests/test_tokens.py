@@ -349,6 +349,17 @@ def test_a_slot_shows_masks_and_asks_for_its_filling() -> None:
     ]
 
 
+def test_a_filled_slot_does_not_tell_how_long_the_answer_is() -> None:
+    """Masks that the right word does not need are shown and ask for nothing."""
+    words = ("good", "unbelievably bad")
+    rows = []
+    for word in words:
+        slot = Segment(word, "target", weight=1.0, control="mask")
+        rows.append(one(asked(content("It was"), slot, output="mask", candidates=words), minilm(), "encoder"))
+    assert rows[0].ids_T.tolist() == rows[1].ids_T.tolist()
+    assert [int(t.weights_T.sum()) for t in rows] == [len(ids) for ids in rows[0].candidates]
+
+
 def test_an_open_slot_does_not_tell_how_long_the_answer_is() -> None:
     """It is as long as the longest candidate, whatever the right one is; it asks for nothing."""
     words = ("good", "unbelievably bad")

@@ -24,8 +24,15 @@ def examples(model: Model, n: int = 5) -> list[Tokens]:
     found = []
     for i in range(n):
         one = make([20 + i] * (2 + i), [30 + i] * (1 + i % 3), id=str(i))
-        found.append(one if make is answering else tokens([20 + i] * (2 + i), [30 + i] * (1 + i % 3), id=str(i), gold=i % 2))
+        found.append(
+            one if make is answering else tokens([20 + i] * (2 + i), [30 + i] * (1 + i % 3), id=str(i), gold=i % 2)
+        )
     return found
+
+
+def value(loss: torch.Tensor) -> float:
+    """Take a loss as a number."""
+    return float(loss.detach())
 
 
 def gradient(model: Model, update: list[Tokens], settings: TrainSettings, *, groups: list[list[int]]) -> torch.Tensor:
@@ -58,10 +65,13 @@ def test_the_loss_is_the_mean_over_examples_of_their_mean_over_tokens() -> None:
     """An example with many learned tokens counts as much as one with few."""
     model = tiny("llama")
     update = examples(model)
-    each = [float(Objective(model, label_smoothing=0.0)(collate([t], causal=True), factors_of([t], TrainSettings(steps=1)))) for t in update]
+    each = [
+        value(Objective(model, label_smoothing=0.0)(collate([t], causal=True), factors_of([t], TrainSettings(steps=1))))
+        for t in update
+    ]
 
     factors = factors_of(update, TrainSettings(steps=1))
-    whole = float(Objective(model, label_smoothing=0.0)(collate(update, causal=True), factors))
+    whole = value(Objective(model, label_smoothing=0.0)(collate(update, causal=True), factors))
 
     assert whole == pytest.approx(float(np.mean(each)), rel=1e-5)
 
@@ -73,7 +83,7 @@ def test_token_averaging_counts_every_learned_token_equally() -> None:
     settings = TrainSettings(steps=1, average="token")
     batch = collate(update, causal=True)
 
-    loss = float(Objective(model, label_smoothing=0.0)(batch, factors_of(update, settings)))
+    loss = value(Objective(model, label_smoothing=0.0)(batch, factors_of(update, settings)))
 
     places = np.flatnonzero(batch.weights_T)
     with torch.no_grad():
@@ -133,7 +143,9 @@ def test_the_weights_of_the_best_look_are_restored() -> None:
         seen.append(model.module.get_input_embeddings().weight.detach().clone())
         return Look(score=next(scores))
 
-    done = train(model, examples(model), settings=TrainSettings(steps=6, validate_every=1, patience=2, batch_size=5), look=look)
+    done = train(
+        model, examples(model), settings=TrainSettings(steps=6, validate_every=1, patience=2, batch_size=5), look=look
+    )
 
     assert (done.best_step, done.stopped_early, len(done.trace)) == (3, True, 5)
     assert torch.equal(model.module.get_input_embeddings().weight, seen[2])
@@ -170,7 +182,7 @@ def test_label_smoothing_spreads_the_target() -> None:
     batch = collate([tokens([7, 8], gold=1)], causal=False)
     model.train(False)
 
-    loss = float(Objective(model, label_smoothing=0.3)(batch, np.ones(1, dtype=np.float32)))
+    loss = value(Objective(model, label_smoothing=0.3)(batch, np.ones(1, dtype=np.float32)))
 
     with torch.no_grad():
         log_p = torch.log_softmax(model.classes(model.hidden(batch), batch)[0], 0)

@@ -1,10 +1,10 @@
 """Choose the format of supervised fine-tuning data by evidence.
 
-    import formtune as ft
+import formtune as ft
 
-    data = ft.load("reviews.csv")
-    result = ft.compare(data, formats=["classification", "masked_lm"], model="minilm-l6")
-    print(result.verdict)
+data = ft.load("reviews.csv")
+result = ft.compare(data, formats=["classification", "masked_lm"], model="minilm-l6")
+print(result.verdict)
 """
 
 from importlib import import_module

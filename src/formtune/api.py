@@ -45,7 +45,9 @@ class Data:
         return inspect(self.reading)
 
 
-def load(*paths: str | Path, dialect: str | None = None, encoding: str | None = None, columns: Columns = Columns()) -> Data:
+def load(
+    *paths: str | Path, dialect: str | None = None, encoding: str | None = None, columns: Columns = Columns()
+) -> Data:
     """Read labelled data from files.
 
     Args:

@@ -16,7 +16,7 @@ from formtune.model_files import resolve, shape_in
 from formtune.models import Model
 from formtune.records import LeftOut, Record
 from formtune.splits import Splits
-from formtune.tokens import Tokens, load_tokenizer, tokenize
+from formtune.tokens import Tokens, load_tokenizer, tokenize_each
 from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
 
 
@@ -75,7 +75,7 @@ class Readied:
     n_truncated: int
 
 
-def make_arms(formats: Sequence[Format], models: Sequence[str], kind: str) -> tuple[list[Arm], dict[str, str]]:
+def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> tuple[list[Arm], dict[str, str]]:
     """Pair formats with models.
 
     Returns:
@@ -91,13 +91,14 @@ def make_arms(formats: Sequence[Format], models: Sequence[str], kind: str) -> tu
         for format_ in formats:
             name = format_.name if len(models) == 1 else f"{format_.name}@{model.rstrip('/').rsplit('/', 1)[-1]}"
             try:
-                arms.append(Arm(name, format_, cell(format_, kind, shape), model, shape))
+                arms.append(Arm(name, format_, cell(format_, task, shape), model, shape))
             except SettingError as error:
                 refused[name] = error.problem
     if not arms:
         name, reason = next(iter(refused.items()))
         raise SettingError(
-            f"No format can be used: {name}: {reason}", "Choose another format or model (formtune formats).",
+            f"No format can be used: {name}: {reason}",
+            "Choose another format or model (formtune formats).",
             at="--formats",
         )
     return arms, refused
@@ -109,22 +110,36 @@ def ready(arm: Arm, splits: Splits, task: Task, *, options: Options) -> Readied:
     start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
     capacity = max_length_of(arm.model, options.max_length)
     left_out: list[LeftOut] = []
-    materials, n_truncated = [], 0
-    for records in (splits.train, splits.dev, splits.test):
+    materials: dict[str, Material] = {}
+    n_truncated = 0
+    for split in ("train", "dev", "test"):
+        records = getattr(splits, split)
         examples, unpresentable = present_all(arm, records, task)
-        tokens = tokenize(examples, tokenizer, shape=arm.shape, decoder_start_id=start)
-        kept, too_long, n_cut = fit(tokens, capacity)
-        left_out += unpresentable + too_long
+        tokenized = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=start)
+        kept, too_long, n_cut = fit(tokenized.tokens, capacity)
+        left_out += unpresentable + tokenized.left_out + too_long
+        if split == "train":
+            kept, empty = _learnable(kept)
+            left_out += empty
         n_truncated += n_cut
         by_id = {e.id: e for e in examples}
-        materials.append(Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept}))
-    outputs = {e.output for m in materials for e in m.examples.values()}
+        materials[split] = Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept})
+    outputs = {e.output for m in materials.values() for e in m.examples.values()}
     if len(outputs) != 1:
         raise DataError(
             f"The format {arm.name!r} finds {len(outputs)} ways to answer these records.",
             "Use records of one kind, all with answers.",
         )
-    return Readied(arm, outputs.pop(), *materials, left_out, n_truncated)
+    return Readied(arm, outputs.pop(), **materials, left_out=left_out, n_truncated=n_truncated)
+
+
+def _learnable(tokens: Sequence[Tokens]) -> tuple[list[Tokens], list[LeftOut]]:
+    """Keep the examples that the loss asks for something."""
+
+    def asks(one: Tokens) -> bool:
+        return one.gold is not None or one.corrupt is not None or bool((one.decoder or one).weights_T.any())
+
+    return [t for t in tokens if asks(t)], [LeftOut("nothing in it is learned", id=t.id) for t in tokens if not asks(t)]
 
 
 def present_all(arm: Arm, records: Sequence[Record], task: Task) -> tuple[list[Example], list[LeftOut]]:
@@ -181,7 +196,7 @@ class Bench:
         self.restore(self._start)
         renew(self.model, settings.seed)
         dev = list(self.readied.dev.tokens.values())
-        look = (lambda: look_at(self.model, dev, settings, metric)) if dev else None
+        look = (lambda: look_at(self.model, dev, settings=settings, metric=metric)) if dev else None
         return train(
             self.model, list(self.readied.train.tokens.values()), settings=settings, look=look, progress=progress
         )
@@ -200,6 +215,7 @@ class Bench:
 def look_at(
     model: Model,
     dev: Sequence[Tokens],
+    *,
     settings: TrainSettings,
     metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
 ) -> Look:

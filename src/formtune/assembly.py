@@ -56,7 +56,11 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Masks in place of a text: as many as it has tokens or, where it is open, as the longest candidate has."""
+    """Masks in place of a text, always as many as the longest candidate has tokens.
+
+    Were there as many as the right one has, their number would tell it. What the filling does not need is asked for
+    nothing.
+    """
 
     filling: str
     candidates: tuple[str, ...]
@@ -277,9 +281,7 @@ class _Rows:
                 ids_T = np.array(ids, dtype=np.int32)
                 self._append(ids_T, ids_T, np.full(len(ids), self._number(bearing)))
             case Slot(bearing=bearing):
-                labels_T = self._filling(item)
-                ids_T = np.full(len(labels_T), self._mask_id, dtype=np.int32)
-                self._append(ids_T, labels_T, np.full(len(ids_T), self._number(bearing)))
+                self._append_slot(item, self._number(bearing), self._number(bearing._replace(weight=0.0)))
             case Text(follows=follows, text=text, bearings=bearings):
                 ids_T, offsets_T2 = self._encoded[follows, text]
                 if len(set(bearings)) == 1:
@@ -296,11 +298,13 @@ class _Rows:
     def _number(self, bearing: Bearing) -> int:
         return self._table.setdefault(bearing, len(self._table))
 
-    def _filling(self, slot: Slot) -> np.ndarray:
-        if slot.filling:
-            return self._encoded["text", slot.filling][0]
-        n_masks = max((len(self._encoded["text", one][0]) for one in slot.candidates), default=1)
-        return np.full(n_masks, self._mask_id, dtype=np.int32)
+    def _append_slot(self, slot: Slot, asked: int, unasked: int) -> None:
+        texts = [text for text in (slot.filling, *slot.candidates) if text]
+        n_masks = max((len(self._encoded["text", text][0]) for text in texts), default=1)
+        filling = self._encoded["text", slot.filling][0] if slot.filling else np.zeros(0, dtype=np.int32)
+        masks_T = np.full(n_masks, self._mask_id, dtype=np.int32)
+        owners_T = np.where(np.arange(n_masks) < len(filling), asked, unasked)
+        self._append(masks_T, np.concatenate([filling, masks_T[len(filling) :]]), owners_T)
 
     def _owners_of(self, item: Text, offsets_T2: np.ndarray) -> np.ndarray:
         """Find the bearing of each token by the characters it covers; one that covers several gets the most of each.

@@ -28,9 +28,7 @@ class Span:
 def plan(batch: Batch) -> tuple[Span, ...]:
     """List what each segment of a batch may see."""
     bounds = list(zip(batch.starts_S.tolist(), batch.ends_S.tolist(), strict=True))
-    return tuple(
-        Span(*bounds[s], before=tuple(bounds[a] for a in batch.path(s)[:-1])) for s in range(batch.n_segments)
-    )
+    return tuple(Span(*bounds[s], before=tuple(bounds[a] for a in batch.path(s)[:-1])) for s in range(batch.n_segments))
 
 
 def install() -> None:
@@ -45,12 +43,12 @@ def _no_mask(*_args: Any, **_kwargs: Any) -> None:
     return None  # the spans say who sees whom; a dense mask over the row would cost T² for nothing
 
 
-def segment_attention(
+def segment_attention(  # noqa: PLR0913, PLR0917 (the signature is that of transformers' attention interface)
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    _attention_mask: Tensor | None,
     *,
     segments: tuple[Span, ...],
     scaling: float | None = None,
@@ -66,7 +64,7 @@ def segment_attention(
         query: ``[1, heads, T, width]``; keys and values may have fewer heads (grouped queries).
         key: as the query.
         value: as the query.
-        attention_mask: ignored; the spans are the mask.
+        _attention_mask: ignored; the spans are the mask.
         segments: who sees whom.
         scaling: factor on the scores.
         dropout: probability, while training.

@@ -9,6 +9,7 @@ Shape letters: T tokens of the row, S segments.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -104,7 +105,9 @@ def forest(prompts: Sequence[np.ndarray], continuations: Sequence[Sequence[np.nd
     Returns:
         A batch without labels: each prompt, then its continuations, prompt after prompt.
     """
-    pieces, parents, offsets = [], [], []
+    pieces: list[np.ndarray] = []
+    parents: list[int] = []
+    offsets: list[int] = []
     for prompt, children in zip(prompts, continuations, strict=True):
         root = len(pieces)
         pieces.append(prompt)
@@ -234,7 +237,7 @@ def truncate(tokens: Tokens, capacity: int) -> Tokens | None:
 def _content_runs(cuts_T: np.ndarray) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(cuts_T)) + 1
     bounds = [0, *edges.tolist(), len(cuts_T)]
-    return [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if cuts_T[a] > 0]
+    return [(a, b) for a, b in pairwise(bounds) if cuts_T[a] > 0]
 
 
 def _water_fill(lengths: Sequence[int], excess: int) -> list[int]:

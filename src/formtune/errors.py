@@ -1,4 +1,4 @@
-"""What a user can put right, told as ``place: problem. remedy.``
+"""Errors that a user can put right, told as a place, a problem and a remedy.
 
 ::
 

@@ -39,7 +39,9 @@ class Lora:
 def blocks_of(model: "Model") -> list[nn.ModuleList]:
     """Find the stacks of transformer blocks, bottom first (an encoder-decoder has two)."""
     config = model.module.config
-    depths = {getattr(config, name, None) for name in ("num_hidden_layers", "num_layers", "n_layer", "num_decoder_layers")}
+    depths = {
+        getattr(config, name, None) for name in ("num_hidden_layers", "num_layers", "n_layer", "num_decoder_layers")
+    }
     depths |= {getattr(config, name, None) for name in ("encoder_layers", "decoder_layers")}
     return [m for m in model.module.modules() if isinstance(m, nn.ModuleList) and len(m) in depths - {None}]
 
@@ -172,10 +174,10 @@ def renew(model: "Model", seed: int) -> None:
         fresh |= dict(model.class_head.named_parameters(prefix="class_head"))
     with torch.no_grad():
         for name, parameter in fresh.items():
-            parameter.copy_(_drawn(name, parameter, spread, chance))
+            parameter.copy_(_drawn(name, parameter, spread=spread, chance=chance))
 
 
-def _drawn(name: str, parameter: Tensor, spread: float, chance: torch.Generator) -> Tensor:
+def _drawn(name: str, parameter: Tensor, *, spread: float, chance: torch.Generator) -> Tensor:
     if "lora_B" in name or name.endswith("bias"):
         return torch.zeros_like(parameter)
     if parameter.dim() < 2:

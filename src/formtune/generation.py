@@ -1,6 +1,6 @@
 """Answers written token by token: many at once, or one as a stream."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # models imports this module inside its methods
     from formtune.models import Model
 
 
+Steps = Generator[Tensor, int, None]  # gives the next scores [V], takes the token that was chosen
+
+
 def generate_greedily(
     model: "Model", prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Sequence[int]
 ) -> list[list[int]]:
@@ -20,9 +23,7 @@ def generate_greedily(
     if not prompts:
         return []
     if model.family == "xlnet":  # its two streams have no key-value cache worth the name
-        return [
-            list(stream_tokens(model, p, max_new_tokens=max_new_tokens, stop_ids=stop_ids)) for p in prompts
-        ]
+        return [list(stream_tokens(model, p, max_new_tokens=max_new_tokens, stop_ids=stop_ids)) for p in prompts]
     side = "right" if model.shape == "encoder-decoder" else "left"
     ids_BL, mask_BL = _padded(prompts, model.tokenizer.pad_id or 0, side=side, device=model.device)
     with model.attending("sdpa"):
@@ -49,9 +50,7 @@ def _settings(model: "Model", max_new_tokens: int, stop_ids: Sequence[int]) -> A
     )
 
 
-def _padded(
-    prompts: Sequence[Sequence[int]], pad: int, *, side: str, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _padded(prompts: Sequence[Sequence[int]], pad: int, *, side: str, device: torch.device) -> tuple[Tensor, Tensor]:
     width = max(map(len, prompts))
     ids_BL = torch.full((len(prompts), width), pad, dtype=torch.long, device=device)
     mask_BL = torch.zeros_like(ids_BL)
@@ -67,7 +66,7 @@ def _until(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
     return ids[: min(ends)] if ends else ids
 
 
-def stream_tokens(
+def stream_tokens(  # noqa: PLR0913 (how an answer is drawn has that many sides)
     model: "Model",
     prompt: Sequence[int],
     *,
@@ -90,7 +89,7 @@ def stream_tokens(
         scores_V = steps.send(token)
 
 
-def _steps(model: "Model", prompt: list[int]) -> Iterator[Any]:
+def _steps(model: "Model", prompt: list[int]) -> Steps:
     """Make the loop that gives the next scores ``[V]`` and takes the token that was chosen."""
     if model.shape == "encoder-decoder":
         return _steps_encoder_decoder(model, prompt)
@@ -99,7 +98,7 @@ def _steps(model: "Model", prompt: list[int]) -> Iterator[Any]:
     return _steps_cached(model, prompt)
 
 
-def _steps_cached(model: "Model", prompt: list[int]) -> Any:
+def _steps_cached(model: "Model", prompt: list[int]) -> Steps:
     past, fresh = None, prompt
     while True:
         with model.inference(), model.attending("sdpa"):
@@ -109,7 +108,7 @@ def _steps_cached(model: "Model", prompt: list[int]) -> Any:
         fresh = [(yield out.logits[0, -1].float())]
 
 
-def _steps_encoder_decoder(model: "Model", prompt: list[int]) -> Any:
+def _steps_encoder_decoder(model: "Model", prompt: list[int]) -> Steps:
     with model.inference():
         source = model.module.get_encoder()(input_ids=torch.tensor([prompt], device=model.device))
     past, fresh = None, [model.decoder_start_id]
@@ -121,7 +120,7 @@ def _steps_encoder_decoder(model: "Model", prompt: list[int]) -> Any:
         fresh = [(yield out.logits[0, -1].float())]
 
 
-def _steps_anew(model: "Model", prompt: list[int]) -> Any:
+def _steps_anew(model: "Model", prompt: list[int]) -> Steps:
     ids = list(prompt)
     while True:
         with model.inference():

@@ -46,14 +46,12 @@ class Options:
 
 def decoder_start_of(name: str) -> int | None:
     """Tell the id that the decoder side of an encoder-decoder begins with, without loading weights."""
-    config = json.loads((resolve(name) / "config.json").read_text())
+    config: dict[str, int | None] = json.loads((resolve(name) / "config.json").read_text())
     start = config.get("decoder_start_token_id")
     return config.get("pad_token_id") if start is None else start
 
 
-def load_model(
-    name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()
-) -> Model:
+def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()) -> Model:
     """Load a pretrained model for one output.
 
     Args:
@@ -69,7 +67,7 @@ def load_model(
     folder = resolve(name)
     tokenizer = load_tokenizer(folder)
     shape = shape_in(folder)
-    module, fresh = _load_module(folder, shape, output, name)
+    module, fresh = _load_module(folder, shape, output=output, name=name)
     model = Model(
         module,
         tokenizer,
@@ -101,7 +99,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     return model
 
 
-def _load_module(folder: Path, shape: Shape, output: Output, name: str) -> tuple[Any, frozenset[str]]:
+def _load_module(folder: Path, shape: Shape, *, output: Output, name: str) -> tuple[Any, frozenset[str]]:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -249,8 +247,8 @@ def _try_packing(model: Model, batch: Batch, expected: Tensor | None) -> None:
     before = model.module.config._attn_implementation
     if expected is None or not _takes_segments(model):
         return
-    for model.position_offset in (0, (model.tokenizer.pad_id or 0) + 1):  # RoBERTa counts from behind its padding id
-        model.packs = True
+    for offset in (0, (model.tokenizer.pad_id or 0) + 1):  # RoBERTa counts from behind its padding id
+        model.packs, model.position_offset = True, offset
         try:
             model.module.set_attn_implementation(attention.NAME)
             if _same(model, batch, expected):
@@ -263,7 +261,9 @@ def _try_packing(model: Model, batch: Batch, expected: Tensor | None) -> None:
 
 def _takes_segments(model: Model) -> bool:
     """Tell whether the family's layers go through the attention interface (else the switch would be ignored)."""
-    return bool(getattr(model.module, "_supports_attention_backend", False) or getattr(model.module, "_supports_sdpa", False))
+    return bool(
+        getattr(model.module, "_supports_attention_backend", False) or getattr(model.module, "_supports_sdpa", False)
+    )
 
 
 def tiny(
@@ -329,7 +329,9 @@ def _tiny_config(family: str, tokenizer: Tokenizer) -> Any:
                 **ids, **wide, num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.2
             )
         case "gpt2":
-            return transformers.GPT2Config(**ids, n_embd=32, n_layer=3, n_head=4, n_positions=512, initializer_range=0.2)
+            return transformers.GPT2Config(
+                **ids, n_embd=32, n_layer=3, n_head=4, n_positions=512, initializer_range=0.2
+            )
         case "xlnet":
             return transformers.XLNetConfig(**ids, d_model=32, n_layer=3, n_head=4, d_inner=64, initializer_range=0.2)
         case "t5":

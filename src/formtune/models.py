@@ -65,7 +65,7 @@ class Model:
         base_digest: digest of the folder it was loaded from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a model is takes that many words)
         self,
         module: Any,
         tokenizer: Tokenizer,
@@ -111,7 +111,8 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.module.parameters()).device
+        device: torch.device = next(self.module.parameters()).device
+        return device
 
     @property
     def causal(self) -> bool:
@@ -263,7 +264,9 @@ class Model:
         )[0]
         return states
 
-    def generate(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Sequence[int]) -> list[list[int]]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Sequence[int]
+    ) -> list[list[int]]:
         """Continue each prompt greedily; for an encoder-decoder the prompt is the source.
 
         Args:

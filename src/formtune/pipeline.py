@@ -6,17 +6,16 @@ Only this module and the command line know the recipe; every stage takes plain a
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from formtune import dialects, formats, inspection
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
-from formtune.formats.custom import custom_format
 from formtune.progress import Event, Progress, silent
 from formtune.recipe import Recipe
-from formtune.records import LeftOut, Record, to_json
+from formtune.records import Labelled, LeftOut, Record
 from formtune.shards import staged, tally, write_tokens
 from formtune.splits import Splits, from_files, has_answer
 from formtune.splits import split as part
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
     from formtune.training import TrainSettings
+    from formtune.trials import Plan
 
 
 # --- bytes → records → splits ----------------------------------------------------------------------------------------
@@ -46,23 +46,35 @@ def paths_of(recipe: Recipe) -> Sequence[str]:
         SettingError: where there are none.
     """
     paths = recipe.data.paths or (*recipe.data.train, *recipe.data.dev, *recipe.data.test)
-    if not paths:
+    columns = recipe.data.columns
+    if not paths and not (columns.source and columns.target):  # which may be files, aligned line by line
         raise SettingError("There are no data.", "Give files, or data.paths in the recipe.", at="DATA")
     return paths
 
 
-def splits_of(recipe: Recipe) -> Splits:
-    """Read the records and part them into train, dev and test, before any format sees them."""
+class _Sizes(TypedDict):
+    n_train: int | None
+    n_dev: int | None
+    n_test: int | None
+
+
+def splits_of(recipe: Recipe) -> tuple[Splits, str]:
+    """Read the records and part them into train, dev and test, before any format sees them.
+
+    Returns:
+        The parts, and the dialect that the records came in.
+    """
     data = recipe.data
-    sizes = {"n_train": data.n_train, "n_dev": data.n_dev, "n_test": data.n_test}
+    sizes: _Sizes = {"n_train": data.n_train, "n_dev": data.n_dev, "n_test": data.n_test}
     if not data.train:
         reading = read(recipe, paths_of(recipe))
         parts = part(reading.records, **sizes, seed=recipe.seed)
-        return replace(parts, left_out=[*reading.left_out, *parts.left_out])
+        return replace(parts, left_out=[*reading.left_out, *parts.left_out]), reading.dialect
     readings = [read(recipe, paths) if paths else None for paths in (data.train, data.dev, data.test)]
-    records = [r.records if r else [] for r in readings]
+    records = [reading.records if reading else [] for reading in readings]
     parts = from_files(*records, **sizes, seed=recipe.seed)
-    return replace(parts, left_out=[*(one for r in readings if r for one in r.left_out), *parts.left_out])
+    unread = [one for reading in readings if reading for one in reading.left_out]
+    return replace(parts, left_out=[*unread, *parts.left_out]), readings[0].dialect if readings[0] else ""
 
 
 # --- settings → plain arguments --------------------------------------------------------------------------------------
@@ -71,7 +83,9 @@ def splits_of(recipe: Recipe) -> Splits:
 def task_of(recipe: Recipe, records: Sequence[Record]) -> Task:
     """Fix what the formats are told about the whole data set."""
     asked = recipe.task
-    return formats.infer_task(records, words=asked.words, instruction=asked.instruction, question=asked.question)
+    task = formats.infer_task(records, words=asked.words, instruction=asked.instruction, question=asked.question)
+    first = records[0]
+    return replace(task, inputs=tuple(first.inputs)) if isinstance(first, Labelled) else task
 
 
 def formats_of(recipe: Recipe) -> list[Format]:
@@ -87,7 +101,8 @@ def _format(name: str) -> Format:
     path = Path(name)
     if not path.is_file():
         raise SettingError(f"There is no template {name!r}.", "Give the path of a .jinja file.", at="--format")
-    return custom_format(path.read_text(encoding="utf-8"), path.stem)
+    text = path.read_text(encoding="utf-8")
+    return replace(formats.custom_format(text, path.stem), template=text)
 
 
 def models_of(recipe: Recipe) -> Sequence[str]:
@@ -108,7 +123,7 @@ def options_of(recipe: Recipe) -> "Options":
 
     chosen = recipe.model
     return Options(
-        freeze=chosen.freeze if isinstance(chosen.freeze, str) else ",".join(chosen.freeze),
+        freeze=chosen.freeze,
         lora=Lora(**chosen.lora.model_dump()) if chosen.lora else None,
         max_length=chosen.max_length,
         pooling=chosen.pooling,
@@ -159,7 +174,7 @@ def formats_matrix() -> "Result":
     """List every format over every kind of record, with the shapes of model it serves, or why it does not."""
     from formtune.results import Result
 
-    return Result({"formats": formats.matrix()})
+    return Result({"formats": [asdict(row) for row in formats.matrix()]})
 
 
 def inspect(recipe: Recipe) -> "Result":
@@ -170,18 +185,19 @@ def inspect(recipe: Recipe) -> "Result":
 
 
 def split(recipe: Recipe) -> "Result":
-    """Part the records and write them as ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``, records of our own."""
+    """Part the records and write ``train``, ``dev`` and ``test`` in the dialect that they came in."""
     from formtune.results import Result
 
-    parts = splits_of(recipe)
-    sizes = {"train": len(parts.train), "dev": len(parts.dev), "test": len(parts.test)}
-    facts = {**sizes, "left_out": tally(parts.left_out), "seed": recipe.seed}
+    parts, dialect = splits_of(recipe)
+    named = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     out = out_of(recipe, "split")
-    with staged(out, {"kind": "split", **facts, "recipe": recipe.to_dict()}) as staging:
-        for name in sizes:
-            lines = [to_json(record) + b"\n" for record in getattr(parts, name)]
-            (staging / f"{name}.jsonl").write_bytes(b"".join(lines))
-    return Result({**facts, "out": str(out)})
+    ending = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}.get(dialect, ".jsonl")
+    facts = {name: len(records) for name, records in named.items()}
+    left_out = list(parts.left_out)
+    with staged(out, {"kind": "split", **facts, "dialect": dialect, "recipe": recipe.to_dict()}) as staging:
+        for name, records in named.items():
+            left_out += dialects.write(records, dialect, str(staging / f"{name}{ending}")) if records else []
+    return Result({**facts, "dialect": dialect, "left_out": tally(left_out), "out": str(out)})
 
 
 def out_of(recipe: Recipe, kind: str) -> Path:
@@ -239,12 +255,12 @@ def prepare(recipe: Recipe) -> "Result":
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     from formtune.arms import make_arms, ready
 
-    parts = splits_of(recipe)
+    parts, _ = splits_of(recipe)
     task = task_of(recipe, parts.train)
     chosen, models = formats_of(recipe), models_of(recipe)
     if len(chosen) > 1 or len(models) > 1:
         raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
-    arms, _ = make_arms(chosen, models, task.kind)
+    arms, _ = make_arms(chosen, models, task)
     return ready(arms[0], parts, task, options=options_of(recipe)), parts, task
 
 
@@ -253,17 +269,29 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     from formtune.training_job import train_one
 
     readied, parts, task = _one_arm(recipe)
-    golds = [t.gold for t in readied.train.tokens.values()]
+    chosen_by = metric_of(recipe.training.metric, task) if recipe.training.metric else None
+    facts = {"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])}
+    out = out_of(recipe, "run")
     return train_one(
-        readied,
-        task,
+        readied, plan_of(recipe, task, readied), chosen_by=chosen_by, facts=facts, out=out, progress=progress
+    )
+
+
+def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
+    """Say what every arm gets, from the recipe and one arm's training records."""
+    from formtune.trials import Plan
+
+    golds = [t.gold for t in readied.train.tokens.values()]
+    asked = recipe.comparison
+    return Plan(
+        task=task,
         settings=train_settings(recipe, task, golds),
+        learning_rates=recipe.training.learning_rates or (recipe.training.learning_rate,),
+        seeds=range(recipe.seed, recipe.seed + asked.seeds),
         options=options_of(recipe),
-        metric=metric_of(recipe.comparison.metric, task),
-        chosen_by=metric_of(recipe.training.metric, task) if recipe.training.metric else None,
-        out=out_of(recipe, "run"),
-        facts={"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])},
-        progress=progress,
+        metric=metric_of(asked.metric, task),
+        generate=asked.generate,
+        max_new_tokens=asked.max_new_tokens,
     )
 
 
@@ -317,52 +345,29 @@ def compare(
         progress: told of what goes on.
     """
     from formtune.arms import make_arms, ready, shared
-    from formtune.reporting import concluded
+    from formtune.reporting import Contest, concluded
     from formtune.trials import run_arm
 
-    parts = splits_of(recipe) if records is None else part(
-        records, n_train=recipe.data.n_train, n_dev=recipe.data.n_dev, n_test=recipe.data.n_test, seed=recipe.seed
-    )
+    parts = splits_of(recipe)[0] if records is None else _parted(records, recipe)
     task = task_of(recipe, parts.train)
-    arms, refused = make_arms(formats_of(recipe), models_of(recipe), task.kind)
+    arms, refused = make_arms(formats_of(recipe), models_of(recipe), task)
     if len(arms) < 2:
         reasons = " ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SettingError(
             f"A comparison needs two arms. {reasons}".rstrip(), "Name more formats or models.", at="--formats"
         )
-    options = options_of(recipe)
     progress(Event("records become examples and tokens"))
-    readied, lost = shared([ready(arm, parts, task, options=options) for arm in arms])
-    golds = [t.gold for t in readied[0].train.tokens.values()]
-    settings = train_settings(recipe, task, golds)
-    metric = metric_of(recipe.comparison.metric, task)
-    runs = [
-        run_arm(
-            one,
-            task,
-            settings=settings,
-            learning_rates=recipe.training.learning_rates or (recipe.training.learning_rate,),
-            seeds=range(recipe.seed, recipe.seed + recipe.comparison.seeds),
-            options=options,
-            metric=metric,
-            generate=recipe.comparison.generate,
-            progress=progress,
-        )
-        for one in readied
-    ]
-    return concluded(
-        recipe,
-        runs,
-        parts=parts,
-        task=task,
-        metric=metric,
-        settings=settings,
-        options=options,
-        lost=lost,
-        refused=refused,
-        command=command,
-        out=out_of(recipe, "comparison"),
-    )
+    readied, lost = shared([ready(arm, parts, task, options=options_of(recipe)) for arm in arms])
+    plan = plan_of(recipe, task, readied[0])
+    runs = [run_arm(one, plan, progress=progress) for one in readied]
+    out = out_of(recipe, "comparison")
+    asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
+    return concluded(asked, runs)
+
+
+def _parted(records: Sequence[Record], recipe: Recipe) -> Splits:
+    data = recipe.data
+    return part(records, n_train=data.n_train, n_dev=data.n_dev, n_test=data.n_test, seed=recipe.seed)
 
 
 def demo(text: str | None, out: str | None, *, progress: Progress = silent) -> "Compared":

@@ -31,7 +31,6 @@ from formtune.scoring import (
     score_classes,
     score_fillings,
     score_words,
-    with_slot,
 )
 from formtune.tokens import CONTROL, Tokens, prompts, tokenize
 
@@ -73,7 +72,7 @@ def predict(
     if not examples:
         return []
     _check_output(model, examples)
-    asked = _prompts(model, examples)
+    asked = prompts(examples, model.tokenizer, shape=model.shape)
     n_written = max_new_tokens if generate or not examples[0].candidates else 0
     fitted = _all_fitting(model, asked, _room(model, asked, n_written=n_written))
     with model.inference():
@@ -96,7 +95,7 @@ def too_long(
     if not examples:
         return []
     free = not examples[0].candidates
-    asked = _prompts(model, examples)
+    asked = prompts(examples, model.tokenizer, shape=model.shape)
     fitted = _fitted(model, asked, _room(model, asked, n_written=max_new_tokens if generate or free else 0))
     unfit = {i for i, one in enumerate(fitted) if one is None}
     if free:
@@ -133,20 +132,6 @@ def _check_output(model: Model, examples: Sequence[Example]) -> None:
         raise ValueError(f"The model was loaded for output {model.output!r}, the examples have {sorted(outputs)}.")
     if len({bool(example.candidates) for example in examples}) > 1:
         raise ValueError("Some examples have candidates and some have none.")
-
-
-def _prompts(model: Model, examples: Sequence[Example]) -> list[Tokens]:
-    asked = prompts(examples, model.tokenizer, shape=model.shape)
-    if model.output != "mask" or not examples[0].candidates:
-        return asked
-    # The longest filling decides what is cut, so that all fillings stand in the same text.
-    return [with_slot(one, max(map(len, one.candidates)), _mask_id(model)) for one in asked]
-
-
-def _mask_id(model: Model) -> int:
-    mask_id = model.tokenizer.mask_id
-    assert mask_id is not None, "an encoder that was loaded for masks has a mask token"
-    return mask_id
 
 
 def _room(model: Model, asked: Sequence[Tokens], *, n_written: int) -> int:
@@ -202,7 +187,7 @@ def _choose(
         case "mask":
             for example, blank in zip(examples, asked, strict=True):
                 check_distinct(blank.candidates, example.candidates)
-            scored = score_fillings(model, asked, mask_id=_mask_id(model), tokens_per_batch=tokens_per_batch)
+            scored = score_fillings(model, asked, tokens_per_batch=tokens_per_batch)
         case _:
             plans = _plans(model, examples, asked)
             scored = score_words(model, [p.ids_T for p in asked], plans, tokens_per_batch=tokens_per_batch)

@@ -167,7 +167,8 @@ def from_json(line: bytes | str) -> Record:
     Raises:
         msgspec.ValidationError: where the line is not a record.
     """
-    return _decoder.decode(line)
+    record: Record = _decoder.decode(line)
+    return record
 
 
 def input_text(record: Record) -> str:

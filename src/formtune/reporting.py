@@ -1,7 +1,7 @@
 """The end of a comparison: statistics, verdict, report, predictions and the best run, in one folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from formtune.answers import write_predictions
 from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
 from formtune.evaluation import invalid_share
 from formtune.examples import Task
-from formtune.loading import Options, decoder_start_of
-from formtune.metrics import Metric, calibration_table, confusion
+from formtune.loading import decoder_start_of
+from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import resolve
 from formtune.outcomes import Outcome
 from formtune.recipe import Recipe
@@ -40,93 +40,111 @@ from formtune.shards import digest_of, staged, tally, versions
 from formtune.showing import shown_example
 from formtune.splits import Splits
 from formtune.tokens import load_tokenizer
-from formtune.training import TrainSettings
 from formtune.training_job import spec_of, traces
-from formtune.trials import ArmRuns
+from formtune.trials import ArmRuns, Plan
 
 SHOWN_DISAGREEMENTS = 12
 
 
-def concluded(  # noqa: PLR0913 (the whole comparison comes together here)
-    recipe: Recipe,
-    runs: Sequence[ArmRuns],
-    *,
-    parts: Splits,
-    task: Task,
-    metric: Metric,
-    settings: TrainSettings,
-    options: Options,
-    lost: Sequence[LeftOut],
-    refused: Mapping[str, str],
-    command: str,
-    out: Path,
-) -> Compared:
-    """Compare the arms' answers, say the verdict, and write everything into the recipe's folder."""
-    test = {r.id: r for r in parts.test}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """A comparison as it was asked for.
+
+    Attributes:
+        recipe: every setting.
+        plan: what every arm got.
+        parts: the records.
+        lost: records that not every arm could take.
+        refused: arms that make no sense → why.
+        command: what repeats it.
+        out: folder that everything goes to.
+    """
+
+    recipe: Recipe
+    plan: Plan
+    parts: Splits
+    lost: Sequence[LeftOut]
+    refused: Mapping[str, str]
+    command: str
+    out: Path
+
+
+def concluded(asked: Contest, runs: Sequence[ArmRuns]) -> Compared:
+    """Compare the arms' answers, say the verdict, and write everything into the comparison's folder."""
+    test = {r.id: r for r in asked.parts.test}
     records = [test[i] for i in runs[0].readied.test.examples]
-    left_out = tally([*parts.left_out, *lost])
-    found = compared(runs, records, task=task, metric=metric, recipe=recipe)
+    found = compared(asked, runs, records)
     best = _best(runs, found)
-    sizes = {"train": len(best.readied.train.tokens), "dev": len(best.readied.dev.tokens), "test": len(records)}
-    report = ReportData(
-        title=_title(recipe, sizes),
+    report = _report(asked, runs, found=found, records=records)
+    values = {
+        **as_builtins(found),
+        "best_run": str(asked.out / "best"),
+        "report": str(asked.out / "report.html"),
+        "sizes": _sizes(runs),
+        "learning_rates": {r.readied.arm.name: r.learning_rate for r in runs},
+        "left_out": tally([*asked.parts.left_out, *asked.lost]),
+        "refused": dict(asked.refused),
+    }
+    _write(asked, values, report, runs=runs, best=best)
+    return Compared(values, report)
+
+
+def _report(asked: Contest, runs: Sequence[ArmRuns], *, found: Comparison, records: Sequence[Record]) -> ReportData:
+    metric, task = asked.plan.metric, asked.plan.task
+    odd = _disagreements(runs, records)
+    left_out = tally([*asked.parts.left_out, *asked.lost])
+    return ReportData(
+        title=_title(asked.recipe, _sizes(runs)),
         verdict=found.verdict,
         outcome="better" if found.winner else "equivalent" if found.equivalent else "undecided",
         scale=_scale(metric),
-        arms=_arm_rows(found, runs),
+        arms=_arm_rows(found, metric),
         pairs=[_pair_row(pair) for pair in found.pairs],
-        advice=[*found.advice, *(f"{name} does not take part: {reason}" for name, reason in refused.items())],
-        facts=_facts(recipe, task, sizes, settings, runs),
+        advice=[*found.advice, *(f"{name} does not take part: {reason}" for name, reason in asked.refused.items())],
+        facts=_facts(asked, runs),
         margin=found.margin,
         confidence=found.confidence,
         minimum_detectable=found.minimum_detectable,
         baseline=found.baseline,
         curves=_curves(runs),
+        dev_metric=Scale("loss", False, "plain"),
         confusions=_confusions(runs, task),
         calibrations=_calibrations(runs, task),
-        shown=_shown(runs, parts.train),
-        disagreements=_disagreements(runs, records)[:SHOWN_DISAGREEMENTS],
-        n_disagreements=len(_disagreements(runs, records)),
+        shown=_shown(runs, asked.parts.train),
+        disagreements=odd[:SHOWN_DISAGREEMENTS],
+        n_disagreements=len(odd),
         left_out=[LeftOutRow(row["reason"], row["rows"], row["places"]) for row in left_out],
-        repeat=_repeat(recipe, runs, parts, command),
+        repeat=_repeat(asked, runs),
     )
-    values = {
-        **as_builtins(found),
-        "best_run": str(out / "best"),
-        "report": str(out / "report.html"),
-        "sizes": sizes,
-        "learning_rates": {r.readied.arm.name: r.learning_rate for r in runs},
-        "left_out": left_out,
-        "refused": dict(refused),
-    }
-    _write(out, recipe, values, report, runs=runs, best=best, task=task, metric=metric, settings=settings, options=options)
-    return Compared(values, report)
 
 
-def compared(
-    runs: Sequence[ArmRuns], records: Sequence[Record], *, task: Task, metric: Metric, recipe: Recipe
-) -> Comparison:
+def _sizes(runs: Sequence[ArmRuns]) -> dict[str, int]:
+    readied = runs[0].readied
+    return {name: len(getattr(readied, name).tokens) for name in ("train", "dev", "test")}
+
+
+def compared(asked: Contest, runs: Sequence[ArmRuns], records: Sequence[Record]) -> Comparison:
     """Bring every arm's outcomes to statistics and compare them."""
+    metric, settings = asked.plan.metric, asked.recipe.comparison
     arms = [
         Arm(
             run.readied.arm.name,
             {one.seed: metric.stats(one.outcomes) for one in run.runs},
-            invalid=invalid_share([p for one in run.runs for p in one.predictions]) or 0.0,
+            invalid=invalid_share([p for one in run.runs for p in one.predictions]),
             cost=run.cost,
         )
         for run in runs
     ]
     golds = [outcome.gold for outcome in runs[0].runs[0].outcomes]
-    asked = recipe.comparison
     return compare_arms(
         arms,
         metric=metric,
-        margin=asked.margin,
-        confidence=asked.confidence,
-        n_resamples=asked.resamples,
-        seed=recipe.seed,
+        margin=settings.margin,
+        confidence=settings.confidence,
+        n_resamples=settings.resamples,
+        seed=asked.recipe.seed,
         groups=[r.group or r.id for r in records],
-        labels=[g for g in golds if g is not None] if task.labels else None,
+        labels=[g for g in golds if g is not None] if asked.plan.task.labels else None,
     )
 
 
@@ -137,39 +155,32 @@ def _best(runs: Sequence[ArmRuns], found: Comparison) -> ArmRuns:
 
 
 def _write(
-    out: Path,
-    recipe: Recipe,
-    values: Mapping[str, Any],
-    report: ReportData,
-    *,
-    runs: Sequence[ArmRuns],
-    best: ArmRuns,
-    task: Task,
-    metric: Metric,
-    settings: TrainSettings,
-    options: Options,
+    asked: Contest, values: Mapping[str, Any], report: ReportData, *, runs: Sequence[ArmRuns], best: ArmRuns
 ) -> None:
-    spec = spec_of(best.readied, task, options, base_digest=best.base_digest)
+    spec = spec_of(best.readied, asked.plan, base_digest=best.base_digest)
     trained = next(one.trained for one in best.runs if one.seed == best.best_seed)
-    facts = {
-        "settings": {**asdict(settings), "learning_rate": best.learning_rate, "seed": best.best_seed},
-        "recipe": recipe.to_dict(),
-        "best": {"step": trained.best_step, **trained.best.shown},
-    }
-    with staged(out, {"kind": "comparison", "recipe": recipe.to_dict(), "verdict": values["verdict"]}) as staging:
-        save_run(staging / "best", spec, best.weights, facts=facts, files=traces(trained, metric))
+    recipe = asked.recipe.to_dict()
+    settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
+    facts = {"settings": settings, "recipe": recipe, "best": {"step": trained.best_step, **trained.best.shown}}
+    manifest = {"kind": "comparison", "recipe": recipe, "verdict": values["verdict"]}
+    with staged(asked.out, manifest) as staging:
+        save_run(staging / "best", spec, best.weights, facts=facts, files=traces(trained, None))
         write_report(report, staging / "report.html")
         every = {(run.readied.arm.name, one.seed): one.predictions for run in runs for one in run.runs}
         write_predictions(staging / "predictions.parquet", every)
         (staging / "comparison.json").write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=1))
-        (staging / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-        lines = [
-            msgspec.json.encode({"arm": run.readied.arm.name, "seed": one.seed, **asdict(point)})
-            for run in runs
-            for one in run.runs
-            for point in one.trained.trace
-        ]
-        (staging / "traces.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+        (staging / "recipe.yaml").write_text(asked.recipe.to_yaml(), encoding="utf-8")
+        (staging / "traces.jsonl").write_bytes(_traces(runs))
+
+
+def _traces(runs: Sequence[ArmRuns]) -> bytes:
+    lines = [
+        msgspec.json.encode({"arm": run.readied.arm.name, "seed": one.seed, **asdict(point)})
+        for run in runs
+        for one in run.runs
+        for point in one.trained.trace
+    ]
+    return b"\n".join([*lines, b""])
 
 
 def _title(recipe: Recipe, sizes: Mapping[str, int]) -> str:
@@ -182,9 +193,7 @@ def _scale(metric: Metric) -> Scale:
     return Scale(metric.name, metric.higher_is_better, "points" if metric.unit == "points" else "plain")
 
 
-def _arm_rows(found: Comparison, runs: Sequence[ArmRuns]) -> list[ArmRow]:
-    sign = -1 if _higher(runs, found) else 1
-    written = {r.readied.arm.name: r.runs[0].predictions[0].generated is not None for r in runs}
+def _arm_rows(found: Comparison, metric: Metric) -> list[ArmRow]:
     rows = [
         ArmRow(
             name,
@@ -192,7 +201,7 @@ def _arm_rows(found: Comparison, runs: Sequence[ArmRuns]) -> list[ArmRow]:
             arm.low,
             arm.high,
             by_seed=arm.by_seed,
-            invalid=arm.invalid if written[name] else None,
+            invalid=arm.invalid,
             parameters_trained=arm.cost.parameters_trained,
             tokens_computed=arm.cost.tokens_computed,
             training_s=arm.cost.training_s,
@@ -202,13 +211,8 @@ def _arm_rows(found: Comparison, runs: Sequence[ArmRuns]) -> list[ArmRow]:
         )
         for name, arm in found.formats.items()
     ]
+    sign = -1 if metric.higher_is_better else 1
     return sorted(rows, key=lambda row: (sign * row.mean, row.name))
-
-
-def _higher(_runs: Sequence[ArmRuns], found: Comparison) -> bool:
-    from formtune.metrics import METRICS
-
-    return METRICS[found.metric].higher_is_better
 
 
 def _pair_row(pair: Any) -> PairRow:
@@ -224,20 +228,22 @@ def _pair_row(pair: Any) -> PairRow:
     )
 
 
-def _facts(
-    recipe: Recipe, task: Task, sizes: Mapping[str, int], settings: TrainSettings, runs: Sequence[ArmRuns]
-) -> list[tuple[str, str]]:
-    facts = [
-        ("models", ", ".join(recipe.models)),
-        ("records", f"{sizes['train']} to train on, {sizes['dev']} to choose on, {sizes['test']} to test on"),
-        ("budget", f"{settings.steps} updates of {settings.batch_size} records, {len(runs[0].runs)} seeds"),
-        ("learning rates", "; ".join(f"{r.readied.arm.name} {r.learning_rate:g} of {len(r.tried)} tried" for r in runs)),
-        ("frozen", recipe.model.freeze if isinstance(recipe.model.freeze, str) else ", ".join(recipe.model.freeze)),
-    ]
-    if task.labels:
-        facts.append(("labels", ", ".join(task.labels[:8]) + (" ..." if len(task.labels) > 8 else "")))
+def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
+    sizes, settings, labels = _sizes(runs), asked.plan.settings, asked.plan.task.labels
     adds = {r.readied.arm.format.name: ", ".join(r.readied.arm.format.adds) or "nothing" for r in runs}
-    facts.append(("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())))
+    facts = [
+        ("models", ", ".join(asked.recipe.models)),
+        ("records", f"{sizes['train']} to train on, {sizes['dev']} to choose on, {sizes['test']} to test on"),
+        ("budget", f"{settings.steps} updates of {settings.batch_size} records, {len(asked.plan.seeds)} seeds"),
+        (
+            "learning rates",
+            "; ".join(f"{r.readied.arm.name} {r.learning_rate:g} of {len(r.tried)} tried" for r in runs),
+        ),
+        ("frozen", asked.plan.options.freeze),
+        ("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())),
+    ]
+    if labels:
+        facts.append(("labels", ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")))
     return facts
 
 
@@ -270,15 +276,13 @@ def _confusions(runs: Sequence[ArmRuns], task: Task) -> list[Confusion]:
 
 
 def _calibrations(runs: Sequence[ArmRuns], task: Task) -> list[Calibration]:
-    from formtune.metrics import METRICS
-
     if not task.labels:
         return []
     found = []
     for run in runs:
         pooled = _pooled(run)
         bins = [Bin(b.low, b.high, b.n, b.confidence, b.accuracy) for b in calibration_table(pooled)]
-        found.append(Calibration(run.readied.arm.name, bins, ece=METRICS["ece"].score(pooled) / 100))
+        found.append(Calibration(run.readied.arm.name, bins, ece=METRICS["ece"].score(pooled)))
     return found
 
 
@@ -290,7 +294,7 @@ def _shown(runs: Sequence[ArmRuns], records: Sequence[Record]) -> Shown:
         start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
         tokenizer = load_tokenizer(resolve(arm.model))
         example = run.readied.train.examples[record.id]
-        examples.append(shown_example(arm.name, example, tokenizer, arm.shape, decoder_start_id=start))
+        examples.append(shown_example(arm.name, example, tokenizer, shape=arm.shape, decoder_start_id=start))
     return Shown(str(record.origin or record.id), fields_of(record), examples)
 
 
@@ -311,16 +315,16 @@ def _answer(run: ArmRuns, index: int) -> Answer:
     return Answer(run.readied.arm.name, prediction.answer, right, prediction.confidence, prediction.valid)
 
 
-def _repeat(recipe: Recipe, runs: Sequence[ArmRuns], parts: Splits, command: str) -> Repeat:
+def _repeat(asked: Contest, runs: Sequence[ArmRuns]) -> Repeat:
     digests = [(f"model of {r.readied.arm.name}", r.base_digest[:16]) for r in runs]
     digests += [
-        (f"{name} records", digest_of([record.id for record in getattr(parts, name)])[:16])
+        (f"{name} records", digest_of([record.id for record in getattr(asked.parts, name)])[:16])
         for name in ("train", "dev", "test")
     ]
     return Repeat(
-        command=command,
-        recipe_yaml=recipe.to_yaml(),
-        seeds=[one.seed for one in runs[0].runs],
+        command=asked.command,
+        recipe_yaml=asked.recipe.to_yaml(),
+        seeds=list(asked.plan.seeds),
         versions=list(versions().items()),
         digests=digests,
     )

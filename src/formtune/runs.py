@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from formtune.answers import Prediction
 from formtune.errors import DataError
 from formtune.examples import Example, Format, Output, Task
-from formtune.formats import FORMATS, cell
-from formtune.formats.custom import custom_format
+from formtune.formats import cell, custom_format, named
 from formtune.freezing import Lora, trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
-from formtune.prediction import Prediction, predict
+from formtune.prediction import predict
 from formtune.records import Record
 from formtune.shards import MANIFEST, read_manifest, staged
 
@@ -71,7 +71,7 @@ class OpenRun:
 
     def present(self, records: Sequence[Record]) -> list[Example]:
         """Put records into the run's own format."""
-        found = cell(self.format, self.task.kind, self.model.shape)
+        found = cell(self.format, self.task, self.model.shape)
         return [found.present(record, self.task, self.model.shape) for record in records]
 
     def predict(self, records: Sequence[Record], *, generate: bool = False) -> list[Prediction]:
@@ -126,14 +126,14 @@ def open_run(folder: str | Path) -> OpenRun:
     with torch.no_grad():
         for name, parameter in trained(model).items():
             parameter.copy_(weights[name])
-    format_ = custom_format(spec.template, spec.format) if spec.template else FORMATS[spec.format]
+    format_ = custom_format(spec.template, spec.format) if spec.template else named(spec.format)
     digest = manifest["files"][WEIGHTS][:12]
     return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, manifest)
 
 
 def read_spec(values: Mapping[str, Any]) -> RunSpec:
     """Read what :func:`save_run` wrote of a specification."""
-    task = {k: tuple(v) if isinstance(v, list) else v for k, v in values["task"].items()}
+    task: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["task"].items()}
     options = dict(values["options"])
     if options["lora"] is not None:
         options["lora"] = Lora(**{**options["lora"], "targets": tuple(options["lora"]["targets"])})

@@ -117,69 +117,42 @@ def _answering_batch(
     return replace(forest(sources, [()] * len(sources)), decoder=decoder), places
 
 
-def with_slot(tokens: Tokens, n_masks: int, mask_id: int) -> Tokens:
-    """Lay a blank of so many mask tokens where the example's blank is.
-
-    Raises:
-        ValueError: where the example has no blank, or several.
-    """
-    slot = np.flatnonzero(tokens.parts_T == TARGET)
-    if not len(slot) or slot[-1] - slot[0] + 1 != len(slot):
-        raise ValueError(f"The example {tokens.id!r} has no single blank to fill.")
-    # Stretch or shrink the blank by repeating its first place.
-    order = np.concatenate([np.arange(slot[0]), np.full(n_masks, slot[0]), np.arange(slot[-1] + 1, len(tokens.ids_T))])
-    ids_T = tokens.ids_T[order]
-    ids_T[slot[0] : slot[0] + n_masks] = mask_id
-    return replace(
-        tokens,
-        ids_T=ids_T,
-        labels_T=ids_T,
-        weights_T=np.zeros(len(ids_T), dtype=np.float32),
-        parts_T=tokens.parts_T[order],
-        types_T=tokens.types_T[order],
-        cuts_T=tokens.cuts_T[order],
-    )
-
-
-def score_fillings(model: Model, blanks: Sequence[Tokens], *, mask_id: int, tokens_per_batch: int) -> list[Scored]:
+def score_fillings(model: Model, blanks: Sequence[Tokens], *, tokens_per_batch: int) -> list[Scored]:
     """Score what may fill a blank: the log-probabilities of its tokens, each at its mask, all masked at once.
 
-    One input is computed for each length that occurs among the candidates. Where lengths differ, the sum is divided by
-    the length, since sums over more tokens are lower whatever they say. Schick and Schütze 2021 ("It's not just
-    size that matters", section 3.1) instead fill in one token at a time, the surest first, and take the sum: as many
-    passes as tokens. We depart from them for the cost, and because their score favors short words.
+    The blank has as many masks as the longest candidate; a shorter one is read off the first of them, as it was
+    trained. Where lengths differ, the sum is divided by the length, since sums over more tokens are lower whatever
+    they say. Schick and Schütze 2021 ("It's not just size that matters", section 3.1) instead fill in one token at a
+    time, the surest first, and take the sum: as many passes as tokens. We depart from them for the cost, and because
+    their score favors short words.
 
     Args:
         model: an encoder with a masked-LM head.
-        blanks: examples with a blank, of any length, and candidates.
-        mask_id: what stands in a blank.
+        blanks: examples with one blank, as long as the longest of their candidates.
         tokens_per_batch: the budget of one batch.
+
+    Raises:
+        ValueError: where an example has no blank, or one that is too short.
     """
-    wanted = [(i, n) for i, blank in enumerate(blanks) for n in sorted({len(ids) for ids in blank.candidates})]
-    inputs = [with_slot(blanks[i], n, mask_id) for i, n in wanted]
-    scores = [np.zeros(len(blank.candidates)) for blank in blanks]
-    n_read = [0] * len(blanks)
-    for group in _groups([len(t.ids_T) for t in inputs], tokens_per_batch):
-        batch = collate([inputs[j] for j in group], causal=False)
-        asked = [_Filling(*wanted[j], tokens=inputs[j], blank=blanks[wanted[j][0]]) for j in group]
-        places = [start + one.places_N for start, one in zip(batch.starts_S, asked, strict=True)]
-        ids_N = np.concatenate([one.ids_N for one in asked])
+    scores: list[Scored | None] = [None] * len(blanks)
+    for group in _groups([len(t.ids_T) for t in blanks], tokens_per_batch):
+        batch = collate([blanks[i] for i in group], causal=False)
+        places = [start + _asked(blanks[i]) for start, i in zip(batch.starts_S, group, strict=True)]
+        ids_N = np.concatenate([np.concatenate(blanks[i].candidates) for i in group])
         logs = _log_probabilities(model, model.hidden(batch), places_N=np.concatenate(places), ids_N=ids_N)
-        for one, logs_N in zip(asked, np.split(logs, _bounds(places)), strict=True):
-            scores[one.record][one.candidates] = logs_N.reshape(len(one.candidates), -1).sum(1)
-            n_read[one.record] += len(one.tokens.ids_T)
-    return [Scored(_comparable(s, b), n) for s, b, n in zip(scores, blanks, n_read, strict=True)]
+        for i, logs_N in zip(group, np.split(logs, _bounds(places)), strict=True):
+            sums_K = np.array([part.sum() for part in np.split(logs_N, _bounds(blanks[i].candidates))])
+            scores[i] = Scored(_comparable(sums_K, blanks[i]), len(blanks[i].ids_T))
+    return [one for one in scores if one is not None]
 
 
-class _Filling:
-    """One input of one record: the candidates that fill its blank, one behind the other."""
-
-    def __init__(self, record: int, n_masks: int, *, tokens: Tokens, blank: Tokens) -> None:
-        self.record = record
-        self.tokens = tokens
-        self.candidates = [k for k, ids in enumerate(blank.candidates) if len(ids) == n_masks]
-        self.ids_N = np.concatenate([blank.candidates[k] for k in self.candidates])
-        self.places_N = np.tile(np.flatnonzero(tokens.parts_T == TARGET), len(self.candidates))
+def _asked(blank: Tokens) -> np.ndarray:
+    """List the places that are asked for each token of each candidate, one candidate behind the other."""
+    slot = np.flatnonzero(blank.parts_T == TARGET)
+    longest = max(map(len, blank.candidates))
+    if len(slot) < longest or slot[-1] - slot[0] + 1 != len(slot):
+        raise ValueError(f"The example {blank.id!r} has no single blank of {longest} masks.")
+    return np.concatenate([slot[: len(ids)] for ids in blank.candidates])
 
 
 def _comparable(scores_K: np.ndarray, blank: Tokens) -> np.ndarray:

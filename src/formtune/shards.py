@@ -187,7 +187,14 @@ def read_tokens(path: Path) -> list[Tokens]:
         return [_tokens(row) for row in table.to_pylist()]
 
 
-_DTYPES = {"ids": np.int32, "labels": np.int32, "weights": np.float32, "parts": np.uint8, "types": np.uint8, "cuts": np.uint8}
+_DTYPES = {
+    "ids": np.int32,
+    "labels": np.int32,
+    "weights": np.float32,
+    "parts": np.uint8,
+    "types": np.uint8,
+    "cuts": np.uint8,
+}
 
 
 def _tokens(row: Mapping[str, Any]) -> Tokens:

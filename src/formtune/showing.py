@@ -7,7 +7,7 @@ from formtune.errors import SettingError
 from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.formats import cell
 from formtune.model_files import resolve, shape_in
-from formtune.records import Record, answer_text, fields_of, kind_of
+from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
 from formtune.results import Result
@@ -22,9 +22,7 @@ READ_OFF: dict[Output, str] = {
 }
 
 
-def previewed(
-    record: Record, formats: Sequence[Format], task: Task, *, model: str | None, out: str | None
-) -> Result:
+def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: str | None, out: str | None) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
 
     Args:
@@ -39,14 +37,17 @@ def previewed(
     shape: Shape = shape_in(folder) if folder else "decoder"
     shown = []
     for format_ in formats:
-        example = cell(format_, kind_of(record), shape).present(record, task, shape)
-        shown.append((example, shown_example(format_.name, example, tokenizer, shape)))
+        example = cell(format_, task, shape).present(record, task, shape)
+        shown.append((example, shown_example(format_.name, example, tokenizer, shape=shape)))
     if out:
-        _write(out, preview_html(Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=[s for _, s in shown])))
+        _write(
+            out,
+            preview_html(
+                Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=[s for _, s in shown])
+            ),
+        )
     example, first = shown[0]
-    tokens = [
-        {"id": t.id, "text": t.text, "part": t.part, "weight": t.weight} for t in (*first.tokens, *first.decoder)
-    ]
+    tokens = [{"id": t.id, "text": t.text, "part": t.part, "weight": t.weight} for t in (*first.tokens, *first.decoder)]
     values = {
         "record": record.id,
         "place": str(record.origin or ""),
@@ -69,7 +70,7 @@ def _write(out: str, text: str) -> None:
 
 
 def shown_example(
-    name: str, example: Example, tokenizer: Tokenizer, shape: Shape, *, decoder_start_id: int | None = None
+    name: str, example: Example, tokenizer: Tokenizer, *, shape: Shape, decoder_start_id: int | None = None
 ) -> ShownExample:
     """Show an example as tokens."""
     start = tokenizer.pad_id or 0 if decoder_start_id is None else decoder_start_id

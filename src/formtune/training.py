@@ -250,7 +250,7 @@ class _Loop:
             )
         if self.settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
-        rate = self.schedule.get_last_lr()[0]
+        rate = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -295,11 +295,13 @@ def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarra
     Returns:
         float32 ``[S]``: to multiply the sum of an example's weighted token losses (its one loss, for a class head).
     """
-    counts = np.array([1.0 if not settings.class_weights or t.gold is None else settings.class_weights[t.gold] for t in examples])
+    counts = np.array(
+        [1.0 if not settings.class_weights or t.gold is None else settings.class_weights[t.gold] for t in examples]
+    )
     weights = np.array([float(_side(t).weights_T.sum()) or 1.0 for t in examples])
     if settings.average == "token":
-        return (counts / (counts * weights).sum()).astype(np.float32)
-    return (counts / weights / counts.sum()).astype(np.float32)
+        return np.asarray(counts / (counts * weights).sum(), dtype=np.float32)
+    return np.asarray(counts / weights / counts.sum(), dtype=np.float32)
 
 
 def _updates(examples: Sequence[Tokens], settings: TrainSettings, model: Model) -> Iterator[list[Tokens]]:

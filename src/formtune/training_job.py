@@ -1,6 +1,6 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,7 @@ import msgspec
 from formtune.arms import Bench, Readied
 from formtune.errors import DataError
 from formtune.evaluation import evaluate, outcomes
-from formtune.examples import Example, Format, Task
-from formtune.formats.custom import template_of
-from formtune.loading import Options
+from formtune.examples import Format, Task
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.prediction import predict
@@ -21,35 +19,33 @@ from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
-from formtune.training import TracePoint, Trained, TrainSettings
+from formtune.training import Trained
+from formtune.trials import Plan, told
 
 
 def train_one(
-    readied: Readied,
-    task: Task,
-    *,
-    settings: TrainSettings,
-    options: Options,
-    metric: Metric,
-    chosen_by: Metric | None,
-    out: Path,
-    facts: Mapping[str, Any],
-    progress: Progress,
+    readied: Readied, plan: Plan, *, chosen_by: Metric | None, facts: Mapping[str, Any], out: Path, progress: Progress
 ) -> Result:
-    """Fine-tune, read the test records once, and write the run with its trace and picture."""
-    bench = Bench(readied, task, options=options)
-    stage = f"{readied.arm.name}, seed {settings.seed}"
-    dev = list(readied.dev.examples.values())
-    judge = None if chosen_by is None else lambda model: judged(model, dev, task, chosen_by)
-    trained = bench.run(settings, metric=judge, progress=lambda point: progress(event(stage, point, settings)))
+    """Fine-tune, read the test records once, and write the run with its trace and picture.
+
+    Args:
+        readied: the arm and its material.
+        plan: how; its first seed and learning rate.
+        chosen_by: what is best on the dev records; the loss where it is None.
+        facts: what else belongs in the manifest, ``left_out`` among it.
+        out: folder of the run.
+        progress: told of every update.
+    """
+    bench = Bench(readied, plan.task, options=plan.options)
+    stage = f"{readied.arm.name}, seed {plan.settings.seed}"
+    judge = judge_of(readied, plan, chosen_by) if chosen_by else None
+    trained = bench.run(plan.settings, metric=judge, progress=lambda point: progress(told(stage, point, plan.settings)))
     progress(Event(f"{stage}: test records"))
-    examples = list(readied.test.examples.values())
-    scores = evaluate(predict(bench.model, examples), examples, task)["metrics"] if examples else {}
     summary = {
         "run": str(out),
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
-        "metrics": scores,
+        "metrics": test_scores(bench, plan),
         "seconds": trained.seconds,
         "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
         "learned_tokens": trained.n_learned,
@@ -58,46 +54,58 @@ def train_one(
     }
     save_run(
         out,
-        spec_of(readied, task, options, base_digest=bench.model.base_digest),
+        spec_of(readied, plan, base_digest=bench.model.base_digest),
         bench.weights(),
-        facts={**facts, **summary, "settings": asdict(settings)},
-        files=traces(trained, metric),
+        facts={**facts, **summary, "settings": asdict(plan.settings)},
+        files=traces(trained, chosen_by),
     )
     return Result({**summary, "left_out": facts["left_out"]})
 
 
-def event(stage: str, point: TracePoint, settings: TrainSettings) -> Event:
-    """Tell of an update."""
-    shown = point.look.shown if point.look else None
-    return Event(stage, point.step, settings.steps, point.loss, point.n_learned, point.seconds, shown)
+def test_scores(bench: Bench, plan: Plan) -> dict[str, Any]:
+    """Score the test records by every metric that fits; empty where there are none."""
+    examples = list(bench.readied.test.examples.values())
+    if not examples:
+        return {}
+    predictions = predict(bench.model, examples, generate=plan.generate, max_new_tokens=plan.max_new_tokens)
+    scores: dict[str, Any] = evaluate(predictions, examples, plan.task)["metrics"]
+    return scores
 
 
-def judged(model: Model, dev: Sequence[Example], task: Task, metric: Metric) -> tuple[float, dict[str, float]]:
-    """Score the dev records by a metric: larger is better in the first value, the metric's own in the second."""
-    value = metric.score(outcomes(predict(model, dev), dev, task))
-    return (value if metric.higher_is_better else -value), {metric.name: value}
+Judge = Callable[[Model], tuple[float, dict[str, float]]]
 
 
-def spec_of(readied: Readied, task: Task, options: Options, *, base_digest: str) -> RunSpec:
+def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
+    """Make what scores the dev records by a metric: larger is better first, then the metric's own value by name."""
+    dev = list(readied.dev.examples.values())
+
+    def judge(model: Model) -> tuple[float, dict[str, float]]:
+        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens)
+        value = metric.score(outcomes(answers, dev, plan.task))
+        return (value if metric.higher_is_better else -value), {metric.name: value}
+
+    return judge
+
+
+def spec_of(readied: Readied, plan: Plan, *, base_digest: str) -> RunSpec:
     """Say what is needed to open a run of this arm again."""
     format_: Format = readied.arm.format
     return RunSpec(
         name=readied.arm.name,
         format=format_.name,
-        template=template_of(format_),
+        template=format_.template,
         model=readied.arm.model,
         base_digest=base_digest,
         output=readied.output,
-        task=task,
-        options=options,
+        task=plan.task,
+        options=plan.options,
     )
 
 
-def traces(trained: Trained, metric: Metric) -> dict[str, str]:
+def traces(trained: Trained, metric: Metric | None) -> dict[str, str]:
     """Give the trace (a JSON object per update) and its picture, by file name."""
     lines = [msgspec.json.encode(point).decode() for point in trained.trace]
-    shown = trained.best.shown
-    name = metric.name if metric.name in shown else "loss"
+    name = metric.name if metric else "loss"
     points = [CurvePoint(p.step, p.loss, p.look.shown.get(name) if p.look else None) for p in trained.trace]
     picture = training_picture(points, best_step=trained.best_step, metric=name)
     return {"trace.jsonl": "\n".join(lines) + "\n", "trace.svg": picture}
@@ -112,6 +120,17 @@ def scored(run: OpenRun, records: Sequence[Record]) -> dict[str, Any]:
     return {**evaluate(predictions, examples, run.task), "predictions": rows}
 
 
+def _inputs(task: Task, text: str) -> dict[str, str]:
+    texts = text.split("\t") if len(task.inputs) > 1 else [text]
+    if len(texts) != len(task.inputs):
+        raise DataError(
+            f"The run reads {len(task.inputs)} texts ({', '.join(task.inputs)}), and {len(texts)} came.",
+            "Put a tab between them, or give --data FILE.",
+            at="TEXT",
+        )
+    return dict(zip(task.inputs, texts, strict=True))
+
+
 def asked(task: Task, text: str) -> Record:
     """Make a record to be answered from what a user typed, of the kind that a run was trained on.
 
@@ -119,7 +138,7 @@ def asked(task: Task, text: str) -> Record:
     """
     match task.kind:
         case "labelled":
-            return Labelled(inputs=dict(zip(("text", "text_2"), text.split("\t"), strict=False)), id=text)
+            return Labelled(inputs=_inputs(task, text), id=text)
         case "question":
             question, _, context = text.partition("\t")
             choices = () if task.letters else task.labels

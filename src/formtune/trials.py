@@ -25,6 +25,31 @@ from formtune.verdicts import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What every arm of a comparison gets, the same for all.
+
+    Attributes:
+        task: what the formats are told of the data.
+        settings: one fine-tuning, but for its learning rate and seed.
+        learning_rates: to try on the first seed.
+        seeds: of the runs.
+        options: how models are taken up.
+        metric: what is compared.
+        generate: whether free answers are written beside the scored ones.
+        max_new_tokens: the most that a free answer is long.
+    """
+
+    task: Task
+    settings: TrainSettings
+    learning_rates: Sequence[float]
+    seeds: Sequence[int]
+    options: Options
+    metric: Metric
+    generate: bool = False
+    max_new_tokens: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
     """One run of an arm.
 
@@ -81,33 +106,21 @@ class ArmRuns:
         )
 
 
-def run_arm(
-    readied: Readied,
-    task: Task,
-    *,
-    settings: TrainSettings,
-    learning_rates: Sequence[float],
-    seeds: Sequence[int],
-    options: Options,
-    metric: Metric,
-    generate: bool,
-    progress: Progress,
-) -> ArmRuns:
+def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
     """Do the trials and the seeds of one arm; the winning trial is the first seed's run."""
-    bench = Bench(readied, task, options=options)
-    trials = [_trial(bench, replace(settings, learning_rate=r, seed=seeds[0]), metric, progress) for r in learning_rates]
-    chosen = max(trials, key=lambda t: t.score)
-    runs, weights = [], chosen.weights
-    for seed in seeds:
-        trained = chosen.trained
-        if seed == seeds[0]:
-            bench.restore(chosen.weights)
-        else:
-            own = replace(settings, learning_rate=chosen.learning_rate, seed=seed)
-            trained = _fine_tuned(bench, own, progress)
-        runs.append(_read_test(bench, seed, trained, generate=generate, progress=progress))
-        if trained.best.score >= max(r.trained.best.score for r in runs):
-            best_seed, weights = seed, bench.weights()
+    bench = Bench(readied, plan.task, options=plan.options)
+    first, *others = plan.seeds
+    trials = [_trial(bench, rate, plan, progress=progress) for rate in plan.learning_rates]
+    chosen = max(trials, key=lambda trial: trial.score)
+    bench.restore(chosen.weights)
+    runs = [_read_test(bench, first, chosen.trained, plan=plan, progress=progress)]
+    best_seed, best, weights = first, chosen.trained.best.score, chosen.weights
+    for seed in others:
+        settings = replace(plan.settings, learning_rate=chosen.learning_rate, seed=seed)
+        trained = _fine_tuned(bench, settings, progress=progress)
+        runs.append(_read_test(bench, seed, trained, plan=plan, progress=progress))
+        if trained.best.score > best:
+            best_seed, best, weights = seed, trained.best.score, bench.weights()
     return ArmRuns(
         readied=readied,
         learning_rate=chosen.learning_rate,
@@ -130,40 +143,39 @@ class _Trial:
     weights: Mapping[str, Tensor]
 
 
-def _trial(bench: Bench, settings: TrainSettings, metric: Metric, progress: Progress) -> _Trial:
-    trained = _fine_tuned(bench, settings, progress)
-    loss = trained.best.score
-    answers = bench.readied.dev.examples.values()
-    labelled = metric.needs in ("label", "probabilities") and answers
-    value = metric.score(answered(bench, list(answers))[1]) if labelled else loss
-    better = value if metric.higher_is_better or not labelled else -value
-    return _Trial(settings.learning_rate, (better, loss), trained, bench.weights())
+def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Trial:
+    trained = _fine_tuned(bench, replace(plan.settings, learning_rate=rate, seed=plan.seeds[0]), progress=progress)
+    loss, metric = trained.best.score, plan.metric
+    score = (loss, loss)
+    if metric.needs in ("label", "probabilities") and len(plan.learning_rates) > 1:
+        value = metric.score(_answered(bench, list(bench.readied.dev.examples.values()), plan)[1])
+        score = (value if metric.higher_is_better else -value, loss)
+    return _Trial(rate, score, trained, bench.weights())
 
 
-def _fine_tuned(bench: Bench, settings: TrainSettings, progress: Progress) -> Trained:
+def _fine_tuned(bench: Bench, settings: TrainSettings, *, progress: Progress) -> Trained:
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
-
-    def tell(point: TracePoint) -> None:
-        shown = point.look.shown if point.look else None
-        progress(
-            Event(stage, point.step, settings.steps, point.loss, point.n_learned, point.seconds, shown)
-        )
-
-    return bench.run(settings, metric=None, progress=tell)
+    return bench.run(settings, metric=None, progress=lambda point: progress(told(stage, point, settings)))
 
 
-def answered(
-    bench: Bench, examples: Sequence[Example], *, generate: bool = False
+def told(stage: str, point: TracePoint, settings: TrainSettings) -> Event:
+    """Tell of an update."""
+    shown = point.look.shown if point.look else None
+    return Event(stage, point.step, settings.steps, point.loss, point.n_learned, point.seconds, shown)
+
+
+def _answered(
+    bench: Bench, examples: Sequence[Example], plan: Plan, *, generate: bool = False
 ) -> tuple[list[Prediction], list[Outcome]]:
     """Answer examples with the bench's model as it stands, and set the answers beside what is right."""
-    predictions = predict(bench.model, examples, generate=generate)
-    return predictions, outcomes(predictions, examples, bench.task)
+    predictions = predict(bench.model, examples, generate=generate, max_new_tokens=plan.max_new_tokens)
+    return predictions, outcomes(predictions, examples, plan.task)
 
 
-def _read_test(bench: Bench, seed: int, trained: Trained, *, generate: bool, progress: Progress) -> SeedRun:
+def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progress: Progress) -> SeedRun:
     progress(Event(f"{bench.readied.arm.name}, seed {seed}: test records"))
     examples = list(bench.readied.test.examples.values())
     start = time.perf_counter()
-    predictions, found = answered(bench, examples, generate=generate)
+    predictions, found = _answered(bench, examples, plan, generate=plan.generate)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
     return SeedRun(seed=seed, trained=trained, predictions=predictions, outcomes=found, ms_per_answer=ms)
