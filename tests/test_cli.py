@@ -112,7 +112,7 @@ def test_flags_come_to_the_settings_they_stand_for(capsys: pytest.CaptureFixture
         *("a.csv", "b.csv", "--text", "Review", "--group=film", "--n-train", "128", "--n-test", "300"),
         *("--formats", "seq2seq,classification", "--format", "masked_lm", "--models", "minilm-l6,smollm2-135m"),
         *("--freeze", "all-but-top-6", "--lora", "4", "--steps", "50", "--learning-rate", "1e-4"),
-        *("--seeds", "3", "--margin", "0.02", "--metric", "macro_f1", "--seed", "7", "-o", "out"),
+        *("--seeds", "3", "--margin", "2", "--metric", "macro_f1", "--seed", "7", "-o", "out"),
     )
     assert made["data"]["paths"] == ["a.csv", "b.csv"]
     assert (made["data"]["columns"]["text"], made["data"]["columns"]["group"]) == ("Review", "film")
@@ -122,7 +122,7 @@ def test_flags_come_to_the_settings_they_stand_for(capsys: pytest.CaptureFixture
     assert (made["model"]["freeze"], made["model"]["lora"]["rank"]) == ("all-but-top-6", 4)
     assert (made["training"]["steps"], made["training"]["epochs"]) == (50, None)
     assert made["training"]["learning_rate"] == 1e-4
-    assert (made["comparison"]["seeds"], made["comparison"]["margin"]) == (3, 0.02)
+    assert (made["comparison"]["seeds"], made["comparison"]["margin"]) == (3, 2.0)
     assert made["comparison"]["metric"] == "macro_f1"
     assert (made["seed"], made["out"]) == (7, "out")
 
@@ -269,6 +269,12 @@ def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -
     }
     judged = {"text": "What a film!", "answer": "fresh", "confidence": 0.9}
     show.result(Made({**inspected, "left_out": LEFT_OUT}), show.inspection, Common())
+    scored = {
+        "classes": [{"label": "fresh", "precision": 75.0, "recall": 100.0, "f1": 85.7, "n_gold": 3, "n_predicted": 4}]
+    }
+    confused = {"labels": ["fresh", "rotten"], "counts": [[3, 0], [1, 2]]}
+    metrics = {"accuracy": 83.33, "macro_f1": 82.9}
+    show.result(Made({"n": 6, "metrics": metrics, **scored, "confusion": confused}), show.evaluation, Common())
     show.result(Result({"record": "a", "place": "a.csv:2"}, shown=tuple(shown().examples)), show.preview, Common())
     show.result(Made({"predictions": answers, "n": 1}), show.predictions, Common())
     show.result(Compared(compared, small(), predictions=(judged,)), show.comparison, Common())

@@ -120,7 +120,7 @@ def evaluate(
     """Score a run on records."""
     from formtune import pipeline
 
-    return show.result(pipeline.evaluate(run, recipe_of(data, settings, read)), show.numbers, common)
+    return show.result(pipeline.evaluate(run, recipe_of(data, settings, read)), show.evaluation, common)
 
 
 def compare(

@@ -111,7 +111,7 @@ class CompareFlags:
     metric: str | None = None
     """What is compared."""
     margin: float | None = None
-    """Difference in the metric that makes no difference to you."""
+    """Difference in the metric, in its unit, that makes no difference to you."""
 
 
 @Parameter(name="*", group=_GROUPS["Recipe and output"])

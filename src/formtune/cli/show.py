@@ -1,7 +1,7 @@
 """What a command prints: one JSON object, or the same for people to read."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 _LONG = frozenset({"left_out", "predictions", "samples"})  # shown in ways of their own, or by --json alone
+_MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
 _AS_ASKED = "not drawn"  # what the user's own --n-train, --n-dev and --n-test leave over
 
 
@@ -101,16 +102,26 @@ def preview(console: "Console", made: "Result") -> None:
         console.print(console_example(example), highlight=False)
 
 
+def evaluation(console: "Console", made: Made) -> None:
+    """Show the metrics, then how well each class is told from the others, and what it is taken for."""
+    values = made.to_dict()
+    kept = ("run", "n", "invalid")
+    _grid(console, {**{name: values[name] for name in kept if values.get(name) is not None}, **values["metrics"]})
+    if values.get("classes"):
+        _line(console, "")
+        _table(console, values["classes"], ("label", "precision", "recall", "f1", "n_gold", "n_predicted"))
+    confused = values.get("confusion")
+    if confused and len(confused["labels"]) <= _MOST_CLASSES:
+        _line(console, "\nright label below, answer beside")
+        labels = [str(label) for label in confused["labels"]]
+        named = zip(labels, confused["counts"], strict=True)
+        rows = [{"": label, **dict(zip(labels, counts, strict=True))} for label, counts in named]
+        _table(console, rows, ("", *labels))
+
+
 def predictions(console: "Console", made: Made) -> None:
     """Show an answer a line."""
-    from rich.table import Table
-    from rich.text import Text
-
-    names = ("id", "answer", "confidence", "valid")
-    table = Table(*names, box=None, pad_edge=False)
-    for one in made.to_dict()["predictions"]:
-        table.add_row(*(Text(_harmless(said(one[name]))) for name in names))
-    console.print(table, highlight=False)
+    _table(console, made.to_dict()["predictions"], ("id", "answer", "confidence", "valid"))
 
 
 def comparison(console: "Console", made: "Compared") -> None:
@@ -153,11 +164,24 @@ def said(value: object) -> str:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty())
+    # A file or a pipe has no width: lines stay whole, and tables get room.
+    return Console() if sys.stdout.isatty() else Console(soft_wrap=True, width=120)
 
 
 def _line(console: "Console", text: str, style: str | None = None) -> None:
     console.print(_harmless(text), style=style, highlight=False, markup=False)
+
+
+def _table(console: "Console", rows: Iterable[Values], names: Sequence[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(Text(_harmless(name.replace("_", " "))))
+    for row in rows:
+        table.add_row(*(Text(_harmless(said(row[name]))) for name in names))
+    console.print(table, highlight=False)
 
 
 def _grid(console: "Console", values: Values) -> None:
