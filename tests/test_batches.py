@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from token_examples import answering, tokens
 
 from formtune.batches import CUT_START, TOO_LONG, by_budget, collate, fit, forest, select, truncate
-from tests.token_examples import answering, tokens
 
 
 def test_a_causal_batch_asks_each_place_for_its_successor() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from token_examples import answering, tokens
 
 from formtune.batches import Batch, collate, forest
 from formtune.errors import SettingError
@@ -12,7 +13,6 @@ from formtune.examples import Output
 from formtune.freezing import Lora, blocks_of, trained
 from formtune.loading import Options, load_model, tiny
 from formtune.models import Model
-from tests.token_examples import answering, tokens
 
 CAUSAL = ("gpt2", "llama")
 PACKING = (("bert", "mask"), ("bert", "head"), ("gpt2", "text"), ("llama", "text"), ("llama", "head"))

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from token_examples import answering, tokens
 
 from formtune.errors import DataError, SettingError
 from formtune.records import LeftOut, Origin
 from formtune.shards import read_manifest, read_tokens, staged, tally, write_tokens
-from tests.token_examples import answering, tokens
 
 
 def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from token_examples import answering, tokens
 
 from formtune.batches import collate
 from formtune.errors import SettingError
@@ -13,7 +14,6 @@ from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.tokens import Tokens
 from formtune.training import Look, Objective, TrainSettings, factors_of, train
-from tests.token_examples import answering, tokens
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
 

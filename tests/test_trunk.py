@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from token_examples import tokens
 
 from formtune.batches import Batch, collate, forest
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.trunk import Trunk
-from tests.token_examples import tokens
 
 FROZEN = Options(freeze="all-but-top-1")
 

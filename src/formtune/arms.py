@@ -1,5 +1,6 @@
 """Arms: one format with one model each, their records as examples and tokens, and one fine-tuning of one of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -124,13 +125,26 @@ def ready(arm: Arm, splits: Splits, task: Task, *, options: Options) -> Readied:
         n_truncated += n_cut
         by_id = {e.id: e for e in examples}
         materials[split] = Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept})
-    outputs = {e.output for m in materials.values() for e in m.examples.values()}
-    if len(outputs) != 1:
-        raise DataError(
-            f"The format {arm.name!r} finds {len(outputs)} ways to answer these records.",
-            "Use records of one kind, all with answers.",
-        )
-    return Readied(arm, outputs.pop(), **materials, left_out=left_out, n_truncated=n_truncated)
+    _check_kept(arm, materials["train"], left_out)
+    output = next(iter(materials["train"].examples.values())).output
+    return Readied(arm, output, **materials, left_out=left_out, n_truncated=n_truncated)
+
+
+def _check_kept(arm: Arm, train: Material, left_out: Sequence[LeftOut]) -> None:
+    """Refuse a training set of which nothing is left.
+
+    Raises:
+        DataError: with the commonest reason.
+    """
+    if train.tokens:
+        return
+    reason, count = Counter(one.reason for one in left_out).most_common(1)[0]
+    first = next(one for one in left_out if one.reason == reason)
+    raise DataError(
+        f"No training record can be used in the format {arm.name}; {count} of them: {reason}.",
+        "Mend the records, choose another format, or raise model.max_length.",
+        at=first.at or first.id,
+    )
 
 
 def _learnable(tokens: Sequence[Tokens]) -> tuple[list[Tokens], list[LeftOut]]:

@@ -151,7 +151,7 @@ def film_recipe(path: Path, out: Path) -> Recipe:
             "models": "smollm2-135m,minilm-l6",
             "model": {"freeze": "all-but-top-6", "precision": "bfloat16"},
             "training": {
-                "epochs": 6,
+                "epochs": 4,
                 "batch_size": 8,
                 "learning_rates": [1e-4, 3e-4],
                 "head_learning_rate": 1e-3,

@@ -16,7 +16,7 @@ from formtune.examples import Format, Task
 from formtune.progress import Event, Progress, silent
 from formtune.recipe import Recipe
 from formtune.records import Labelled, LeftOut, Record
-from formtune.shards import staged, tally, write_tokens
+from formtune.shards import check_place, staged, tally, write_tokens
 from formtune.splits import Splits, from_files, has_answer
 from formtune.splits import split as part
 
@@ -188,9 +188,9 @@ def split(recipe: Recipe) -> "Result":
     """Part the records and write ``train``, ``dev`` and ``test`` in the dialect that they came in."""
     from formtune.results import Result
 
+    out = out_of(recipe, "split")
     parts, dialect = splits_of(recipe)
     named = {"train": parts.train, "dev": parts.dev, "test": parts.test}
-    out = out_of(recipe, "split")
     ending = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}.get(dialect, ".jsonl")
     facts = {name: len(records) for name, records in named.items()}
     left_out = list(parts.left_out)
@@ -201,8 +201,12 @@ def split(recipe: Recipe) -> "Result":
 
 
 def out_of(recipe: Recipe, kind: str) -> Path:
-    """Give the folder that the results go to."""
-    return Path(recipe.out or f"out/{kind}")
+    """Give the folder that the results go to, once it is sure that they can.
+
+    Raises:
+        SettingError: where the place cannot be written.
+    """
+    return check_place(recipe.out or f"out/{kind}")
 
 
 def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Result":
@@ -229,6 +233,7 @@ def prepare(recipe: Recipe) -> "Result":
     from formtune.batches import by_budget
     from formtune.results import Result
 
+    out = out_of(recipe, "prepared")
     readied, parts, _task = _one_arm(recipe)
     tokens = list(readied.train.tokens.values())
     capacity = recipe.training.micro_batch_tokens
@@ -244,7 +249,6 @@ def prepare(recipe: Recipe) -> "Result":
         "left_out": tally(left_out),
         "engine": "local",
     }
-    out = out_of(recipe, "prepared")
     manifest = {"kind": "prepared", **facts, "recipe": recipe.to_dict()}
     with staged(out, manifest) as staging:
         write_tokens(staging / "tokens.arrow", tokens, sequences=[sequence[i] for i in range(len(tokens))])
@@ -268,10 +272,10 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Fine-tune one model on one format, score it once on the test records, and write the run."""
     from formtune.training_job import train_one
 
+    out = out_of(recipe, "run")
     readied, parts, task = _one_arm(recipe)
     chosen_by = metric_of(recipe.training.metric, task) if recipe.training.metric else None
     facts = {"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])}
-    out = out_of(recipe, "run")
     return train_one(
         readied, plan_of(recipe, task, readied), chosen_by=chosen_by, facts=facts, out=out, progress=progress
     )
@@ -315,12 +319,12 @@ def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
     """Answer texts, or the records of a recipe's data, with a run."""
     from formtune.results import Result
     from formtune.runs import open_run
-    from formtune.training_job import asked
+    from formtune.training_job import asked, fitted
 
     opened = open_run(run)
     if isinstance(questions, Recipe):
         reading = read(questions, paths_of(questions))
-        records, left_out = reading.records, reading.left_out
+        records, left_out = [fitted(opened.task, r) for r in reading.records], reading.left_out
     else:
         records, left_out = [asked(opened.task, text) for text in questions], []
     answers = opened.predict(records)
@@ -348,6 +352,7 @@ def compare(
     from formtune.reporting import Contest, concluded
     from formtune.trials import run_arm
 
+    out = out_of(recipe, "comparison")
     parts = splits_of(recipe)[0] if records is None else _parted(records, recipe)
     task = task_of(recipe, parts.train)
     arms, refused = make_arms(formats_of(recipe), models_of(recipe), task)
@@ -360,7 +365,6 @@ def compare(
     readied, lost = shared([ready(arm, parts, task, options=options_of(recipe)) for arm in arms])
     plan = plan_of(recipe, task, readied[0])
     runs = [run_arm(one, plan, progress=progress) for one in readied]
-    out = out_of(recipe, "comparison")
     asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
     return concluded(asked, runs)
 

@@ -41,17 +41,7 @@ def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
         SettingError: where the place cannot be written, or holds something that we did not write.
     """
     target = Path(folder)
-    staging = target.parent / f".{target.name}.{os.getpid()}.part"
-    _refuse_strangers(target)
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-    except OSError as error:
-        raise SettingError(
-            f"{str(target)!r} cannot be written ({error.strerror or error}).",
-            "Give a folder that you may write to.",
-            at="--out",
-        ) from error
+    staging = _staging(target)
     try:
         yield staging
         _seal(staging, manifest)
@@ -61,6 +51,32 @@ def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_place(folder: str | Path) -> Path:
+    """Try whether an artefact can be written at a place, before the work that leads to it.
+
+    Raises:
+        SettingError: as :func:`staged`.
+    """
+    target = Path(folder)
+    _staging(target).rmdir()
+    return target
+
+
+def _staging(target: Path) -> Path:
+    _refuse_strangers(target)
+    staging = target.parent / f".{target.name}.{os.getpid()}.part"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise SettingError(
+            f"{str(target)!r} cannot be written ({error.strerror or error}).",
+            "Give a folder that you may write to.",
+            at="--out",
+        ) from error
+    return staging
 
 
 def _refuse_strangers(target: Path) -> None:

@@ -341,9 +341,9 @@ def _optimizer(groups: list[dict[str, object]], settings: TrainSettings) -> torc
     rate = settings.learning_rate
     match settings.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=rate)
+            return torch.optim.AdamW(groups, lr=rate, fused=True)
         case "adam":
-            return torch.optim.Adam(groups, lr=rate)
+            return torch.optim.Adam(groups, lr=rate, fused=True)
         case "sgd":
             return torch.optim.SGD(groups, lr=rate, momentum=0.9)
         case "adafactor":

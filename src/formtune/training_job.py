@@ -131,6 +131,13 @@ def _inputs(task: Task, text: str) -> dict[str, str]:
     return dict(zip(task.inputs, texts, strict=True))
 
 
+def fitted(task: Task, record: Record) -> Record:
+    """Take a line of plain text as a record to be answered, where the run reads one text."""
+    if isinstance(record, Plain) and task.kind == "labelled" and len(task.inputs) == 1:
+        return Labelled(inputs={task.inputs[0]: record.text}, id=record.id, origin=record.origin, group=record.group)
+    return record
+
+
 def asked(task: Task, text: str) -> Record:
     """Make a record to be answered from what a user typed, of the kind that a run was trained on.
 

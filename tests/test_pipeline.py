@@ -1,0 +1,326 @@
+"""The whole path with tiny models: from a file to a verdict, a run and an answer; and what is said of wrong input."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import tiny_folder
+
+import formtune as ft
+from formtune import pipeline
+from formtune.answers import read_predictions
+from formtune.cli import run
+from formtune.recipe import Recipe, make_recipe
+from formtune.shards import read_manifest, read_tokens
+
+GOOD = ("lovely", "warm", "bright", "clever", "moving", "funny")
+BAD = ("dull", "noisy", "grey", "clumsy", "empty", "slow")
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """Seventy-two short texts with two labels that one word decides."""
+    rows = [(f"{a} and {b} film", "fresh") for a in GOOD for b in GOOD] + [
+        (f"{a} and {b} film", "rotten") for a in BAD for b in BAD
+    ]
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    return path
+
+
+def recipe_for(path: Path, out: Path, **changed: Any) -> Recipe:
+    """A small comparison on one tiny model."""
+    settings: dict[str, Any] = {
+        "data": {"paths": [str(path)], "n_train": 24, "n_dev": 12, "n_test": 24},
+        "formats": "classification,masked_lm",
+        "models": tiny_folder("bert"),
+        "training": {"epochs": 2, "batch_size": 6, "learning_rate": 3e-3},
+        "comparison": {"seeds": 2, "resamples": 200},
+        "out": str(out),
+    }
+    return make_recipe({**settings, **changed})
+
+
+def test_a_comparison_ends_in_a_verdict_a_report_predictions_and_a_run(reviews: Path, tmp_path: Path) -> None:
+    """Everything is in one folder, named by a manifest, and the run answers."""
+    found = pipeline.compare(recipe_for(reviews, tmp_path / "out"))
+
+    values = found.to_dict()
+    assert values["verdict"] == found.verdict != ""
+    assert set(values["formats"]) == {"classification", "masked_lm"}
+    assert values["sizes"] == {"train": 24, "dev": 12, "test": 24}
+    assert len(values["pairs"]) == 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert found.verdict.split(":")[0].split(" ")[0] in page
+    predictions = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert {key: len(rows) for key, rows in predictions.items()} == {
+        (arm, seed): 24 for arm in ("classification", "masked_lm") for seed in (0, 1)
+    }
+    assert read_manifest(tmp_path / "out", kind="comparison")["verdict"] == found.verdict
+    answers = pipeline.predict(values["best_run"], ["lovely and warm film", "dull and grey film"])["predictions"]
+    assert {a["answer"] for a in answers} <= {"fresh", "rotten"}
+
+
+def test_the_same_comparison_twice_gives_the_same_bytes(reviews: Path, tmp_path: Path) -> None:
+    """Predictions byte by byte, and the same verdict."""
+    first, second = (pipeline.compare(recipe_for(reviews, tmp_path / name)) for name in ("a", "b"))
+
+    assert first.verdict == second.verdict
+    assert (tmp_path / "a" / "predictions.parquet").read_bytes() == (
+        tmp_path / "b" / "predictions.parquet"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("family", "formats"),
+    [
+        ("llama", "seq2seq,classification,generative_qa,masked_lm,instruction,chat,completion"),
+        ("t5", "seq2seq,generative_qa,masked_lm"),
+        ("xlnet", "seq2seq,classification"),
+    ],
+)
+def test_every_shape_of_model_is_compared(family: str, formats: str, reviews: Path, tmp_path: Path) -> None:
+    """Each format is trained, scored and shown in the report."""
+    changed = {"models": tiny_folder(family), "formats": formats, "training": {"steps": 2, "batch_size": 4}}
+    changed["data"] = {"paths": [str(reviews)], "n_train": 8, "n_dev": 4, "n_test": 8}
+    found = pipeline.compare(recipe_for(reviews, tmp_path / "out", **changed))
+
+    assert set(found.values["formats"]) == set(formats.split(","))
+    assert [e.arm for e in found.report.shown.examples] == formats.split(",")  # type: ignore[union-attr]
+
+
+def test_a_frozen_trunk_changes_no_prediction(reviews: Path, tmp_path: Path) -> None:
+    """With its cache and without."""
+    for name, cache in (("kept", True), ("anew", False)):
+        model = {"freeze": "all-but-top-1", "cache_trunk": cache}
+        pipeline.compare(recipe_for(reviews, tmp_path / name, model=model))
+
+    kept, anew = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("kept", "anew"))
+    assert [[p.answer for p in rows] for rows in kept.values()] == [[p.answer for p in rows] for rows in anew.values()]
+
+
+def test_a_run_can_be_trained_scored_and_asked(reviews: Path, tmp_path: Path) -> None:
+    """The metrics of the training's own test are those of evaluating the run on the same records."""
+    changed = {
+        "formats": "classification",
+        "training": {"epochs": 6, "batch_size": 6, "learning_rate": 3e-3, "metric": "accuracy"},
+    }
+    recipe = recipe_for(reviews, tmp_path / "run", **changed)
+    pipeline.split(recipe_for(reviews, tmp_path / "parts"))
+    trained = pipeline.train(recipe).to_dict()
+    scored = pipeline.evaluate(
+        str(tmp_path / "run"), make_recipe({"data": {"paths": [str(tmp_path / "parts" / "test.jsonl")]}})
+    )
+
+    assert trained["metrics"]["accuracy"] == pytest.approx(scored["metrics"]["accuracy"])
+    assert scored["n"] == 24
+    assert (tmp_path / "run" / "trace.svg").read_text().startswith("<svg")
+    assert len((tmp_path / "run" / "trace.jsonl").read_text().splitlines()) == trained["steps"]
+
+
+def test_lines_of_text_are_answered_from_a_file(reviews: Path, tmp_path: Path) -> None:
+    """A file without labels, one text a line."""
+    pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification"))
+    (tmp_path / "new.txt").write_text("lovely film\ndull film\n")
+
+    found = pipeline.predict(str(tmp_path / "run"), make_recipe({"data": {"paths": [str(tmp_path / "new.txt")]}}))
+
+    assert found["n"] == 2
+
+
+def test_a_users_template_takes_part_and_is_served_again(reviews: Path, tmp_path: Path) -> None:
+    """The run keeps the template's text."""
+    template = tmp_path / "mine.jinja"
+    template.write_text("{{ text }} It was {% learn %}{{ label }}{% endlearn %}")
+    changed = {"formats": f"{template},seq2seq", "models": tiny_folder("llama"), "training": {"steps": 2}}
+    pipeline.compare(recipe_for(reviews, tmp_path / "out", **changed))
+    changed["formats"] = str(template)
+    pipeline.train(recipe_for(reviews, tmp_path / "run", **changed))
+    template.unlink()
+
+    assert pipeline.predict(str(tmp_path / "run"), ["warm film"])["predictions"][0]["answer"] in ("fresh", "rotten")
+
+
+def test_prepared_tokens_can_be_read_again(reviews: Path, tmp_path: Path) -> None:
+    """The counts are those of the shard."""
+    found = pipeline.prepare(recipe_for(reviews, tmp_path / "tokens", formats="chat", models=tiny_folder("llama")))
+    tokens = read_tokens(tmp_path / "tokens" / "tokens.arrow")
+
+    assert (len(tokens), sum(len(t.ids_T) for t in tokens)) == (found["records"], found["tokens"])
+    assert sum(int((t.weights_T > 0).sum()) for t in tokens) == found["learned_tokens"]
+
+
+def test_python_compares_data_that_were_loaded(reviews: Path, tmp_path: Path) -> None:
+    """The result prints the verdict, and shows it in a notebook."""
+    data = ft.load(reviews)
+    settings = {"training": {"steps": 2}, "comparison": {"seeds": 2, "resamples": 200}}
+    result = ft.compare(
+        data,
+        formats=["classification", "masked_lm"],
+        model=tiny_folder("bert"),
+        out=tmp_path / "out",
+        settings=settings,
+    )
+
+    assert len(data) == 72
+    assert result.verdict in str(result)
+    assert "ft-summary" in result._repr_html_()
+
+
+# --- fed wrongly -----------------------------------------------------------------------------------------------------
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must end with exit code 2, and give what it says on standard error."""
+    assert run([*arguments, "--quiet"]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    return out.err.strip()
+
+
+def working(reviews: Path, tmp_path: Path, command: str) -> list[str]:
+    """Give the arguments with which a command would do its work."""
+    given = [command, str(reviews)]
+    if command in ("prepare", "train", "compare"):
+        given += ["--model", tiny_folder("bert"), "--n-train", "24", "--n-dev", "12", "--n-test", "24"]
+        given += ["--format", "classification,masked_lm" if command == "compare" else "classification"]
+    if command == "preview":
+        given += ["--model", tiny_folder("bert"), "--format", "classification"]
+    return given + (["--out", str(tmp_path / "out")] if command not in ("inspect", "preview") else [])
+
+
+COMMANDS = ["inspect", "split", "preview", "prepare", "train", "compare"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_column_is_named(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the nearest one that is there."""
+    said = told(capsys, *working(reviews, tmp_path, command), "--text", "txt", "--label", "label")
+
+    assert said.startswith("--text: ")
+    assert "'txt'" in said and "text" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("content", "problem"), [(b"", "is empty"), (b"\x7fELF\x00\x01\x02\x00\x00" * 99, "binary")])
+def test_a_file_without_records_is_refused(
+    command: str, content: bytes, problem: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Empty, or no text."""
+    arguments = working(reviews, tmp_path, command)
+    reviews.write_bytes(content)
+
+    said = told(capsys, *arguments)
+
+    assert said.startswith(str(reviews))
+    assert problem in said
+
+
+@pytest.mark.parametrize("command", ["preview", "prepare", "train", "compare"])
+def test_one_label_alone_is_refused(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to tell apart."""
+    lines = [line for line in reviews.read_text().splitlines() if "rotten" not in line]
+    reviews.write_text("\n".join(lines) + "\n")
+    arguments = [a.replace("24", "12") for a in working(reviews, tmp_path, command)]
+
+    assert "label" in told(capsys, *arguments, "--text", "text", "--label", "label")
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "compare"])
+def test_labels_that_training_does_not_know_are_refused(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the label and its row."""
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nstrange film,rancid\nwarm film,fresh\n")
+    arguments = working(reviews, tmp_path, command)
+    arguments[1:2] = ["--train", str(reviews), "--test", str(test)]
+    del arguments[arguments.index("--n-test") : arguments.index("--n-test") + 2]
+
+    said = told(capsys, *arguments)
+
+    assert "'rancid'" in said
+    assert f"{test}:2" in said
+
+
+def test_texts_longer_than_the_model_are_cut_and_counted(reviews: Path, tmp_path: Path) -> None:
+    """The answer is not cut; what cannot be cut is left out with its reason."""
+    long = make_recipe(
+        {
+            "data": {"paths": [str(reviews)], "n_train": 24, "n_dev": 12, "n_test": 24},
+            "formats": "seq2seq",
+            "models": tiny_folder("llama"),
+            "model": {"max_length": 24},
+            "out": str(tmp_path / "tokens"),
+        }
+    )
+    found = pipeline.prepare(long)
+    tokens = read_tokens(tmp_path / "tokens" / "tokens.arrow")
+
+    assert found["truncated"] > 0
+    assert all(len(t.ids_T) <= 24 for t in tokens)
+    assert all(t.weights_T[-1] > 0 for t in tokens)
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "compare"])
+def test_a_length_that_leaves_nothing_is_refused(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every record would be left out."""
+    arguments = working(reviews, tmp_path, command)
+    arguments[arguments.index("--model") + 1] = tiny_folder("llama")
+    arguments[arguments.index("--format") + 1] = "seq2seq,chat" if command == "compare" else "seq2seq"
+
+    said = told(capsys, *arguments, "--max-length", "3")
+
+    assert "longer than the model" in said
+
+
+@pytest.mark.parametrize("command", ["preview", "prepare", "train", "compare"])
+def test_a_model_folder_without_tokenizer_is_refused(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder is named."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("bert"), folder)
+    (folder / "tokenizer.json").unlink()
+    arguments = working(reviews, tmp_path, command)
+    arguments[arguments.index("--model") + 1] = str(folder)
+
+    said = told(capsys, *arguments)
+
+    assert str(folder) in said
+    assert "tokenizer.json" in said
+
+
+@pytest.mark.parametrize("command", ["split", "prepare", "train", "compare"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    command: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file stands where a folder is needed."""
+    (tmp_path / "file").write_text("")
+    arguments = working(reviews, tmp_path, command)
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "file" / "out")
+
+    said = told(capsys, *arguments)
+
+    assert said.startswith("--out: ")
+    assert "cannot be written" in said
+
+
+def test_a_command_with_json_prints_one_object(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing else on standard output."""
+    assert run([*working(reviews, tmp_path, "compare"), "--set", "training.steps=2", "--seeds", "2", "--json"]) == 0
+
+    printed = json.loads(capsys.readouterr().out)
+    assert {"verdict", "winner", "equivalent", "metric", "formats", "pairs", "best_run", "report"} <= set(printed)
+    assert {"mean", "low", "high", "by_seed", "invalid", "cost"} <= set(next(iter(printed["formats"].values())))
+    assert {"a", "b", "difference", "low", "high", "p", "equivalent"} <= set(printed["pairs"][0])
