@@ -372,10 +372,3 @@ def compare(
 def _parted(records: Sequence[Record], recipe: Recipe) -> Splits:
     data = recipe.data
     return part(records, n_train=data.n_train, n_dev=data.n_dev, n_test=data.n_test, seed=recipe.seed)
-
-
-def demo(text: str | None, out: str | None, *, progress: Progress = silent) -> "Compared":
-    """Do the main job on real film reviews with real models, and judge three sentences with the winner."""
-    from formtune.demonstration import demonstrate
-
-    return demonstrate(text, out=Path(out or "out/demo"), progress=progress)

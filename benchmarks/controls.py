@@ -1,0 +1,106 @@
+"""Two controls with a real model: equal things must not be called different, and shuffled labels must give chance.
+
+    python benchmarks/controls.py [--repetitions 40]
+
+A/A: one format under two names, each with three seeds of its own, on 300 film reviews, again and again with other
+training records. Shuffled labels: every format of MiniLM and SmolLM2 that scores labels, trained on labels drawn at
+random. MiniLM's body is frozen in the first and SmolLM2's but for two blocks in the second, so that a run takes
+seconds.
+"""
+
+import argparse
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from scipy.stats import binomtest
+
+from formtune import dialects
+from formtune.arms import Bench, Readied, make_arms, ready
+from formtune.comparison import Arm, compare_arms
+from formtune.demonstration import REVIEWS, fetched
+from formtune.evaluation import outcomes
+from formtune.examples import Task
+from formtune.formats import infer_task, named
+from formtune.loading import Options
+from formtune.metrics import METRICS
+from formtune.outcomes import Outcome
+from formtune.prediction import predict
+from formtune.records import Labelled, Record
+from formtune.splits import split
+from formtune.training import TrainSettings
+
+ACCURACY = METRICS["accuracy"]
+CHEAP = TrainSettings(steps=40, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2, validate_every=40)
+SHUFFLED_FORMATS = ("seq2seq", "classification", "generative_qa", "masked_lm", "instruction", "chat", "completion")
+WORDS = {"fresh": "good", "rotten": "bad"}
+
+
+def reviews() -> list[Record]:
+    """Read the film reviews of the demo."""
+    columns = dialects.Columns(text="text", label="label", group="film")
+    return dialects.read([str(fetched(REVIEWS))], columns=columns).records
+
+
+def answered(bench: Bench, readied: Readied, task: Task, *, seed: int) -> list[Outcome]:
+    """Train with one seed and answer the test records."""
+    bench.run(replace(CHEAP, seed=seed), metric=None)
+    examples = list(readied.test.examples.values())
+    return outcomes(predict(bench.model, examples), examples, task)
+
+
+def same_under_two_names(records: list[Record], repetition: int) -> bool:
+    """Tell whether one format under two names was called different."""
+    parts = split(records, n_train=64, n_dev=8, n_test=300, seed=repetition)
+    task = infer_task(parts.train, words=WORDS)
+    options = Options(freeze="body")
+    readied = ready(make_arms([named("classification")], ["minilm-l6"], task)[0][0], parts, task, options=options)
+    bench = Bench(readied, task, options=options)
+    arms = []
+    for name, first in (("one", 0), ("the other", 100)):
+        seeds = {s: ACCURACY.stats(answered(bench, readied, task, seed=first + s)) for s in range(3)}
+        arms.append(Arm(name, seeds))
+    groups = [r.group or r.id for r in parts.test]
+    return compare_arms(arms, metric=ACCURACY, groups=groups, n_resamples=500).pairs[0].different
+
+
+def on_shuffled_labels(records: list[Record], model: str) -> None:
+    """Train every format on labels drawn at random, and print its accuracy on true ones with its interval."""
+    parts = split(records, n_train=96, n_dev=8, n_test=300, seed=0)
+    labels = np.random.default_rng(0).choice(["fresh", "rotten"], len(parts.train)).tolist()
+    train = [
+        msgspec.structs.replace(r, labels=(label,)) if isinstance(r, Labelled) else r
+        for r, label in zip(parts.train, labels, strict=True)
+    ]
+    task = infer_task(train, words=WORDS)
+    options = Options(freeze="all-but-top-2", precision="bfloat16")
+    arms, _ = make_arms([named(name) for name in SHUFFLED_FORMATS], [model], task)
+    for arm in arms:
+        readied = ready(arm, replace(parts, train=train), task, options=options)
+        bench = Bench(readied, task, options=options)
+        found = answered(bench, readied, task, seed=0)
+        right = sum(o.label == o.gold for o in found)
+        low, high = binomtest(right, len(found)).proportion_ci()
+        print(f"  {arm.name}@{model}: {100 * right / len(found):.1f} ({100 * low:.1f} to {100 * high:.1f})", flush=True)
+
+
+def main() -> None:
+    """Run both controls."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repetitions", type=int, default=40)
+    repetitions = parser.parse_args().repetitions
+    records = reviews()
+    n_films = [r for r in records if isinstance(r, Labelled)]
+    share = 100 * np.mean([r.labels == ("fresh",) for r in n_films])
+    print(f"shuffled labels (always answering fresh gets about {share:.1f}):")
+    for model in ("minilm-l6", "smollm2-135m"):
+        on_shuffled_labels(records, model)
+    wrong = sum(same_under_two_names(records, r) for r in range(repetitions))
+    low, high = binomtest(wrong, repetitions).proportion_ci()
+    print(
+        f"one format under two names: called different in {wrong} of {repetitions} ({100 * low:.0f} to {100 * high:.0f} %)"
+    )
+
+
+if __name__ == "__main__":
+    main()
