@@ -227,6 +227,16 @@ def test_a_full_pipe_is_no_error() -> None:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
+def test_every_format_says_what_it_is_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the terminal shows of a format, another program can read."""
+    assert run(["formats", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["format"] for row in told["formats"]} == set(told["about"])
+    for facts in told["about"].values():
+        assert set(facts) == {"summary", "formula", "wins", "loses", "source", "adds"}
+        assert facts["summary"] and facts["source"]
+
+
 def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     """What JSON has no number for becomes null."""
     made = Made({"metrics": {"accuracy": 0.5, "auc": float("nan")}, "n": 3, "left_out": LEFT_OUT})

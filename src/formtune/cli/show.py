@@ -68,15 +68,13 @@ def numbers(console: "Console", made: Made) -> None:
 
 def formats(console: "Console", made: Made) -> None:
     """Show what each format is, and which data it takes for which shape of model."""
-    from formtune.formats import FORMATS
-
-    rows = made.to_dict()["formats"]
-    for name, chosen in FORMATS.items():
+    values = made.to_dict()
+    for name, facts in values["about"].items():
         _line(console, name, "bold")
-        _line(console, f"  {chosen.summary}")
+        _line(console, f"  {facts['summary']}")
         for fact in ("formula", "wins", "loses", "source"):
-            _line(console, f"  {fact}: {getattr(chosen, fact)}", "dim")
-        for row in rows:
+            _line(console, f"  {fact}: {facts[fact]}", "dim")
+        for row in values["formats"]:
             shapes = [shape for shape, why_not in row["shapes"].items() if why_not is None]
             if row["format"] == name and shapes:
                 _line(console, f"  {row['data']}: {', '.join(shapes)}", "green")
@@ -128,6 +126,10 @@ def comparison(console: "Console", made: "Compared") -> None:
     """Show the verdict, then a line per arm, then advice and where to read more."""
     from formtune.reports import console_table
 
+    for name, other in made.others.items():
+        _line(console, f"{name}:")
+        comparison(console, other)
+        _line(console, "")
     values = made.to_dict()
     _line(console, values["verdict"], "bold")
     _line(console, "")
