@@ -8,8 +8,7 @@ import pytest
 from token_examples import answering, tokens
 
 from formtune.errors import DataError, SettingError
-from formtune.records import LeftOut, Origin
-from formtune.shards import read_manifest, read_tokens, staged, tally, write_tokens
+from formtune.shards import read_manifest, read_tokens, staged, write_tokens
 
 
 def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:
@@ -72,20 +71,6 @@ def test_a_folder_without_manifest_is_no_artefact(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"kind": "split"}))
     with pytest.raises(DataError, match="This is a 'split', not a run"):
         read_manifest(tmp_path, kind="run")
-
-
-def test_what_was_left_out_is_counted_by_reason() -> None:
-    """With the first places."""
-    left_out = [LeftOut("no label", at=Origin("a.csv", n)) for n in range(2, 9)] + [LeftOut("too long", id="x")]
-
-    rows = tally(left_out)
-
-    assert rows[0] == {
-        "reason": "no label",
-        "rows": 7,
-        "places": ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5", "a.csv:6"],
-    }
-    assert rows[1] == {"reason": "too long", "rows": 1, "places": ["x"]}
 
 
 def test_tokens_come_back_as_they_were(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from formtune.dialects import Reading
 from formtune.records import Labelled, LeftOut, Question, Record, answer_text, input_text, kind_of
@@ -39,7 +40,7 @@ def inspect(reading: Reading) -> dict[str, object]:
     }
 
 
-def tally(left_out: Iterable[LeftOut]) -> list[dict[str, object]]:
+def tally(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
     """Count what was left out by its reason, the most frequent first, each with the first places."""
     by_reason: dict[str, list[LeftOut]] = {}
     for item in left_out:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypedDict
 from formtune import dialects, formats, inspection
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
+from formtune.inspection import tally
 from formtune.progress import Event, Progress, silent
 from formtune.recipe import Recipe
 from formtune.records import Labelled, LeftOut, Record
-from formtune.shards import check_place, staged, tally, write_tokens
+from formtune.shards import check_place, staged, write_tokens
 from formtune.splits import Splits, from_files, has_answer
 from formtune.splits import split as part
 
@@ -171,10 +172,15 @@ def metric_of(name: str | None, task: Task) -> "Metric":
 
 
 def formats_matrix() -> "Result":
-    """List every format over every kind of record, with the shapes of model it serves, or why it does not."""
+    """List every format over every kind of record, with the shapes of model it serves, or why it does not.
+
+    Under ``about``: what each format is, its loss, when it wins and loses, its source and what it adds.
+    """
     from formtune.results import Result
 
-    return Result({"formats": [asdict(row) for row in formats.matrix()]})
+    facts = ("summary", "formula", "wins", "loses", "source", "adds")
+    about = {name: {fact: getattr(one, fact) for fact in facts} for name, one in formats.FORMATS.items()}
+    return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
 def inspect(recipe: Recipe) -> "Result":

@@ -11,6 +11,7 @@ from formtune.answers import write_predictions
 from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
 from formtune.evaluation import invalid_share
 from formtune.examples import Task
+from formtune.inspection import tally
 from formtune.loading import decoder_start_of
 from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import resolve
@@ -36,7 +37,7 @@ from formtune.reports import (
 )
 from formtune.results import Compared
 from formtune.runs import save_run
-from formtune.shards import digest_of, staged, tally, versions
+from formtune.shards import digest_of, staged, versions
 from formtune.showing import shown_example
 from formtune.splits import Splits
 from formtune.tokens import load_tokenizer

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -20,11 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from formtune.errors import DataError, SettingError
-from formtune.records import LeftOut
 from formtune.tokens import Tokens
 
 MANIFEST = "manifest.json"
-SHOWN_PLACES = 5
 VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformers", "accelerate", "peft")
 
 
@@ -154,19 +151,6 @@ def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
                 "The file is not what was written (its digest differs).", "Make the artefact again.", at=file
             )
     return manifest
-
-
-def tally(left_out: Sequence[LeftOut]) -> list[dict[str, Any]]:
-    """Sum up what was left out: one row a reason, with how many and the first places."""
-    rows = Counter(one.reason for one in left_out)
-    return [
-        {
-            "reason": reason,
-            "rows": count,
-            "places": [str(one.at or one.id) for one in left_out if one.reason == reason][:SHOWN_PLACES],
-        }
-        for reason, count in rows.most_common()
-    ]
 
 
 def digest_of(value: object) -> str:
