@@ -12,10 +12,10 @@ label names are not told (Le Scao and Rush 2021: a prompt is worth hundreds of r
 **Source.** Devlin et al. 2019 (BERT), section 4.1; Radford et al. 2018, sections 3.2 and 3.3, for decoders.
 """
 
-from formtune.examples import Cell, Example, Format, Segment, Shape, Task
+from formtune.examples import Cell, Example, Format, Shape, Task
 from formtune.formats.layout import (
+    ALL,
     PREFERENCE,
-    SEPARATOR,
     content,
     expect,
     gold_choice,
@@ -23,7 +23,7 @@ from formtune.formats.layout import (
     joined,
     lettered,
     raw_inputs,
-    scaffold,
+    separator,
 )
 from formtune.records import Labelled, Question, Record
 
@@ -34,7 +34,7 @@ def labelled(record: Record, task: Task, shape: Shape) -> Example:
     return Example(
         id=record.id,
         output="head",
-        segments=joined(raw_inputs(record, between(shape))),
+        segments=joined(raw_inputs(record, separator(shape))),
         candidates=task.labels,
         gold=gold_label(record, task),
     )
@@ -43,7 +43,7 @@ def labelled(record: Record, task: Task, shape: Shape) -> Example:
 def question(record: Record, task: Task, shape: Shape) -> Example:
     """Give context and question; the class is the choice, or its letter where choices differ by record."""
     record = expect(record, Question)
-    context = [content(record.context), between(shape)] if record.context else []
+    context = [content(record.context), separator(shape)] if record.context else []
     return Example(
         id=record.id,
         output="head",
@@ -52,13 +52,6 @@ def question(record: Record, task: Task, shape: Shape) -> Example:
         gold=gold_choice(record, task),
     )
 
-
-def between(shape: Shape) -> Segment:
-    """Keep two texts apart: by the model's separator, or by a line break where a model has none."""
-    return scaffold("\n") if shape == "decoder" else SEPARATOR
-
-
-ALL: dict[Shape, str | None] = {"encoder": None, "decoder": None, "encoder-decoder": None}
 
 FREE = "The questions have free answers, and a head can only choose among classes that are the same for all records."
 

@@ -36,9 +36,9 @@ from functools import lru_cache
 
 from formtune.errors import DataError, SettingError, unknown
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
-from formtune.formats.classification import ALL
 from formtune.formats.dialogue import answer_weight, is_open, last_answer, refuse_tools
 from formtune.formats.layout import (
+    ALL,
     PREFERENCE,
     STOP,
     WRITES,

@@ -23,6 +23,7 @@ PREFERENCE = (
     "but its training loop learns right answers, not preferences."
 )
 
+ALL: dict[Shape, str | None] = {"encoder": None, "decoder": None, "encoder-decoder": None}
 WRITES: dict[Shape, str | None] = {"encoder": NO_DECODER, "decoder": None, "encoder-decoder": None}
 
 # A word is what blanks surround; a Chinese character is a word of its own.
@@ -72,6 +73,11 @@ def scaffold(text: str) -> Segment:
 def content(text: str, cut: Literal["end", "start"] = "end") -> Segment:
     """Make a run of the record's own text."""
     return Segment(text, "content", cut=cut)
+
+
+def separator(shape: Shape) -> Segment:
+    """Keep two texts apart: by the model's separator, or by a line break where a model has none."""
+    return scaffold("\n") if shape == "decoder" else SEPARATOR
 
 
 def joined(segments: Iterable[Segment]) -> tuple[Segment, ...]:

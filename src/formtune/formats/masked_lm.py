@@ -23,8 +23,8 @@ import hashlib
 
 from formtune.errors import DataError
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
-from formtune.formats.classification import ALL, between
 from formtune.formats.layout import (
+    ALL,
     PREFERENCE,
     Goal,
     answered,
@@ -36,6 +36,7 @@ from formtune.formats.layout import (
     lead,
     raw_inputs,
     scaffold,
+    separator,
     word_spans,
 )
 from formtune.formats.wording import blank, wording
@@ -47,13 +48,13 @@ BLANK_SHARE = 0.15  # of the words of a text, as in Donahue et al. 2020, section
 def labelled(record: Record, task: Task, shape: Shape) -> Example:
     """Put a cloze behind the text; the label word fills it."""
     record = expect(record, Labelled)
-    return _cloze(record.id, raw_inputs(record, between(shape)), goal(record, task), task=task, shape=shape)
+    return _cloze(record.id, raw_inputs(record, separator(shape)), goal(record, task), task=task, shape=shape)
 
 
 def question(record: Record, task: Task, shape: Shape) -> Example:
     """Put a blank behind the question; the choice, or its letter, fills it."""
     record = expect(record, Question)
-    context = [content(record.context), between(shape)] if record.context else []
+    context = [content(record.context), separator(shape)] if record.context else []
     asked = [*context, content(record.question), *choices(record, task, "\n")]
     return _cloze(record.id, asked, goal(record, task), task=task, shape=shape)
 
