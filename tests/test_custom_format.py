@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Segment, Shape, Task
 from formtune.formats import FORMATS, cell, custom_format, infer_task, marked, present, unanswered
-from formtune.formats.custom import template_of
 from formtune.formats.markup import BEGIN, END, compile_markup
 from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
 
@@ -141,8 +140,8 @@ class TestWhatItShows:
 
     def test_it_can_be_made_again_from_what_a_run_keeps(self) -> None:
         """A format of our own is known by its name, a user's by its text."""
-        assert template_of(custom_format(TEMPLATE, "mine")) == TEMPLATE
-        assert template_of(FORMATS["chat"]) is None
+        assert custom_format(TEMPLATE, "mine").template == TEMPLATE
+        assert FORMATS["chat"].template is None
 
     def test_it_says_what_it_adds(self) -> None:
         """Formats are compared with others that tell the model as much."""

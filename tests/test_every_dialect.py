@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from formtune.dialects import DIALECTS, Columns, Dialect, read, write
-from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record, to_json
+from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
 from formtune.sources import Row
 
 FILES: dict[str, dict[str, str]] = {
@@ -223,7 +223,7 @@ def test_an_example_is_recognized_and_read(name: str, tmp_path: Path, golden: Ca
     reading = read([str(tmp_path / file) for file in FILES[name]])
     assert (reading.dialect, reading.left_out) == (name, [])
     shown = "".join(f"--- {file}\n{content}" for file, content in FILES[name].items())
-    records = b"\n".join(map(to_json, reading.records)).decode()
+    records = b"\n".join(msgspec.json.encode(record, order="deterministic") for record in reading.records).decode()
     golden(f"dialects/{name}.txt", f"{shown}--- {reading.evidence}\n{records}\n".replace(f"{tmp_path}/", ""))
 
 

@@ -7,11 +7,9 @@ never columns, so that nothing is padded or reordered on the way.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
-
-Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -128,7 +126,6 @@ KINDS: dict[str, type[Record]] = {
 AnyRecord = TypeVar("AnyRecord", Labelled, Question, Pair, Conversation, Plain, Preference)
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(Record)
 
 
 def kind_of(record: Record) -> str:
@@ -154,21 +151,6 @@ def identified(records: Iterable[Record]) -> list[Record]:
             record = msgspec.structs.replace(record, id=digest + suffix)
         out.append(record)
     return out
-
-
-def to_json(record: Record) -> bytes:
-    """Write one record as a line of JSON (no newline), keys in a fixed order."""
-    return _encoder.encode(record)
-
-
-def from_json(line: bytes | str) -> Record:
-    """Read what :func:`to_json` wrote.
-
-    Raises:
-        msgspec.ValidationError: where the line is not a record.
-    """
-    record: Record = _decoder.decode(line)
-    return record
 
 
 def input_text(record: Record) -> str:

@@ -46,7 +46,7 @@ class Tokenizer:
         controls: text → its entry, for every control token (the unknown-word token is not one: text yields it).
         control_ids: their ids.
         ids: the ids of the roles (``bos``, ``eos`` ...) that the model has.
-        bos_id, eos_id, unk_id, sep_id, pad_id, cls_id, mask_id: ids by role; None where the model has none.
+        bos_id, eos_id, unk_id, sep_id, pad_id, mask_id: ids by role; None where the model has none.
         prefix_ids, suffix_ids: what the model puts around a single text (``[CLS]`` and ``[SEP]``; Llama's BOS).
         separator_ids, second_type: what it puts between a pair of texts, and the second one's token type.
         sentinel_ids: T5's ``<extra_id_0>``, ``<extra_id_1>``, ... in this order.
@@ -136,11 +136,6 @@ class Tokenizer:
     def sep_id(self) -> int | None:
         """The id between two texts, or None."""
         return self.ids.get("sep")
-
-    @property
-    def cls_id(self) -> int | None:
-        """The id whose state stands for the whole text, or None."""
-        return self.ids.get("cls")
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

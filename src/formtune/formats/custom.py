@@ -150,11 +150,6 @@ def custom_format(template_text: str, name: str) -> Format:
     )
 
 
-def template_of(format_: Format) -> str | None:
-    """Give the template that a format was made of; None for the formats of our own."""
-    return format_.template
-
-
 def _one_tag(markup: Markup) -> str:
     if not markup.tags:
         raise SettingError(
