@@ -20,7 +20,17 @@ def only_seeds(values):
 
 
 def only_records(variance, n_units=400):
-    return Spread(seeds=0.0, records=variance, interaction=0.0, n_seeds=1, n_units=n_units)
+    return Spread(seeds=0.0, records=variance, interaction=0.0, n_seeds=1, n_units=n_units, freedom=1)
+
+
+def test_the_seeds_of_two_arms_are_independent_with_welchs_degrees_of_freedom():
+    """Equal variances give twice the freedom, one arm that does not vary gives that of the other."""
+    paired = only_seeds([1.0, 0.0, -1.0])
+    equal = statistics.between(paired, np.array([1.0, 2.0, 3.0]), np.array([5.0, 4.0, 6.0]))
+    lone = statistics.between(paired, np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]))
+    assert (equal.seeds, equal.freedom) == pytest.approx((2 / 3, 4.0))
+    assert (lone.seeds, lone.freedom) == pytest.approx((1 / 3, 2.0))
+    assert statistics.between(only_records(1.0), np.array([1.0]), np.array([2.0])) == only_records(1.0)
 
 
 # Resampling
@@ -120,7 +130,7 @@ def test_p_over_seeds_alone_is_that_of_the_t_test(values):
 
 
 def test_half_widths_of_seeds_and_records_add_in_squares():
-    spread = Spread(seeds=4.0, records=9.0, interaction=0.0, n_seeds=5, n_units=101)
+    spread = Spread(seeds=4.0, records=9.0, interaction=0.0, n_seeds=5, n_units=101, freedom=4)
     t = scipy_stats.t
     expected = math.hypot(t.ppf(0.975, 4) * 2, t.ppf(0.975, 100) * 3)
     assert statistics.half_width(spread, 0.95) == pytest.approx(expected)
@@ -128,7 +138,7 @@ def test_half_widths_of_seeds_and_records_add_in_squares():
 
 @given(value=st.floats(0.01, 20), seeds=st.floats(0, 9), records=st.floats(0.01, 9))
 def test_the_interval_at_one_minus_p_just_touches_zero(value, seeds, records):
-    spread = Spread(seeds=seeds, records=records, interaction=0.0, n_seeds=4, n_units=200)
+    spread = Spread(seeds=seeds, records=records, interaction=0.0, n_seeds=4, n_units=200, freedom=3)
     p = statistics.p_value(value, spread)
     assert statistics.p_value(-value, spread) == p
     if p > 1e-9:
@@ -177,7 +187,7 @@ def test_a_difference_within_the_margin_is_decided_by_equivalence():
 
 
 def test_where_seeds_vary_more_records_do_not_help():
-    spread = Spread(seeds=4.0, records=0.1, interaction=0.0, n_seeds=3, n_units=300)
+    spread = Spread(seeds=4.0, records=0.1, interaction=0.0, n_seeds=3, n_units=300, freedom=2)
     needed = statistics.needed(3.0, spread, margin=1.0)
     assert needed.units is None
     assert needed.seeds is not None
@@ -185,7 +195,7 @@ def test_where_seeds_vary_more_records_do_not_help():
 
 
 def test_where_records_vary_more_seeds_do_not_help():
-    spread = Spread(seeds=0.05, records=4.0, interaction=0.0, n_seeds=3, n_units=300)
+    spread = Spread(seeds=0.05, records=4.0, interaction=0.0, n_seeds=3, n_units=300, freedom=2)
     needed = statistics.needed(3.0, spread, margin=0.5)
     assert needed.seeds is None
     assert needed.units is not None

@@ -239,7 +239,8 @@ def _gaps(resampled: Sequence[_Resampled], terms: Terms) -> list[_Gap]:
     gaps = []
     for a, b in combinations(resampled, 2):
         values_S = a.values_S - b.values_S
-        spread = _spread(values_S, a.draws_BS - b.draws_BS, n_units=len(a.units_SUK[0]), terms=terms)
+        paired = _spread(values_S, a.draws_BS - b.draws_BS, n_units=len(a.units_SUK[0]), terms=terms)
+        spread = statistics.between(paired, a.values_S, b.values_S)
         difference = float(values_S.mean())
         gaps.append(_Gap(a=a, b=b, difference=difference, spread=spread, p=statistics.p_value(difference, spread)))
     return gaps

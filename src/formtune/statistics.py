@@ -4,7 +4,9 @@ Two things vary when a comparison is repeated: the test records, and the seeds o
 that is to hold for the next run. Records are many, so their part is bootstrapped. Seeds are few (three, five), and
 resampling three values understates their variance: a percentile bootstrap over seeds and records calls equal things
 different up to five times too often (``benchmarks/aa_control.py``). So the seeds' part has a t quantile of its own,
-with one degree of freedom less than there are seeds, and the two half-widths are added in squares (Howe 1974).
+and the two half-widths are added in squares (Howe 1974). Two arms' seeds count as independent (Welch 1947): a seed
+gives both the same order of records, but what one format makes of it says little of what another does, and with three
+seeds the variance of paired differences has two degrees of freedom where Welch's has up to four.
 
 Legend of shape letters: N records, U units that are resampled (records or groups of them), K statistics per unit (see
 :mod:`formtune.metrics`), B resamples, S seeds, F formats (arms). Everything random takes a seed, and depends on nothing
@@ -14,7 +16,7 @@ arm joins.
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -41,6 +43,7 @@ class Spread:
         interaction: how much of ``seeds`` is interaction, and so shrinks with more records as well.
         n_seeds: how many seeds there were. With one, ``seeds`` is 0 and the luck of training is not in any interval.
         n_units: how many records (or groups of records) there were.
+        freedom: degrees of freedom of ``seeds``.
     """
 
     seeds: float
@@ -48,6 +51,7 @@ class Spread:
     interaction: float
     n_seeds: int
     n_units: int
+    freedom: float
 
     @property
     def standard_error(self) -> float:
@@ -123,7 +127,24 @@ def spread(values_S: Floats, draws_BS: Floats, *, n_units: int, doubt: float = 0
         interaction=max(0.0, own - shared) / n_seeds,
         n_seeds=n_seeds,
         n_units=n_units,
+        freedom=max(1, n_seeds - 1),
     )
+
+
+def between(spread: Spread, a_S: Floats, b_S: Floats) -> Spread:
+    """Take the seeds of two arms as independent in the spread of their difference (Welch 1947; Satterthwaite 1946).
+
+    Args:
+        spread: of the paired differences; its records' part stays.
+        a_S: the values of one arm by seed.
+        b_S: of the other.
+    """
+    if spread.n_seeds < 2:
+        return spread
+    own = np.array([np.var(values_S, ddof=1) for values_S in (a_S, b_S)]) / spread.n_seeds
+    total, squares = float(own.sum()), float((own**2).sum())
+    freedom = (spread.n_seeds - 1) * (total**2 / squares if squares > 0 else 1.0)
+    return replace(spread, seeds=total, freedom=freedom)
 
 
 def two_records_of_doubt(n_records: int, *, step: float) -> float:
@@ -288,7 +309,7 @@ def optimism(values_F: Floats, draws_BF: Floats) -> float:
 def _half_width(spread: Spread, *, tail: float) -> float:
     from scipy.special import stdtrit
 
-    by_seeds = stdtrit(spread.n_seeds - 1, tail) ** 2 * spread.seeds if spread.n_seeds > 1 else 0.0
+    by_seeds = stdtrit(spread.freedom, tail) ** 2 * spread.seeds if spread.n_seeds > 1 else 0.0
     return float(np.sqrt(by_seeds + stdtrit(max(1, spread.n_units - 1), tail) ** 2 * spread.records))
 
 
@@ -303,9 +324,10 @@ def _decides(
     seeds = (spread.seeds - interaction + interaction * fewer_units) * fewer_seeds
     records = spread.records * fewer_units
     slack = _normal_quantile(_POWER) * np.sqrt(seeds + records)
+    freedom = np.maximum(1, spread.freedom * (n_seeds - 1) / max(1, spread.n_seeds - 1))
 
     def half(tail: float) -> Floats:
-        seeds_t = np.where(n_seeds > 1, stdtrit(np.maximum(1, n_seeds - 1), tail), 0.0)
+        seeds_t = np.where(n_seeds > 1, stdtrit(freedom, tail), 0.0)
         return cast("Floats", np.sqrt(seeds_t**2 * seeds + stdtrit(np.maximum(1, n_units - 1), tail) ** 2 * records))
 
     alpha = 1 - confidence
