@@ -16,7 +16,7 @@ import numpy as np
 from formtune.records import LeftOut
 from formtune.tokens import Tokens
 
-CUT_END, CUT_START = 1, 2
+CUT_START = 2  # in Tokens.cuts_T; 1 is the end
 TOO_LONG = "longer than the model, even without content that may be cut"
 
 

