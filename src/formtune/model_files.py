@@ -128,10 +128,12 @@ def unpacked_gguf(path: Path) -> Path:
 
 def _unpack(path: Path, target: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # This module draws with a bar that no setting switches off; the library's own obeys the line above.
+    modeling_gguf_pytorch_utils.tqdm = logging.tqdm
     packed = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     # A model read from GGUF is marked as quantised and refuses to be saved: the same weights in an unmarked one.
     config = type(packed.config).from_dict(
