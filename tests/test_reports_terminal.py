@@ -54,6 +54,18 @@ def test_a_comparison_as_text_is_the_verdict_and_a_line_an_arm() -> None:
     ]
 
 
+def test_a_narrow_terminal_shows_names_and_means_before_drawings_and_costs() -> None:
+    """What does not fit goes from the right end of what matters, and nothing is cut short."""
+    assert printed(console_table(small()), width=100).splitlines()[0].split() == [
+        *("arm", "accuracy", "95", "%", "interval", "invalid", "parameters", "training", "per", "answer")
+    ]
+    narrow = printed(console_table(small()), width=60).splitlines()
+    assert [line.split() for line in narrow[1:]] == [
+        ["classification@minilm-l6", "82.3", "79.5", "to", "85.0", "–"],
+        ["chat", "78.2", "75.1", "to", "81.0", "1.2", "%"],
+    ]
+
+
 def test_one_arm_without_interval_or_cost_has_a_table() -> None:
     """What is not known is a dash."""
     assert "82.0" in printed(console_table(bare()))

@@ -1,8 +1,11 @@
 """The same in a terminal: tokens with what is learned marked, and the arms of a comparison in a few lines."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -48,19 +51,44 @@ def console_example(example: ShownExample) -> Group:
     return Group(*rows, Text("decoder", "dim"), console_tokens(example.decoder)) if example.decoder else Group(*rows)
 
 
-def console_table(data: ReportData) -> Table:
-    """Write the arms of a comparison as a table, with their intervals drawn over one axis."""
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """The first of some tables that a terminal is wide enough for; the last where it is for none."""
+
+    tables: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Choose by the terminal's width."""
+        unbounded = options.update(max_width=sys.maxsize)
+        widths = (Measurement.get(console, unbounded, table).maximum for table in self.tables)
+        fitting = (table for table, width in zip(self.tables, widths, strict=True) if width <= options.max_width)
+        yield next(fitting, self.tables[-1])
+
+
+def console_table(data: ReportData) -> Fitting:
+    """Write the arms of a comparison as a table, with their intervals drawn over one axis.
+
+    Where the terminal is too narrow for all of it, the drawings go, then the costs; names and means stay.
+    """
+    return Fitting([_table(data, parts) for parts in (("plot", "costs"), ("costs",), ())])
+
+
+def _table(data: ReportData, parts: Collection[str]) -> Table:
     axis = arms_axis(data.arms)
     generated = any(arm.invalid is not None for arm in data.arms)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("arm")
-    table.add_column(quantities.spaced(data.scale.name), justify="right")
+    table.add_column("arm", overflow="fold")
+    table.add_column(quantities.spaced(data.scale.name), justify="right", no_wrap=True)
     table.add_column(f"{data.confidence * 100:g} % interval", justify="right", no_wrap=True)
-    table.add_column(_ends_of(axis), no_wrap=True, width=PLOT_WIDTH)
-    for name in ("invalid",) * generated + ("parameters", "training", "per answer"):
+    if "plot" in parts:
+        table.add_column(_ends_of(axis), no_wrap=True, width=PLOT_WIDTH)
+    costs = ("parameters", "training", "per answer") if "costs" in parts else ()
+    for name in ("invalid",) * generated + costs:
         table.add_column(name, justify="right", no_wrap=True)
     for arm in data.arms:
-        table.add_row(*_cells(arm, data.scale, axis=axis, generated=generated))
+        plot = [_plot(arm, axis)] if "plot" in parts else []
+        invalid = [quantities.percent(arm.invalid)] if generated else []
+        table.add_row(*_scores(arm, data.scale), *plot, *invalid, *(_costs(arm) if costs else ()))
     return table
 
 
@@ -89,20 +117,20 @@ def _shown(token: ShownToken) -> str:
     return f"{text} → {asks}" if asks else text
 
 
-def _cells(arm: ArmRow, scale: Scale, *, axis: Axis, generated: bool) -> list[Text]:
-    costs = [
-        quantities.count(arm.parameters_trained),
-        quantities.seconds(arm.training_s),
-        quantities.milliseconds(arm.ms_per_answer),
-    ]
-    invalid = [quantities.percent(arm.invalid)] if generated else []
-    return [
+def _scores(arm: ArmRow, scale: Scale) -> tuple[Text, ...]:
+    return (
         Text(clean(arm.name), "bold"),
         Text(quantities.score(scale, arm.mean), "bold"),
         Text(_ends(arm, scale)),
-        _plot(arm, axis),
-        *(Text(cell) for cell in (*invalid, *costs)),
-    ]
+    )
+
+
+def _costs(arm: ArmRow) -> tuple[str, ...]:
+    return (
+        quantities.count(arm.parameters_trained),
+        quantities.seconds(arm.training_s),
+        quantities.milliseconds(arm.ms_per_answer),
+    )
 
 
 def _ends(arm: ArmRow, scale: Scale) -> str:
