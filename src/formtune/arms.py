@@ -185,6 +185,8 @@ class Bench:
     def __init__(self, readied: Readied, task: Task, *, options: Options) -> None:
         self.readied = readied
         self.task = task
+        if any(t.corrupt for t in readied.train.tokens.values()):  # what is masked anew each epoch is never seen again
+            options = replace(options, cache_trunk=False)
         self.model: Model = load_model(
             readied.arm.model,
             output=readied.output,
