@@ -25,13 +25,13 @@ def comparisons(data: Path) -> dict[str, list[str]]:
     return {
         "trec": [
             *["--train", f"{trec}/TREC.train", "--test", f"{trec}/TREC.test", "--encoding", "latin-1"],
-            *["--formats", "classification,masked_lm", "--model", "minilm-l6", "--epochs", "8", "--set", words],
-            *["--n-train", "240", "--n-dev", "60", "--n-test", "400"],
+            *["--formats", "classification,masked_lm", "--model", "minilm-l6", "--epochs", "4", "--set", words],
+            *["--n-train", "160", "--n-dev", "48", "--n-test", "400"],
         ],
         "hotels": [
             *["--train", f"{hotels}/train.csv", "--dev", f"{hotels}/valid.csv", "--test", f"{hotels}/test.csv"],
             *["--formats", "classification,masked_lm,generative_qa", *SMOLLM2, "--set", "model.max_length=160"],
-            *["--n-train", "96", "--n-dev", "32", "--n-test", "200", "--epochs", "3"],
+            *["--n-train", "64", "--n-dev", "32", "--n-test", "160", "--epochs", "2"],
             *["--set", "task.words={'0': 差, '1': 好}"],
         ],
         **{
@@ -56,7 +56,7 @@ def comparisons(data: Path) -> dict[str, list[str]]:
         "multi30k": [
             *["--source", f"{pairs}/train.en.gz", "--target", f"{pairs}/train.de.gz"],
             *["--formats", "seq2seq,instruction", *SMOLLM2, *FREE],
-            *["--n-train", "200", "--n-dev", "32", "--n-test", "80", "--epochs", "3"],
+            *["--n-train", "128", "--n-dev", "32", "--n-test", "64", "--epochs", "2"],
         ],
     }
 

@@ -327,3 +327,11 @@ def test_an_outcome_that_lacks_something_is_named(name, outcome, problem):
 def test_no_outcomes_have_no_score():
     with pytest.raises(ValueError, match="there are no outcomes"):
         METRICS["accuracy"].score([])
+
+
+def test_macro_f1_has_a_column_for_every_class_of_the_task():
+    """Two arms of which one answers a class that the test set lacks can still be compared."""
+    thirds = np.array([0.4, 0.3, 0.3])
+    one = METRICS["macro_f1"].stats([Outcome(gold=0, label=0, probabilities=thirds)])
+    other = METRICS["macro_f1"].stats([Outcome(gold=0, label=2, probabilities=thirds)])
+    assert one.shape == other.shape

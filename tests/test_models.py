@@ -245,3 +245,44 @@ def test_an_option_is_not_changed_by_loading() -> None:
     tiny("llama", options=options)
 
     assert options == replace(options)
+
+
+def test_scores_are_float32_whatever_the_states_are_computed_in() -> None:
+    """In bfloat16 the scores of label words would tie."""
+    model = tiny("llama", options=Options(precision="bfloat16"))
+    batch = batch_for(model)
+    with model.inference():
+        hidden = model.hidden(batch)
+        scores = model.logits(hidden)
+
+    assert torch.equal(scores, model.module.get_output_embeddings()(hidden.float()))
+    assert scores.unique().numel() > 0.9 * scores.numel()
+
+
+def test_lora_respects_what_is_frozen() -> None:
+    """Adapters of frozen layers stay the zero that they begin as."""
+    model = tiny("llama", options=Options(freeze="all-but-top-1", lora=Lora(rank=2)))
+
+    assert trained(model)
+    assert all(".layers.2." in name and "lora_" in name for name in trained(model))
+
+
+def test_the_stacks_of_an_encoder_decoder_are_its_blocks() -> None:
+    """And not the lists of layers inside each block, which may be as long."""
+    assert [len(stack) for stack in blocks_of(tiny("t5"))] == [2, 2]
+
+
+def test_a_models_own_habits_of_writing_are_dropped() -> None:
+    """A repetition penalty in its files would make greedy answers something else."""
+    assert tiny("llama").module.generation_config.repetition_penalty in (None, 1.0)
+
+
+def test_an_encoder_decoder_classifies_with_its_encoder() -> None:
+    """The target side, if there is one, is not looked at."""
+    model = tiny("t5", output="head", n_classes=2)
+    with torch.no_grad():
+        with_target = collate([answering([7, 8, 9], [10])], causal=False)
+        without = collate([tokens([7, 8, 9])], causal=False)
+        scores = [model.classes(model.hidden(batch), batch) for batch in (with_target, without)]
+
+    assert torch.equal(scores[0], scores[1])

@@ -77,7 +77,7 @@ def test_the_same_comparison_twice_gives_the_same_bytes(reviews: Path, tmp_path:
     ("family", "formats"),
     [
         ("llama", "seq2seq,classification,generative_qa,masked_lm,instruction,chat,completion"),
-        ("t5", "seq2seq,generative_qa,masked_lm"),
+        ("t5", "seq2seq,classification,generative_qa,masked_lm"),
         ("xlnet", "seq2seq,classification"),
     ],
 )
@@ -118,6 +118,36 @@ def test_a_run_can_be_trained_scored_and_asked(reviews: Path, tmp_path: Path) ->
     assert scored["n"] == 24
     assert (tmp_path / "run" / "trace.svg").read_text().startswith("<svg")
     assert len((tmp_path / "run" / "trace.jsonl").read_text().splitlines()) == trained["steps"]
+
+
+def test_adapters_are_saved_and_opened_again(reviews: Path, tmp_path: Path) -> None:
+    """The opened run answers as the trained model did."""
+    model = {"lora": {"rank": 2}, "freeze": "all-but-top-2"}
+    recipe = recipe_for(reviews, tmp_path / "run", formats="classification", model=model)
+    pipeline.split(recipe_for(reviews, tmp_path / "parts"))
+    trained = pipeline.train(recipe)
+    test = make_recipe({"data": {"paths": [str(tmp_path / "parts" / "test.jsonl")]}})
+
+    assert pipeline.evaluate(str(tmp_path / "run"), test)["metrics"]["log_loss"] == pytest.approx(
+        trained["metrics"]["log_loss"]
+    )
+
+
+def test_what_is_best_on_the_dev_records_can_be_chosen(reviews: Path, tmp_path: Path) -> None:
+    """The trace of a comparison then holds the metric."""
+    training = {"epochs": 1, "batch_size": 6, "metric": "accuracy"}
+    pipeline.compare(recipe_for(reviews, tmp_path / "out", training=training))
+
+    lines = [json.loads(line) for line in (tmp_path / "out" / "traces.jsonl").read_text().splitlines()]
+    assert all("accuracy" in line["look"]["shown"] for line in lines if line["look"])
+
+
+def test_several_learning_rates_are_for_comparisons(reviews: Path, tmp_path: Path) -> None:
+    """One training would ignore them."""
+    with pytest.raises(ft.SettingError, match=r"training\.learning_rates"):
+        pipeline.train(
+            recipe_for(reviews, tmp_path / "run", formats="classification", training={"learning_rates": [1e-3]})
+        )
 
 
 def test_lines_of_text_are_answered_from_a_file(reviews: Path, tmp_path: Path) -> None:
@@ -165,6 +195,7 @@ def test_python_compares_data_that_were_loaded(reviews: Path, tmp_path: Path) ->
     )
 
     assert len(data) == 72
+    assert str(reviews) in (tmp_path / "out" / "recipe.yaml").read_text()
     assert result.verdict in str(result)
     assert "ft-summary" in result._repr_html_()
 

@@ -1,19 +1,21 @@
 """The training loop: the gradient is that of the whole update, and the best weights are kept."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from token_examples import answering, tokens
 
+from formtune.arms import dev_loss
 from formtune.batches import collate
 from formtune.errors import SettingError
-from formtune.freezing import trained
+from formtune.freezing import Lora, trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.tokens import Tokens
-from formtune.training import Look, Objective, TrainSettings, factors_of, train
+from formtune.training import Look, Objective, TrainSettings, _groups, _updates, factors_of, train
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
 
@@ -202,13 +204,11 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy() -> None:
 def test_nothing_to_train_is_refused() -> None:
     """Everything frozen."""
     with pytest.raises(SettingError, match="Everything is frozen"):
-        train(tiny("llama", options=Options(freeze="*")), [], settings=TrainSettings(steps=1))
+        train(tiny("llama", options=Options(freeze="*")), [tokens([7], [8])], settings=TrainSettings(steps=1))
 
 
 def test_every_epoch_sees_every_example_once_in_a_new_order() -> None:
     """The order depends on the seed alone."""
-    from formtune.training import _updates
-
     model = tiny("llama")
     updates = list(_updates(examples(model, 6), TrainSettings(steps=6, batch_size=2, seed=1), model))
     ids = [[t.id for t in update] for update in updates]
@@ -216,3 +216,29 @@ def test_every_epoch_sees_every_example_once_in_a_new_order() -> None:
 
     assert [sorted(e) for e in epochs] == [["0", "1", "2", "3", "4", "5"]] * 2
     assert epochs[0] != epochs[1]
+
+
+def test_adapters_train_at_the_rate_that_is_tried_and_heads_at_their_own() -> None:
+    """LoRA's matrices are new, and still no head."""
+    model = tiny("bert", output="head", n_classes=2, options=Options(lora=Lora(rank=2)))
+    settings = TrainSettings(steps=1, learning_rate=1e-5, head_learning_rate=1e-3, weight_decay=0.0)
+
+    groups = {g["lr"]: len(g["params"]) for g in _groups(model, trained(model), settings)}  # type: ignore[arg-type]
+
+    assert groups == {1e-5: len(trained(model)) - 2, 1e-3: 2}
+
+
+def test_random_masking_is_judged_by_its_loss() -> None:
+    """The dev records are masked, each time alike, so that a look can tell better from worse."""
+    model = tiny("bert", output="mask")
+    dev = [replace(tokens(list(range(20, 60)), id=str(i)), corrupt="tokens") for i in range(3)]
+
+    first, again = (dev_loss(model, dev, TrainSettings(steps=1)) for _ in range(2))
+
+    assert first == again > 1.0
+
+
+def test_nothing_to_train_on_is_a_wrong_call() -> None:
+    """It would otherwise wait for ever for an example."""
+    with pytest.raises(ValueError, match="nothing to train on"):
+        train(tiny("llama"), [], settings=TrainSettings(steps=1))

@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+import transformers
+
 from formtune.examples import Output
 from formtune.loading import tiny
 from formtune.tokens import byte_tokenizer
@@ -15,7 +17,9 @@ def tiny_folder(family: str) -> str:
     """Write a tiny model of a family once a session, and give its folder."""
     folder = Path(mkdtemp(prefix=f"tiny-{family}-"))
     output: Output = "mask" if family == "bert" else "text"
-    tiny(family, output=output).module.save_pretrained(folder)
+    module = tiny(family, output=output).module
+    transformers.utils.logging.disable_progress_bar()
+    module.save_pretrained(folder)
     raw = byte_tokenizer().full
     (folder / "tokenizer.json").write_text(raw.to_str(), encoding="utf-8")
     config = {f"{name}_token": f"<{name}>" for name in ("pad", "mask", "sep", "cls")}

@@ -88,9 +88,11 @@ def compare(
 
     loaded = data if isinstance(data, Data) else load(data)
     models = (model,) if isinstance(model, str) else tuple(model)
-    given = {"formats": tuple(formats), "models": models, **(settings or {})}
+    given: dict[str, object] = {"formats": tuple(formats), "models": models, **(settings or {})}
+    own = given.get("data")
+    given["data"] = {**(own if isinstance(own, Mapping) else {}), "paths": loaded.paths}
     recipe = make_recipe({**given, **({"out": str(out)} if out else {})})
-    return pipeline.compare(recipe, records=loaded.records, command="formtune.compare(...)")
+    return pipeline.compare(recipe, reading=loaded.reading, command="formtune.compare(...)")
 
 
 def open_run(folder: str | Path) -> "OpenRun":

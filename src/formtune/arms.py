@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from formtune.batches import by_budget, collate, fit
+from formtune.corruption import corrupted
 from formtune.errors import DataError, SettingError
 from formtune.examples import Cell, Example, Format, Output, Shape, Task
 from formtune.formats import cell
@@ -19,6 +20,8 @@ from formtune.records import LeftOut, Record
 from formtune.splits import Splits
 from formtune.tokens import Tokens, load_tokenizer, tokenize_each
 from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
+
+DEV_SEED = 2**31  # beyond what users take for training seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,12 @@ def shared(arms: Sequence[Readied]) -> tuple[list[Readied], list[LeftOut]]:
     for name in ("train", "dev", "test"):
         common = set.intersection(*(set(getattr(a, name).tokens) for a in arms))
         kept.append([i for i in getattr(arms[0], name).tokens if i in common])
+    for name, ids in zip(("train", "dev", "test"), kept, strict=True):
+        if not ids and any(getattr(a, name).tokens for a in arms):
+            raise DataError(
+                f"No {name} record can be used in all of the formats {', '.join(a.arm.name for a in arms)}.",
+                "Leave a format out, or raise model.max_length.",
+            )
     lost = {one.id or str(one.at): one for arm in arms for one in arm.left_out}
     out = [replace(a, train=a.train.only(kept[0]), dev=a.dev.only(kept[1]), test=a.test.only(kept[2])) for a in arms]
     return out, list(lost.values())
@@ -244,7 +253,11 @@ def look_at(
 
 
 def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
-    """Compute the training objective over the dev records, as if they were one update."""
+    """Compute the training objective over the dev records, as if they were one update.
+
+    What is masked at random is masked by the record's place, so that every look asks for the same.
+    """
+    dev = [corrupted(tokens, model.tokenizer, (DEV_SEED, place)) for place, tokens in enumerate(dev)]
     factors = factors_of(dev, settings)
     objective = Objective(model, label_smoothing=0.0)
     total = 0.0

@@ -17,6 +17,20 @@ MEAN_SPAN = 3.0
 _MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stay as they are
 
 
+def corrupted(tokens: Tokens, tokenizer: Tokenizer, seed: int | Sequence[int]) -> Tokens:
+    """Corrupt an example as its format asks for; one that asks for nothing comes back as it is.
+
+    Raises:
+        SettingError: where the model lacks the tokens for it.
+    """
+    match tokens.corrupt:
+        case "tokens":
+            return corrupt_tokens(tokens, tokenizer, seed)
+        case "spans":
+            return corrupt_spans(tokens, tokenizer, seed)
+    return tokens
+
+
 def corrupt_tokens(tokens: Tokens, tokenizer: Tokenizer, seed: int | Sequence[int]) -> Tokens:
     """Mask whole words of the content and ask for them.
 

@@ -43,7 +43,12 @@ def blocks_of(model: "Model") -> list[nn.ModuleList]:
         getattr(config, name, None) for name in ("num_hidden_layers", "num_layers", "n_layer", "num_decoder_layers")
     }
     depths |= {getattr(config, name, None) for name in ("encoder_layers", "decoder_layers")}
-    return [m for m in model.module.modules() if isinstance(m, nn.ModuleList) and len(m) in depths - {None}]
+    found: dict[str, nn.ModuleList] = {}
+    for name, module in model.module.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in found)  # a T5 block is itself a list of layers
+        if isinstance(module, nn.ModuleList) and len(module) in depths - {None} and not inside:
+            found[name] = module
+    return list(found.values())
 
 
 def freeze(model: "Model", spec: str) -> None:
@@ -114,7 +119,7 @@ def _all_but_top(model: "Model", top: int) -> set[str]:
 
 
 def add_lora(model: "Model", lora: Lora) -> None:
-    """Put adapters into the model in place; everything else but new heads is frozen.
+    """Put adapters into the layers that are free, in place; everything else but new heads is frozen.
 
     Raises:
         SettingError: where none of the targets is a layer of the model.
@@ -127,6 +132,7 @@ def add_lora(model: "Model", lora: Lora) -> None:
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets) or "all-linear",
     )
+    free = {name for name, parameter in model.module.named_parameters() if parameter.requires_grad}
     try:
         inject_adapter_in_model(config, model.base)
     except ValueError as error:
@@ -135,9 +141,12 @@ def add_lora(model: "Model", lora: Lora) -> None:
             "Give names of linear layers of this model, such as q_proj or query.",
             at="model.lora.targets",
         ) from error
+    # An adapter of a layer that is frozen stays the zero that it begins as.
+    adapters = {name for name, _ in model.module.named_parameters() if f"{name.split('.lora_')[0]}.weight" in free}
+    adapters = {name for name in adapters if "lora_" in name}
     for name, parameter in model.module.named_parameters():
-        parameter.requires_grad_("lora_" in name or name in model.fresh)
-    model.fresh |= {n for n, _ in model.module.named_parameters() if "lora_" in n}
+        parameter.requires_grad_(name in adapters or name in model.fresh)
+    model.fresh |= adapters
 
 
 def frozen_depth(stack: nn.ModuleList) -> int:
@@ -155,7 +164,8 @@ def trained(model: "Model") -> dict[str, nn.Parameter]:
     found = {n: p for n, p in model.module.named_parameters() if p.requires_grad}
     if model.class_head:
         used = {id(p) for p in model.body.parameters()}
-        found = {n: p for n, p in found.items() if id(p) in used}
+        # BERT's own pooler is not read: the head stands on the states themselves.
+        found = {n: p for n, p in found.items() if id(p) in used and "pooler" not in n.split(".")}
         found |= {f"class_head.{n}": p for n, p in model.class_head.named_parameters()}
     return found
 

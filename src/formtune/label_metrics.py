@@ -90,9 +90,15 @@ def class_scores(golds_N: Ints, labels_N: Ints, n_classes: int) -> list[ClassSco
     ]
 
 
-def macro_f1_stats(golds_N: Ints, labels_N: Ints) -> Floats:
-    """Mark for each record and class: rightly answered, is of the class, was called the class."""
-    classes_C = np.arange(1 + max(golds_N.max(), labels_N.max()))
+def macro_f1_stats(golds_N: Ints, labels_N: Ints, *, n_classes: int = 0) -> Floats:
+    """Mark for each record and class: rightly answered, is of the class, was called the class.
+
+    Args:
+        golds_N: the right classes.
+        labels_N: the answered ones, -1 for none.
+        n_classes: at least so many columns, so that arms that answer other classes can be compared.
+    """
+    classes_C = np.arange(max(n_classes, 1 + int(max(golds_N.max(), labels_N.max()))))
     gold_NC, predicted_NC = golds_N[:, None] == classes_C, labels_N[:, None] == classes_C
     return np.concatenate([gold_NC & predicted_NC, gold_NC, predicted_NC], axis=1).astype(np.float64)
 

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from formtune.batches import Batch, forest
 from formtune.errors import SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_depth, renew
-from formtune.model_files import folder_digest, resolve, shape_in
+from formtune.model_files import decoder_start_in, folder_digest, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
@@ -46,9 +46,7 @@ class Options:
 
 def decoder_start_of(name: str) -> int | None:
     """Tell the id that the decoder side of an encoder-decoder begins with, without loading weights."""
-    config: dict[str, int | None] = json.loads((resolve(name) / "config.json").read_text())
-    start = config.get("decoder_start_token_id")
-    return config.get("pad_token_id") if start is None else start
+    return decoder_start_in(resolve(name))
 
 
 def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()) -> Model:
@@ -87,6 +85,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     """Freeze, adapt, prove packing and set up the trunk's cache of a model just made."""
     model.precision = options.precision
     attention.install()
+    _forget_habits(model)
     prove(model)
     freeze(model, options.freeze)
     if options.lora:
@@ -97,6 +96,14 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
         model.trunk = _trunk(model)
     model.train(False)
     return model
+
+
+def _forget_habits(model: Model) -> None:
+    """Drop what a model's files say of how to write (a repetition penalty, a least length): greedy is greedy."""
+    from transformers import GenerationConfig
+
+    if getattr(model.module, "generation_config", None) is not None:
+        model.module.generation_config = GenerationConfig()
 
 
 def _load_module(folder: Path, shape: Shape, *, output: Output, name: str) -> tuple[Any, frozenset[str]]:
@@ -198,8 +205,6 @@ def prove(model: Model) -> None:
             f"Choose one of: {', '.join(HEADS)}; or the format classification.",
             at="--model",
         )
-    if model.shape == "encoder-decoder":
-        return
     batch = _probe(model)
     expected = _own_scores(model, batch)
     if _same(model, batch, expected):
@@ -215,19 +220,28 @@ def prove(model: Model) -> None:
 def _probe(model: Model) -> Batch:
     top = max(2, min(model.tokenizer.n_vocabulary, 1000))
     ids = (np.arange(1, 16) * 37) % top
-    return forest([ids[:7], ids[7:12], ids[12:]], [[], [], []])
+    batch = forest([ids[:7], ids[7:12], ids[12:]], [[], [], []])
+    if model.shape != "encoder-decoder" or model.class_head:
+        return batch
+    return replace(batch, decoder=forest([ids[:3], ids[3:5], ids[5:9]], [[], [], []]))
 
 
 @torch.no_grad()
 def _own_scores(model: Model, batch: Batch) -> Tensor | None:
     """Run the model's own forward pass row by row; XLNet's left-to-right use is ours, so it has nothing to equal."""
-    if model.family == "xlnet":
+    if model.family == "xlnet" or (model.shape == "encoder-decoder" and model.class_head):
         return None
     rows = []
     for segment in range(batch.n_segments):
-        ids = torch.from_numpy(batch.ids_T[batch.starts_S[segment] : batch.ends_S[segment]])[None].to(model.device)
-        rows.append(model.module(input_ids=ids)[0][0])
+        inputs = {"input_ids": _row(batch, segment, model)}
+        if batch.decoder is not None:
+            inputs["decoder_input_ids"] = _row(batch.decoder, segment, model)
+        rows.append(model.module(**inputs)[0][0])
     return torch.cat(rows).float()
+
+
+def _row(batch: Batch, segment: int, model: Model) -> Tensor:
+    return torch.from_numpy(batch.ids_T[batch.starts_S[segment] : batch.ends_S[segment]])[None].to(model.device)
 
 
 @torch.no_grad()
@@ -245,7 +259,7 @@ def _same(model: Model, batch: Batch, expected: Tensor | None) -> bool:
 
 def _try_packing(model: Model, batch: Batch, expected: Tensor | None) -> None:
     before = model.module.config._attn_implementation
-    if expected is None or not _takes_segments(model):
+    if expected is None or batch.decoder is not None or not _takes_segments(model):
         return
     for offset in (0, (model.tokenizer.pad_id or 0) + 1):  # RoBERTa counts from behind its padding id
         model.packs, model.position_offset = True, offset

@@ -154,6 +154,13 @@ def shape_in(folder: Path) -> Shape:
     return "encoder" if config.get("model_type") in ENCODERS else "decoder"
 
 
+def decoder_start_in(folder: Path) -> int | None:
+    """Tell the id that the decoder side of an encoder-decoder begins with, from its configuration alone."""
+    config: dict[str, int | None] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    start = config.get("decoder_start_token_id")
+    return config.get("pad_token_id") if start is None else start
+
+
 def file_digest(path: Path) -> str:
     """Digest a file: SHA-256 in hex."""
     with path.open("rb") as file:
@@ -164,6 +171,6 @@ def folder_digest(folder: Path) -> str:
     """Digest the files of a model folder that decide what it computes, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"} and path.is_file():
+        if path.suffix in {".json", ".safetensors", ".bin", ".jinja", ".txt", ".model"} and path.is_file():
             digest.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
     return digest.hexdigest()

@@ -161,7 +161,7 @@ class Model:
 
         For an encoder-decoder the T places are the decoder's, unless the model has a class head (then the encoder's).
         """
-        if self.shape == "encoder-decoder" and batch.decoder is not None:
+        if self.shape == "encoder-decoder" and batch.decoder is not None and self.class_head is None:
             return self._encoder_decoder(batch, batch.decoder)
         if not self.packs:
             return self._padded(batch)
@@ -169,12 +169,16 @@ class Model:
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Score the vocabulary at chosen places: ``[N, D]`` → ``[N, V]``, float32."""
+        with torch.autocast(self.device.type, enabled=False):  # in bfloat16 scores of label words would tie
+            return self._logits(hidden_ND.float())
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
         config, module = self.module.config, self.module
         if self.shape == "encoder":
-            return self._masked_head(hidden_ND).float()
+            return self._masked_head(hidden_ND)
         if getattr(config, "scale_decoder_outputs", False):  # T5 with tied embeddings
             hidden_ND = hidden_ND * config.d_model**-0.5
-        scores: Tensor = module.get_output_embeddings()(hidden_ND).float()
+        scores: Tensor = module.get_output_embeddings()(hidden_ND)
         bias = getattr(module, "final_logits_bias", None)  # BART
         return scores if bias is None else scores + bias[0]
 
@@ -182,8 +186,9 @@ class Model:
         """Score the classes of each segment: ``[T, D]`` → ``[S, K]``, float32."""
         if self.class_head is None:
             raise TypeError(f"The model was loaded for output {self.output!r}, without a class head.")
-        scores: Tensor = self.class_head(self._pooled(hidden_TD, batch))
-        return scores.float()
+        with torch.autocast(self.device.type, enabled=False):
+            scores: Tensor = self.class_head(self._pooled(hidden_TD.float(), batch))
+        return scores
 
     def _masked_head(self, hidden_ND: Tensor) -> Tensor:
         where = HEADS[self.family]

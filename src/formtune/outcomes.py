@@ -77,7 +77,8 @@ def accuracy_stats(outcomes: Sequence[Outcome]) -> Floats:
 
 def macro_f1_stats(outcomes: Sequence[Outcome]) -> Floats:
     """Mark for each class what was asked, answered and right."""
-    return label_metrics.macro_f1_stats(golds(outcomes), labels(outcomes))
+    n_classes = max((len(o.probabilities) for o in outcomes if o.probabilities is not None), default=0)
+    return label_metrics.macro_f1_stats(golds(outcomes), labels(outcomes), n_classes=n_classes)
 
 
 def log_loss_stats(outcomes: Sequence[Outcome]) -> Floats:

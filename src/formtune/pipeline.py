@@ -280,11 +280,14 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
 
     out = out_of(recipe, "run")
     readied, parts, task = _one_arm(recipe)
-    chosen_by = metric_of(recipe.training.metric, task) if recipe.training.metric else None
+    if recipe.training.learning_rates:
+        raise SettingError(
+            "One training has one learning rate.",
+            "Set training.learning_rate; compare tries several.",
+            at="training.learning_rates",
+        )
     facts = {"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])}
-    return train_one(
-        readied, plan_of(recipe, task, readied), chosen_by=chosen_by, facts=facts, out=out, progress=progress
-    )
+    return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
 
 
 def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
@@ -300,6 +303,7 @@ def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
         seeds=range(recipe.seed, recipe.seed + asked.seeds),
         options=options_of(recipe),
         metric=metric_of(asked.metric, task),
+        chosen_by=metric_of(recipe.training.metric, task) if recipe.training.metric else None,
         generate=asked.generate,
         max_new_tokens=asked.max_new_tokens,
     )
@@ -342,7 +346,7 @@ def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
 def compare(
     recipe: Recipe,
     *,
-    records: Sequence[Record] | None = None,
+    reading: dialects.Reading | None = None,
     command: str = "formtune compare -c recipe.yaml",
     progress: Progress = silent,
 ) -> "Compared":
@@ -350,7 +354,7 @@ def compare(
 
     Args:
         recipe: every setting.
-        records: instead of reading the recipe's data.
+        reading: records that were read already, instead of reading the recipe's data.
         command: what repeats it, for the report.
         progress: told of what goes on.
     """
@@ -359,7 +363,7 @@ def compare(
     from formtune.trials import run_arm
 
     out = out_of(recipe, "comparison")
-    parts = splits_of(recipe)[0] if records is None else _parted(records, recipe)
+    parts = splits_of(recipe)[0] if reading is None else _parted(reading, recipe)
     task = task_of(recipe, parts.train)
     arms, refused = make_arms(formats_of(recipe), models_of(recipe), task)
     if len(arms) < 2:
@@ -375,6 +379,7 @@ def compare(
     return concluded(asked, runs)
 
 
-def _parted(records: Sequence[Record], recipe: Recipe) -> Splits:
+def _parted(reading: dialects.Reading, recipe: Recipe) -> Splits:
     data = recipe.data
-    return part(records, n_train=data.n_train, n_dev=data.n_dev, n_test=data.n_test, seed=recipe.seed)
+    parts = part(reading.records, n_train=data.n_train, n_dev=data.n_dev, n_test=data.n_test, seed=recipe.seed)
+    return replace(parts, left_out=[*reading.left_out, *parts.left_out])

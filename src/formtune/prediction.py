@@ -18,7 +18,7 @@ import numpy as np
 
 from formtune.answers import Prediction, read_predictions, write_predictions
 from formtune.batches import TOO_LONG, by_budget, truncate
-from formtune.corruption import corrupt_spans, corrupt_tokens
+from formtune.corruption import corrupted
 from formtune.errors import DataError
 from formtune.examples import Example
 from formtune.label_words import Plan, check_distinct, plan_words, read_back
@@ -327,7 +327,4 @@ def _wholes(model: Model, examples: Sequence[Example], asked: Sequence[Tokens]) 
 
 def _corrupted(model: Model, tokens: Tokens) -> Tokens:
     """Mask what the record's own seed says: the same places whenever, and by whatever model, it is scored."""
-    if tokens.corrupt is None:
-        return tokens
-    corrupt = corrupt_tokens if tokens.corrupt == "tokens" else corrupt_spans
-    return corrupt(tokens, model.tokenizer, (zlib.crc32(tokens.id.encode()),))
+    return corrupted(tokens, model.tokenizer, (zlib.crc32(tokens.id.encode()),))

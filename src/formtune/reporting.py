@@ -17,7 +17,7 @@ from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import resolve
 from formtune.outcomes import Outcome
 from formtune.recipe import Recipe
-from formtune.records import LeftOut, Record, answer_text, fields_of, input_text
+from formtune.records import Labelled, LeftOut, Question, Record, answer_text, fields_of, input_text
 from formtune.reports import (
     Answer,
     ArmRow,
@@ -45,6 +45,8 @@ from formtune.training_job import spec_of, traces
 from formtune.trials import ArmRuns, Plan
 
 SHOWN_DISAGREEMENTS = 12
+ENOUGH_STEPS = 250
+ENOUGH_SEEDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +78,44 @@ def concluded(asked: Contest, runs: Sequence[ArmRuns]) -> Compared:
     records = [test[i] for i in runs[0].readied.test.examples]
     found = compared(asked, runs, records)
     best = _best(runs, found)
-    report = _report(asked, runs, found=found, records=records)
+    advice = [*found.advice, *_cautions(asked)]
+    report = _report(asked, runs, found=found, records=records, advice=advice)
     values = {
         **as_builtins(found),
+        "advice": advice,
         "best_run": str(asked.out / "best"),
         "report": str(asked.out / "report.html"),
         "sizes": _sizes(runs),
         "learning_rates": {r.readied.arm.name: r.learning_rate for r in runs},
         "left_out": tally([*asked.parts.left_out, *asked.lost]),
+        "truncated": {r.readied.arm.name: r.readied.n_truncated for r in runs},
         "refused": dict(asked.refused),
     }
     _write(asked, values, report, runs=runs, best=best)
     return Compared(values, report)
 
 
-def _report(asked: Contest, runs: Sequence[ArmRuns], *, found: Comparison, records: Sequence[Record]) -> ReportData:
+def _cautions(asked: Contest) -> list[str]:
+    """Say where the budget is smaller than what a sure answer takes (Mosbach et al. 2021; Bouthillier et al. 2021)."""
+    cautions = []
+    if asked.plan.settings.steps < ENOUGH_STEPS:
+        cautions.append(
+            f"{asked.plan.settings.steps} updates are few: class heads and other new weights may be ahead after "
+            f"{ENOUGH_STEPS} or more."
+        )
+    if len(asked.plan.seeds) < ENOUGH_SEEDS:
+        cautions.append(f"{len(asked.plan.seeds)} seeds are a first look; {ENOUGH_SEEDS} or more are an answer.")
+    return cautions
+
+
+def _report(
+    asked: Contest,
+    runs: Sequence[ArmRuns],
+    *,
+    found: Comparison,
+    records: Sequence[Record],
+    advice: Sequence[str],
+) -> ReportData:
     metric, task = asked.plan.metric, asked.plan.task
     odd = _disagreements(runs, records)
     left_out = tally([*asked.parts.left_out, *asked.lost])
@@ -101,7 +126,7 @@ def _report(asked: Contest, runs: Sequence[ArmRuns], *, found: Comparison, recor
         scale=_scale(metric),
         arms=_arm_rows(found, metric),
         pairs=[_pair_row(pair) for pair in found.pairs],
-        advice=[*found.advice, *(f"{name} does not take part: {reason}" for name, reason in asked.refused.items())],
+        advice=[*advice, *(f"{name} does not take part: {reason}" for name, reason in asked.refused.items())],
         facts=_facts(asked, runs),
         margin=found.margin,
         confidence=found.confidence,
@@ -241,6 +266,7 @@ def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
             "; ".join(f"{r.readied.arm.name} {r.learning_rate:g} of {len(r.tried)} tried" for r in runs),
         ),
         ("frozen", asked.plan.options.freeze),
+        ("texts cut to fit", "; ".join(f"{r.readied.arm.name} {r.readied.n_truncated}" for r in runs)),
         ("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())),
     ]
     if labels:
@@ -301,7 +327,9 @@ def _shown(runs: Sequence[ArmRuns], records: Sequence[Record]) -> Shown:
 
 def _disagreements(runs: Sequence[ArmRuns], records: Sequence[Record]) -> list[Disagreement]:
     """Find the records to which the arms' first seeds gave different answers, right in one arm and wrong in another."""
-    found = []
+    found: list[Disagreement] = []
+    if not isinstance(records[0], Labelled | Question):  # a translation is not right or wrong
+        return found
     for index, record in enumerate(records):
         answers = [_answer(run, index) for run in runs]
         if len({a.text for a in answers}) > 1 and len({a.right for a in answers}) > 1:
@@ -312,7 +340,9 @@ def _disagreements(runs: Sequence[ArmRuns], records: Sequence[Record]) -> list[D
 
 def _answer(run: ArmRuns, index: int) -> Answer:
     prediction, outcome = run.runs[0].predictions[index], run.runs[0].outcomes[index]
-    right = outcome.label == outcome.gold if outcome.gold is not None else outcome.answer in outcome.references
+    right = (
+        outcome.label == outcome.gold if outcome.gold is not None else METRICS["exact_match"].score([outcome]) == 100
+    )
     return Answer(run.readied.arm.name, prediction.answer, right, prediction.confidence, prediction.valid)
 
 

@@ -1,7 +1,7 @@
 """A fine-tuning on disk: what was trained, what it stands on, and how to answer with it again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ def open_run(folder: str | Path) -> OpenRun:
     manifest = read_manifest(folder, kind="run")
     spec = read_spec(manifest["spec"])
     n_classes = len(spec.task.labels) if spec.output == "head" else 0
-    model = load_model(spec.model, output=spec.output, n_classes=n_classes, options=spec.options)
+    # Whoever answers strangers keeps nothing of what they asked.
+    options = replace(spec.options, cache_trunk=False)
+    model = load_model(spec.model, output=spec.output, n_classes=n_classes, options=options)
     if model.base_digest != spec.base_digest:
         raise DataError(
             f"The model {spec.model!r} is not the one that this run was trained from (its files differ).",

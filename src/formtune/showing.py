@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from formtune.corruption import corrupted
 from formtune.errors import SettingError
 from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.formats import cell
-from formtune.model_files import resolve, shape_in
+from formtune.model_files import decoder_start_in, resolve, shape_in
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -20,6 +21,8 @@ READ_OFF: dict[Output, str] = {
     "mask": "read off what fills the mask, out of {n} label words",
     "text": "written freely",
 }
+CORRUPTED = "read off places that are drawn anew each epoch"
+SHOWN_CORRUPTION = 0  # seed of the draw that is shown
 
 
 def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: str | None, out: str | None) -> Result:
@@ -35,29 +38,33 @@ def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: s
     folder = resolve(model) if model else None
     tokenizer = load_tokenizer(folder) if folder else byte_tokenizer()
     shape: Shape = shape_in(folder) if folder else "decoder"
+    start = decoder_start_in(folder) if folder else None
     shown = []
     for format_ in formats:
         example = cell(format_, task, shape).present(record, task, shape)
-        shown.append((example, shown_example(format_.name, example, tokenizer, shape=shape)))
+        shown.append(shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start))
     if out:
         _write(
             out,
-            preview_html(
-                Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=[s for _, s in shown])
-            ),
+            preview_html(Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=shown)),
         )
-    example, first = shown[0]
-    tokens = [{"id": t.id, "text": t.text, "part": t.part, "weight": t.weight} for t in (*first.tokens, *first.decoder)]
+    tokens = (*shown[0].tokens, *shown[0].decoder)
     values = {
         "record": record.id,
         "place": str(record.origin or ""),
         "format": formats[0].name,
-        "text": "".join(t.text for t in first.tokens),
-        "tokens": tokens,
+        "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
+        "tokens": [_token(t) for t in tokens],
         "answer": answer_text(record),
         **({"out": out} if out else {}),
     }
-    return Result(values, shown=tuple(s for _, s in shown))
+    return Result(values, shown=tuple(shown))
+
+
+def _token(shown: ShownToken) -> dict[str, object]:
+    """Give a token as plain values; ``asks`` is what a mask slot, or a place that was changed, asks for."""
+    asks = {"asks": shown.asks} if shown.asks else {}
+    return {"id": shown.id, "text": shown.text, "part": shown.part, "weight": shown.weight, **asks}
 
 
 def _write(out: str, text: str) -> None:
@@ -72,15 +79,17 @@ def _write(out: str, text: str) -> None:
 def shown_example(
     name: str, example: Example, tokenizer: Tokenizer, *, shape: Shape, decoder_start_id: int | None = None
 ) -> ShownExample:
-    """Show an example as tokens."""
+    """Show an example as tokens; one that is masked at random with one such draw."""
     start = tokenizer.pad_id or 0 if decoder_start_id is None else decoder_start_id
-    tokens = tokenize([example], tokenizer, shape=shape, decoder_start_id=start)[0]
+    tokens = corrupted(
+        tokenize([example], tokenizer, shape=shape, decoder_start_id=start)[0], tokenizer, SHOWN_CORRUPTION
+    )
     answer = example.candidates[example.gold] if example.output == "head" and example.gold is not None else ""
     return ShownExample(
         arm=name,
         tokens=shown_tokens(tokens, tokenizer),
         decoder=shown_tokens(tokens.decoder, tokenizer) if tokens.decoder else (),
-        read_off=READ_OFF[example.output].format(n=len(example.candidates)),
+        read_off=CORRUPTED if example.corrupt else READ_OFF[example.output].format(n=len(example.candidates)),
         answer=answer,
     )
 

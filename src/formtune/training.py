@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from formtune.batches import Batch, by_budget, collate
-from formtune.corruption import corrupt_spans, corrupt_tokens
+from formtune.corruption import corrupted
 from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
@@ -159,6 +159,8 @@ def train(
         SettingError: where there is nothing to train or the loss is no longer a number.
     """
     parameters = trained(model)
+    if not examples:
+        raise ValueError("There is nothing to train on.")
     if not parameters:
         raise SettingError(
             "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
@@ -210,7 +212,7 @@ class _Best:
     def see(self, point: TracePoint) -> None:
         if point.look is None:
             return
-        if self.look is not None and point.look.score <= self.look.score:
+        if self.look is not None and not point.look.score > self.look.score:  # a score that is no number is no better
             self.waited += 1
             return
         self.look, self.step, self.waited = point.look, point.step, 0
@@ -231,6 +233,12 @@ class _Loop:
         self.model = model
         self.settings = settings
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        if self.accelerator.num_processes > 1:
+            raise SettingError(
+                f"Training runs in one process, and {self.accelerator.num_processes} were started.",
+                "Start it without a launcher.",
+                at="accelerate",
+            )
         objective = Objective(model, label_smoothing=settings.label_smoothing)
         optimizer = _optimizer(_groups(model, parameters, settings), settings)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
@@ -240,10 +248,9 @@ class _Loop:
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
-        own = list(examples)[self.accelerator.process_index :: self.accelerator.num_processes]
-        factors = factors_of(examples, self.settings)[self.accelerator.process_index :: self.accelerator.num_processes]
-        groups = by_budget([_length(t) for t in own], self.settings.micro_batch_tokens, sort=False)
-        loss = sum(self._micro([own[i] for i in g], factors[g], last=g is groups[-1]) for g in groups)
+        factors = factors_of(examples, self.settings)
+        groups = by_budget([_length(t) for t in examples], self.settings.micro_batch_tokens, sort=False)
+        loss = sum(self._backward([examples[i] for i in group], factors[group]) for group in groups)
         if not math.isfinite(loss):
             raise SettingError(
                 f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
@@ -263,17 +270,9 @@ class _Loop:
             seconds=time.perf_counter() - start,
         )
 
-    def _micro(self, examples: Sequence[Tokens], factors_S: np.ndarray, *, last: bool) -> float:
-        batch = collate(examples, causal=self.model.causal)
-        if last:
-            return self._backward(batch, factors_S)
-        with self.accelerator.no_sync(self.objective):
-            return self._backward(batch, factors_S)
-
-    def _backward(self, batch: Batch, factors_S: np.ndarray) -> float:
-        loss = self.objective(batch, factors_S)
-        # Several processes average their gradients; the denominator already counts the whole update.
-        self.accelerator.backward(loss * self.accelerator.num_processes)
+    def _backward(self, examples: Sequence[Tokens], factors_S: np.ndarray) -> float:
+        loss = self.objective(collate(examples, causal=self.model.causal), factors_S)
+        self.accelerator.backward(loss)
         return float(loss.detach())
 
 
@@ -314,16 +313,9 @@ def _updates(examples: Sequence[Tokens], settings: TrainSettings, model: Model) 
             if done == settings.steps:
                 return
             picked = [examples[i] for i in order[start : start + settings.batch_size]]
-            yield [_corrupted(t, model, seed=(settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
+            yield [corrupted(t, model.tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
-
-
-def _corrupted(tokens: Tokens, model: Model, *, seed: tuple[int, ...]) -> Tokens:
-    if tokens.corrupt is None:
-        return tokens
-    corrupt = corrupt_tokens if tokens.corrupt == "tokens" else corrupt_spans
-    return corrupt(tokens, model.tokenizer, seed)
 
 
 def _groups(model: Model, parameters: dict[str, nn.Parameter], settings: TrainSettings) -> list[dict[str, object]]:
@@ -331,7 +323,7 @@ def _groups(model: Model, parameters: dict[str, nn.Parameter], settings: TrainSe
     head_rate = settings.head_learning_rate or settings.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        new = name in model.fresh or name.startswith("class_head.")
+        new = (name in model.fresh and "lora_" not in name) or name.startswith("class_head.")
         decay = settings.weight_decay if parameter.dim() > 1 else 0.0
         groups.setdefault((head_rate if new else settings.learning_rate, decay), []).append(parameter)
     return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]

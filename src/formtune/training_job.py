@@ -1,6 +1,6 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,9 @@ import msgspec
 
 from formtune.arms import Bench, Readied
 from formtune.errors import DataError
-from formtune.evaluation import evaluate, outcomes
+from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.metrics import Metric
-from formtune.models import Model
 from formtune.prediction import predict
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
@@ -20,26 +19,22 @@ from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
 from formtune.training import Trained
-from formtune.trials import Plan, told
+from formtune.trials import Plan, fine_tuned
 
 
-def train_one(
-    readied: Readied, plan: Plan, *, chosen_by: Metric | None, facts: Mapping[str, Any], out: Path, progress: Progress
-) -> Result:
+def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, progress: Progress) -> Result:
     """Fine-tune, read the test records once, and write the run with its trace and picture.
 
     Args:
         readied: the arm and its material.
         plan: how; its first seed and learning rate.
-        chosen_by: what is best on the dev records; the loss where it is None.
         facts: what else belongs in the manifest, ``left_out`` among it.
         out: folder of the run.
         progress: told of every update.
     """
     bench = Bench(readied, plan.task, options=plan.options)
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
-    judge = judge_of(readied, plan, chosen_by) if chosen_by else None
-    trained = bench.run(plan.settings, metric=judge, progress=lambda point: progress(told(stage, point, plan.settings)))
+    trained = fine_tuned(bench, plan.settings, plan, progress=progress)
     progress(Event(f"{stage}: test records"))
     summary = {
         "run": str(out),
@@ -51,13 +46,14 @@ def train_one(
         "learned_tokens": trained.n_learned,
         "parameters_trained": trained.n_parameters,
         "stopped_early": trained.stopped_early,
+        "truncated": readied.n_truncated,
     }
     save_run(
         out,
         spec_of(readied, plan, base_digest=bench.model.base_digest),
         bench.weights(),
         facts={**facts, **summary, "settings": asdict(plan.settings)},
-        files=traces(trained, chosen_by),
+        files=traces(trained, plan.chosen_by),
     )
     return Result({**summary, "left_out": facts["left_out"]})
 
@@ -70,21 +66,6 @@ def test_scores(bench: Bench, plan: Plan) -> dict[str, Any]:
     predictions = predict(bench.model, examples, generate=plan.generate, max_new_tokens=plan.max_new_tokens)
     scores: dict[str, Any] = evaluate(predictions, examples, plan.task)["metrics"]
     return scores
-
-
-Judge = Callable[[Model], tuple[float, dict[str, float]]]
-
-
-def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
-    """Make what scores the dev records by a metric: larger is better first, then the metric's own value by name."""
-    dev = list(readied.dev.examples.values())
-
-    def judge(model: Model) -> tuple[float, dict[str, float]]:
-        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens)
-        value = metric.score(outcomes(answers, dev, plan.task))
-        return (value if metric.higher_is_better else -value), {metric.name: value}
-
-    return judge
 
 
 def spec_of(readied: Readied, plan: Plan, *, base_digest: str) -> RunSpec:

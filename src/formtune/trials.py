@@ -5,7 +5,7 @@ dev records with the first seed; the other seeds use it. The test records are re
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.loading import Options
 from formtune.metrics import Metric
+from formtune.models import Model
 from formtune.outcomes import Outcome
 from formtune.prediction import predict
 from formtune.progress import Event, Progress
@@ -35,6 +36,7 @@ class Plan:
         seeds: of the runs.
         options: how models are taken up.
         metric: what is compared.
+        chosen_by: what is best on the dev records while training; the loss where it is None.
         generate: whether free answers are written beside the scored ones.
         max_new_tokens: the most that a free answer is long.
     """
@@ -45,6 +47,7 @@ class Plan:
     seeds: Sequence[int]
     options: Options
     metric: Metric
+    chosen_by: Metric | None = None
     generate: bool = False
     max_new_tokens: int = 64
 
@@ -98,8 +101,8 @@ class ArmRuns:
         first = self.runs[0]
         return Cost(
             parameters_trained=first.trained.n_parameters,
-            tokens_computed=sum(r.trained.n_tokens for r in self.runs),
-            training_s=sum(r.trained.seconds for r in self.runs),
+            tokens_computed=round(float(np.mean([r.trained.n_tokens for r in self.runs]))),
+            training_s=float(np.mean([r.trained.seconds for r in self.runs])),
             tokens_per_answer=float(np.mean([p.n_tokens_in + p.n_tokens_out for p in first.predictions])),
             ms_per_answer=first.ms_per_answer,
             parameters=self.n_parameters,
@@ -117,7 +120,7 @@ def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
     best_seed, best, weights = first, chosen.trained.best.score, chosen.weights
     for seed in others:
         settings = replace(plan.settings, learning_rate=chosen.learning_rate, seed=seed)
-        trained = _fine_tuned(bench, settings, progress=progress)
+        trained = fine_tuned(bench, settings, plan, progress=progress)
         runs.append(_read_test(bench, seed, trained, plan=plan, progress=progress))
         if trained.best.score > best:
             best_seed, best, weights = seed, trained.best.score, bench.weights()
@@ -144,7 +147,8 @@ class _Trial:
 
 
 def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Trial:
-    trained = _fine_tuned(bench, replace(plan.settings, learning_rate=rate, seed=plan.seeds[0]), progress=progress)
+    settings = replace(plan.settings, learning_rate=rate, seed=plan.seeds[0])
+    trained = fine_tuned(bench, settings, plan, progress=progress)
     loss, metric = trained.best.score, plan.metric
     score = (loss, loss)
     if metric.needs in ("label", "probabilities") and len(plan.learning_rates) > 1:
@@ -153,9 +157,26 @@ def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Tri
     return _Trial(rate, score, trained, bench.weights())
 
 
-def _fine_tuned(bench: Bench, settings: TrainSettings, *, progress: Progress) -> Trained:
+def fine_tuned(bench: Bench, settings: TrainSettings, plan: Plan, *, progress: Progress) -> Trained:
+    """Do one run, telling of every update."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
-    return bench.run(settings, metric=None, progress=lambda point: progress(told(stage, point, settings)))
+    judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
+    return bench.run(settings, metric=judge, progress=lambda point: progress(told(stage, point, settings)))
+
+
+Judge = Callable[[Model], tuple[float, dict[str, float]]]
+
+
+def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
+    """Make what scores the dev records by a metric: larger is better first, then the metric's own value by name."""
+    dev = list(readied.dev.examples.values())
+
+    def judge(model: Model) -> tuple[float, dict[str, float]]:
+        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens)
+        value = metric.score(outcomes(answers, dev, plan.task))
+        return (value if metric.higher_is_better else -value), {metric.name: value}
+
+    return judge
 
 
 def told(stage: str, point: TracePoint, settings: TrainSettings) -> Event:

@@ -1,0 +1,51 @@
+"""What a preview says of one record: the text, and each token with its part, its weight and what it asks for."""
+
+from typing import Any
+
+from tiny_models import tiny_folder
+from tokenizer_folders import minilm_folder
+
+from formtune.formats import infer_task, named
+from formtune.records import Labelled, Plain
+from formtune.showing import previewed
+
+FINE = Labelled(id="1", inputs={"text": "一部好电影。"}, labels=("fresh",))
+DULL = Labelled(id="2", inputs={"text": "Dull."}, labels=("rotten",))
+BRIGHT = Labelled(id="4", inputs={"text": "Bright and warm."}, labels=("fresh",))
+TIDE = Plain(id="3", text="The tide comes in twice a day and leaves shells on the sand of every beach.")
+
+
+def seen(record: Labelled, format_: str, *, model: str | None) -> dict[str, Any]:
+    """Give what ``preview --json`` prints."""
+    task = infer_task([DULL, BRIGHT])
+    return previewed(record, [named(format_)], task, model=model, out=None).to_dict()
+
+
+def test_the_text_reads_as_a_person_writes_it() -> None:
+    """Tokens may be parts of characters or begin with marks; the text is whole."""
+    assert seen(FINE, "seq2seq", model=None)["text"] == "一部好电影。 => fresh</s>"
+    found = seen(DULL, "masked_lm", model=str(minilm_folder()))
+    assert found["text"] == "[CLS] dull. it was [MASK]. [SEP]"
+
+
+def test_a_blank_says_what_it_asks_for() -> None:
+    """The input holds the mask alone."""
+    found = seen(DULL, "masked_lm", model=str(minilm_folder()))
+    assert [token for token in found["tokens"] if token["weight"] > 0] == [
+        {"id": 103, "text": "[MASK]", "part": "target", "weight": 1.0, "asks": "rotten"}
+    ]
+
+
+def test_plain_text_is_shown_as_it_is_masked() -> None:
+    """One draw of those that come anew each epoch, and not the text as if nothing were learned."""
+    made = previewed(TIDE, [named("masked_lm")], infer_task([TIDE]), model=str(minilm_folder()), out=None)
+    learned = [token for token in made["tokens"] if token["weight"] > 0]
+    assert len(learned) == 3  # 15 % of 17 tokens of content
+    assert made.shown[0].read_off == "read off places that are drawn anew each epoch"
+
+
+def test_plain_text_on_an_encoder_decoder_is_shown_with_its_spans_cut_out() -> None:
+    """The decoder writes what was cut out."""
+    made = previewed(TIDE, [named("masked_lm")], infer_task([TIDE]), model=tiny_folder("t5"), out=None)
+    assert "<extra_id_0>" in made["text"]
+    assert any(token.weight > 0 for token in made.shown[0].decoder)
