@@ -227,6 +227,15 @@ def test_a_full_pipe_is_no_error() -> None:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
+def test_many_labels_do_not_flood_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The most frequent are shown, and how many more there are."""
+    labels = {f"label{n}": 1 for n in range(800)}
+    show.result(Made({"labels": labels}), show.inspection, Common())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "label29 1, and 770 more" in told
+    assert "label30" not in told
+
+
 def test_every_format_says_what_it_is_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever the terminal shows of a format, another program can read."""
     assert run(["formats", "--json"]) == 0

@@ -360,3 +360,20 @@ def test_odd_tables_are_read_or_refused_with_a_reason(shared: Path) -> None:
         "sparse_with_column_errors.csv",
     }
     assert len(told) == 17
+
+
+def test_a_layout_without_columns_to_name_does_not_ask_for_flags(tmp_path: Path) -> None:
+    """The remedy is one that the user can take."""
+    path = tmp_path / "a.csv"
+    path.write_text("label,review\n1,Fine.\n0,Dull.\n")
+    with pytest.raises(DataError, match=r"squad needs 'data'.* Name another with --dialect, or none at all"):
+        read([str(path)], dialect="squad")
+    with pytest.raises(DataError, match="Name the columns with these flags"):
+        read([str(path)], dialect="pairs")
+
+
+def test_questions_without_answers_say_so(tmp_path: Path) -> None:
+    """They are to be answered."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,ask\n1,Why?\n2,How?\n")
+    assert read([str(path)], columns=Columns(question="ask")).evidence == "question in 'ask', no answer column"

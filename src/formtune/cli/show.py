@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 _LONG = frozenset({"left_out", "predictions", "samples"})  # shown in ways of their own, or by --json alone
+_MOST_LABELS = 30  # a column of texts, taken for labels, would flood the terminal
 _MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
 _AS_ASKED = "not drawn"  # what the user's own --n-train, --n-dev and --n-test leave over
 
@@ -84,9 +85,16 @@ def formats(console: "Console", made: Made) -> None:
 def inspection(console: "Console", made: Made) -> None:
     """Show what a file is, then some of its records."""
     values = made.to_dict()
-    _grid(console, values)
+    _grid(console, {**values, **_shortened(values, "labels")})
     for sample in values.get("samples", ()):
         _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
+
+
+def _shortened(values: Values, name: str) -> Values:
+    """Keep the first entries of a long mapping, and say how many more there are."""
+    whole = values.get(name) or {}
+    n_more = len(whole) - _MOST_LABELS
+    return {name: {**dict(list(whole.items())[:_MOST_LABELS]), "and": f"{n_more} more"}} if n_more > 0 else {}
 
 
 def preview(console: "Console", made: "Result") -> None:

@@ -216,7 +216,9 @@ def _unrecognized(rows: Sequence[Row], names: Sequence[str], able: Sequence[str]
     found = f"The columns {shown}{numbered} do not tell"
     if len(able) <= 2:
         needs = "; or ".join(f"{name} needs {DIALECTS[name].NEEDS}" for name in able)
-        return DataError(f"{found} what is what: {needs}.", "Name the columns with these flags.", at=place)
+        has_flags = any(DIALECTS[name].ROLES for name in able)
+        remedy = "Name the columns with these flags." if has_flags else "Name another with --dialect, or none at all."
+        return DataError(f"{found} what is what: {needs}.", remedy, at=place)
     return DataError(
         f"{found} what is text and what is the answer.",
         "Name them, for instance --text COLUMN --label COLUMN, --question COLUMN --answer COLUMN or --source COLUMN"

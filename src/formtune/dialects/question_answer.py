@@ -39,7 +39,8 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
         return None
     found = replace(columns, question=question, answer=answer, context=context)
     over = f", context in {context!r}" if context else ""
-    return Evidence(0.8 * share(table, [question]), f"question in {question!r}, answer in {answer!r}{over}", found)
+    answered = f"answer in {answer!r}" if answer else "no answer column"
+    return Evidence(0.8 * share(table, [question]), f"question in {question!r}, {answered}{over}", found)
 
 
 def read(row: Row, columns: Columns) -> Iterator[Record]:
