@@ -65,11 +65,8 @@ def _reviews(member: bytes) -> str:
 def _questions(member: bytes) -> str:
     """Keep the rows that have an answer; the file holds unlabelled ones as well."""
     rows = [json.loads(line) for line in member.decode("utf-8").splitlines()]
-    kept = [
-        {"question": r["question"], "passage": r["passage"], "answer": r["label"] == "True"}
-        for r in rows
-        if "label" in r
-    ]
+    answered = [r for r in rows if r.get("label") is not None]
+    kept = [{"question": r["question"], "passage": r["passage"], "answer": r["label"]} for r in answered]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
 
 
