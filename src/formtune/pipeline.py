@@ -102,8 +102,7 @@ def _format(name: str) -> Format:
     path = Path(name)
     if not path.is_file():
         raise SettingError(f"There is no template {name!r}.", "Give the path of a .jinja file.", at="--format")
-    text = path.read_text(encoding="utf-8")
-    return replace(formats.custom_format(text, path.stem), template=text)
+    return formats.custom_format(path.read_text(encoding="utf-8"), path.stem)
 
 
 def models_of(recipe: Recipe) -> Sequence[str]:
