@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from formtune import dialects
-from formtune.arms import Bench, Readied, make_arms, ready
+from formtune.arms import Readied, make_arms, ready
+from formtune.bench import Bench
 from formtune.comparison import Arm, compare_arms
 from formtune.demonstration import REVIEWS, fetched
 from formtune.evaluation import outcomes
@@ -54,7 +55,7 @@ def same_under_two_names(records: list[Record], repetition: int) -> bool:
     parts = split(records, n_train=64, n_dev=8, n_test=300, seed=repetition)
     task = infer_task(parts.train, words=WORDS)
     options = Options(freeze="body")
-    readied = ready(make_arms([named("classification")], ["minilm-l6"], task)[0][0], parts, task, options=options)
+    readied = ready(make_arms([named("classification")], ["minilm-l6"], task)[0][0], parts, task)
     bench = Bench(readied, task, options=options)
     arms = []
     for name, first in (("one", 0), ("the other", 100)):
@@ -76,7 +77,7 @@ def on_shuffled_labels(records: list[Record], model: str) -> None:
     options = Options(freeze="all-but-top-2", precision="bfloat16")
     arms, _ = make_arms([named(name) for name in SHUFFLED_FORMATS], [model], task)
     for arm in arms:
-        readied = ready(arm, replace(parts, train=train), task, options=options)
+        readied = ready(arm, replace(parts, train=train), task)
         bench = Bench(readied, task, options=options)
         found = answered(bench, readied, task, seed=0)
         right = sum(o.label == o.gold for o in found)

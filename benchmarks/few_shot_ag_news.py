@@ -14,7 +14,8 @@ import numpy as np
 from data_folder import data_folder
 
 from formtune import dialects
-from formtune.arms import Bench, make_arms, ready
+from formtune.arms import make_arms, ready
+from formtune.bench import Bench
 from formtune.evaluation import outcomes
 from formtune.formats import infer_task, named
 from formtune.loading import Options
@@ -40,7 +41,7 @@ def main() -> None:
         parts = Splits(train=drawn.train, dev=[], test=test, left_out=[])
         task = infer_task(parts.train)
         arm = make_arms([named("classification")], ["minilm-l6"], task)[0][0]
-        readied = ready(arm, parts, task, options=Options())
+        readied = ready(arm, parts, task)
         bench = Bench(readied, task, options=Options())
         bench.run(replace(SETTINGS, seed=seed), metric=None)
         examples = list(readied.test.examples.values())

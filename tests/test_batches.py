@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_examples import answering, tokens
 
-from formtune.batches import CUT_START, TOO_LONG, by_budget, collate, fit, forest, select, truncate
+from formtune.batches import by_budget, collate, forest, select
+from formtune.fitting import CUT_START, TOO_LONG, fit, truncate
 
 
 def test_a_causal_batch_asks_each_place_for_its_successor() -> None:

@@ -32,7 +32,7 @@ CONTROLS = "<s></s><pad><mask><extra_id_0>"
 def opened(family: str, format_name: str, task: Task, *, output: Output, max_length: int = 512) -> RunEngine:
     """Make a run of a small random model."""
     model = tiny(family, output=output, n_classes=len(task.labels), options=Options(max_length=max_length))
-    return RunEngine(OpenRun("tiny", "0123456789ab", FORMATS[format_name], task, model, output, {}))
+    return RunEngine(OpenRun("tiny", "0123456789ab", FORMATS[format_name], task, model, output, None, {}))
 
 
 def trained_ids(engine: RunEngine, format_name: str, record: Record, *, task: Task) -> list[int]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from token_examples import answering, tokens
 
-from formtune.arms import dev_loss
 from formtune.batches import collate
+from formtune.bench import dev_loss
 from formtune.errors import SettingError
 from formtune.freezing import Lora, trained
 from formtune.loading import Options, tiny

@@ -1,27 +1,21 @@
-"""Arms: one format with one model each, their records as examples and tokens, and one fine-tuning of one of them."""
+"""Arms: one format with one model each, and their records as examples and tokens that fit; no weights are loaded."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
+import msgspec
 
-from formtune.batches import by_budget, collate, fit
-from formtune.corruption import corrupted
 from formtune.errors import DataError, SettingError
 from formtune.examples import Cell, Example, Format, Output, Shape, Task
+from formtune.fitting import NO_ROOM, fit, room_for, truncate
 from formtune.formats import cell
-from formtune.freezing import renew, trained
-from formtune.loading import Options, decoder_start_of, load_model, max_length_of
-from formtune.model_files import resolve, shape_in
-from formtune.models import Model
-from formtune.records import LeftOut, Record
+from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
+from formtune.records import Labelled, LeftOut, Question, Record
 from formtune.splits import Splits
-from formtune.tokens import Tokens, load_tokenizer, tokenize_each
-from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
+from formtune.tokens import Tokenizer, Tokens, load_tokenizer, prompts, tokenize_each
 
-DEV_SEED = 2**31  # beyond what users take for training seeds
+BLANKS = ("N/A", "[MASK]", "")  # contents that say nothing (Zhao et al. 2021, section 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +62,8 @@ class Readied:
         test: records that are read once.
         left_out: records that do not go on in this format, with reasons.
         n_truncated: examples whose content was cut.
+        n_lossy: examples whose content lost characters that the vocabulary lacks.
+        blanks: examples of a record that says nothing, where there are labels.
     """
 
     arm: Arm
@@ -77,6 +73,23 @@ class Readied:
     test: Material
     left_out: list[LeftOut]
     n_truncated: int
+    n_lossy: int
+    blanks: Sequence[Example] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long examples and answers may be.
+
+    Attributes:
+        most: tokens of one example; None for the model's own limit.
+        new: tokens of an answer that is written freely.
+        writes: whether answers are written even where label words are scored.
+    """
+
+    most: int | None = None
+    new: int = 64
+    writes: bool = False
 
 
 def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> tuple[list[Arm], dict[str, str]]:
@@ -108,29 +121,46 @@ def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> t
     return arms, refused
 
 
-def ready(arm: Arm, splits: Splits, task: Task, *, options: Options) -> Readied:
-    """Turn the three splits into examples and tokens of one arm."""
-    tokenizer = load_tokenizer(resolve(arm.model))
-    start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
-    capacity = max_length_of(arm.model, options.max_length)
+def ready(arm: Arm, splits: Splits, task: Task, *, length: Length = Length()) -> Readied:
+    """Turn the three splits into examples and tokens of one arm.
+
+    Raises:
+        DataError: where no training record can be used.
+        SettingError: where the model cannot be used.
+    """
+    folder = resolve(arm.model)
+    tokenizer = load_tokenizer(folder)
+    start = decoder_start_in(folder) if arm.shape == "encoder-decoder" else None
+    capacity = max_length_in(folder, length.most)
     left_out: list[LeftOut] = []
     materials: dict[str, Material] = {}
-    n_truncated = 0
+    n_truncated = n_lossy = 0
     for split in ("train", "dev", "test"):
-        records = getattr(splits, split)
-        examples, unpresentable = present_all(arm, records, task)
+        examples, unpresentable = present_all(arm, getattr(splits, split), task)
         tokenized = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=start)
         kept, too_long, n_cut = fit(tokenized.tokens, capacity)
         left_out += unpresentable + tokenized.left_out + too_long
-        if split == "train":
-            kept, empty = _learnable(kept)
-            left_out += empty
-        n_truncated += n_cut
         by_id = {e.id: e for e in examples}
+        if split == "train":
+            kept, unasked = _learnable(kept)
+        else:
+            chosen = [by_id[t.id] for t in kept]
+            kept, unasked = _answerable(kept, chosen, tokenizer, shape=arm.shape, capacity=capacity, length=length)
+        left_out += unasked
+        n_truncated += n_cut
+        n_lossy += len(tokenized.lossy)
         materials[split] = Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept})
     _check_kept(arm, materials["train"], left_out)
     output = next(iter(materials["train"].examples.values())).output
-    return Readied(arm, output, **materials, left_out=left_out, n_truncated=n_truncated)
+    return Readied(
+        arm,
+        output,
+        **materials,
+        left_out=left_out,
+        n_truncated=n_truncated,
+        n_lossy=n_lossy,
+        blanks=_blanks(arm, splits.train, task),
+    )
 
 
 def _check_kept(arm: Arm, train: Material, left_out: Sequence[LeftOut]) -> None:
@@ -159,6 +189,43 @@ def _learnable(tokens: Sequence[Tokens]) -> tuple[list[Tokens], list[LeftOut]]:
     return [t for t in tokens if asks(t)], [LeftOut("nothing in it is learned", id=t.id) for t in tokens if not asks(t)]
 
 
+def _blanks(arm: Arm, records: Sequence[Record], task: Task) -> list[Example]:
+    """Present records that say nothing; a content that the format does not take is passed over."""
+    if not task.labels:
+        return []
+    pattern = max(records, key=lambda r: len(r.choices) if isinstance(r, Question) else 0)
+    return present_all(arm, [_emptied(pattern, content) for content in BLANKS], task)[0]
+
+
+def _emptied(record: Record, content: str) -> Record:
+    """Put one content in the place of all that a labelled record or a question says."""
+    if isinstance(record, Labelled):
+        return msgspec.structs.replace(record, inputs=dict.fromkeys(record.inputs, content), id=f"blank {content!r}")
+    assert isinstance(record, Question)
+    context = None if record.context is None else content
+    return msgspec.structs.replace(record, question=content, context=context, id=f"blank {content!r}")
+
+
+def _answerable(
+    tokens: Sequence[Tokens],
+    examples: Sequence[Example],
+    tokenizer: Tokenizer,
+    *,
+    shape: Shape,
+    capacity: int,
+    length: Length,
+) -> tuple[list[Tokens], list[LeftOut]]:
+    """Keep the examples behind whose prompt there is room for an answer."""
+    if not examples:
+        return [], []
+    asked = prompts(examples, tokenizer, shape=shape)
+    n_written = length.new if length.writes or not examples[0].candidates else 0
+    room = room_for(asked, shape=shape, output=examples[0].output, n_written=n_written)
+    fits = [truncate(prompt, capacity - room) is not None for prompt in asked]
+    pairs = list(zip(tokens, fits, strict=True))
+    return [t for t, fit_ in pairs if fit_], [LeftOut(NO_ROOM, id=t.id) for t, fit_ in pairs if not fit_]
+
+
 def present_all(arm: Arm, records: Sequence[Record], task: Task) -> tuple[list[Example], list[LeftOut]]:
     """Present every record; those that the format cannot take are left out with its reason."""
     examples: list[Example] = []
@@ -181,87 +248,8 @@ def shared(arms: Sequence[Readied]) -> tuple[list[Readied], list[LeftOut]]:
         if not ids and any(getattr(a, name).tokens for a in arms):
             raise DataError(
                 f"No {name} record can be used in all of the formats {', '.join(a.arm.name for a in arms)}.",
-                "Leave a format out, or raise model.max_length.",
+                "Leave a format out, raise model.max_length, or lower comparison.max_new_tokens.",
             )
     lost = {one.id or str(one.at): one for arm in arms for one in arm.left_out}
     out = [replace(a, train=a.train.only(kept[0]), dev=a.dev.only(kept[1]), test=a.test.only(kept[2])) for a in arms]
     return out, list(lost.values())
-
-
-class Bench:
-    """A loaded model on which an arm's runs are done one after the other, each from the same pretrained weights."""
-
-    def __init__(self, readied: Readied, task: Task, *, options: Options) -> None:
-        self.readied = readied
-        self.task = task
-        if any(t.corrupt for t in readied.train.tokens.values()):  # what is masked anew each epoch is never seen again
-            options = replace(options, cache_trunk=False)
-        self.model: Model = load_model(
-            readied.arm.model,
-            output=readied.output,
-            n_classes=len(task.labels) if readied.output == "head" else 0,
-            options=options,
-        )
-        self._start = {n: p.detach().clone() for n, p in trained(self.model).items()}
-
-    def run(
-        self,
-        settings: TrainSettings,
-        *,
-        metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
-        progress: Callable[[TracePoint], None] | None = None,
-    ) -> Trained:
-        """Fine-tune from the start with one seed and one learning rate; the model keeps the best weights.
-
-        Args:
-            settings: how.
-            metric: scores the model on the dev records (larger is better) and says what to show; None for the loss.
-            progress: told of every update.
-        """
-        self.restore(self._start)
-        renew(self.model, settings.seed)
-        dev = list(self.readied.dev.tokens.values())
-        look = (lambda: look_at(self.model, dev, settings=settings, metric=metric)) if dev else None
-        return train(
-            self.model, list(self.readied.train.tokens.values()), settings=settings, look=look, progress=progress
-        )
-
-    def weights(self) -> dict[str, Tensor]:
-        """Copy what was trained."""
-        return {n: p.detach().clone() for n, p in trained(self.model).items()}
-
-    def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Put copied weights back."""
-        with torch.no_grad():
-            for name, parameter in trained(self.model).items():
-                parameter.copy_(weights[name])
-
-
-def look_at(
-    model: Model,
-    dev: Sequence[Tokens],
-    *,
-    settings: TrainSettings,
-    metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
-) -> Look:
-    """Score the model on the dev records by a metric, or by the loss it is trained on."""
-    loss = dev_loss(model, dev, settings)
-    if metric is None:
-        return Look(score=-loss, shown={"loss": loss})
-    score, shown = metric(model)
-    return Look(score=score, shown={"loss": loss, **shown})
-
-
-def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
-    """Compute the training objective over the dev records, as if they were one update.
-
-    What is masked at random is masked by the record's place, so that every look asks for the same.
-    """
-    dev = [corrupted(tokens, model.tokenizer, (DEV_SEED, place)) for place, tokens in enumerate(dev)]
-    factors = factors_of(dev, settings)
-    objective = Objective(model, label_smoothing=0.0)
-    total = 0.0
-    with model.inference():
-        for group in by_budget([len(t.ids_T) for t in dev], settings.micro_batch_tokens, sort=True):
-            total += float(objective(collate([dev[i] for i in group], causal=model.causal), factors[group]))
-    return total

@@ -1,4 +1,4 @@
-"""Tokens → batches: cut what is too long, lay examples side by side without padding, keep them apart.
+"""Tokens → batches: lay examples side by side without padding, keep them apart.
 
 A batch is flat: the tokens of all its segments in one row, positions restarting. A segment sees itself and its
 ancestors, nothing else, so nothing is attended across examples; a segment with a parent goes on where the parent
@@ -8,16 +8,11 @@ Shape letters: T tokens of the row, S segments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
-from formtune.records import LeftOut
 from formtune.tokens import Tokens
-
-CUT_START = 2  # in Tokens.cuts_T; 1 is the end
-TOO_LONG = "longer than the model, even without content that may be cut"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,75 +184,3 @@ def by_budget(lengths: Sequence[int], max_tokens: int, *, sort: bool) -> list[li
         batches[-1].append(index)
         used += lengths[index]
     return batches
-
-
-def fit(tokens: Sequence[Tokens], capacity: int) -> tuple[list[Tokens], list[LeftOut], int]:
-    """Cut content so that every example fits; what is to be learned is never cut.
-
-    Both sides of an encoder-decoder example have the capacity to themselves.
-
-    Returns:
-        The examples that fit, in order; those that do not even without content; how many were cut.
-    """
-    kept: list[Tokens] = []
-    left_out: list[LeftOut] = []
-    n_truncated = 0
-    for example in tokens:
-        cut = truncate(example, capacity)
-        if cut is None or (cut.decoder is not None and len(cut.decoder.ids_T) > capacity):
-            left_out.append(LeftOut(TOO_LONG, id=example.id))
-            continue
-        n_truncated += len(cut.ids_T) < len(example.ids_T)
-        kept.append(cut)
-    return kept, left_out, n_truncated
-
-
-def truncate(tokens: Tokens, capacity: int) -> Tokens | None:
-    """Cut content tokens, the longest field first, each from the side that its format names.
-
-    Returns:
-        The example itself where it fits, a shorter one, or None where its content is not enough to cut.
-    """
-    excess = len(tokens.ids_T) - capacity
-    if excess <= 0:
-        return tokens
-    runs = _content_runs(tokens.cuts_T)
-    lengths = [end - start for start, end in runs]
-    if sum(lengths) < excess:
-        return None
-    keep_T = np.ones(len(tokens.ids_T), dtype=bool)
-    for (start, end), n_cut in zip(runs, _water_fill(lengths, excess), strict=True):
-        if tokens.cuts_T[start] == CUT_START:
-            keep_T[start : start + n_cut] = False
-        else:
-            keep_T[end - n_cut : end] = False
-    return _take(tokens, keep_T)
-
-
-def _content_runs(cuts_T: np.ndarray) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(cuts_T)) + 1
-    bounds = [0, *edges.tolist(), len(cuts_T)]
-    return [(a, b) for a, b in pairwise(bounds) if cuts_T[a] > 0]
-
-
-def _water_fill(lengths: Sequence[int], excess: int) -> list[int]:
-    """Say how much each field loses so that the longest end equally long."""
-    low, high = 0, max(lengths)
-    while low < high:
-        level = (low + high + 1) // 2
-        if sum(max(0, n - level) for n in lengths) >= excess:
-            low = level
-        else:
-            high = level - 1
-    cuts = [max(0, n - low) for n in lengths]
-    spare = sum(cuts) - excess
-    for index, cut in enumerate(cuts):
-        back = min(spare, 1) if cut else 0
-        cuts[index] -= back
-        spare -= back
-    return cuts
-
-
-def _take(tokens: Tokens, keep_T: np.ndarray) -> Tokens:
-    arrays = {f.name: getattr(tokens, f.name) for f in fields(tokens) if f.name.endswith("_T")}
-    return replace(tokens, **{name: array[keep_T] for name, array in arrays.items() if array is not None})

@@ -34,12 +34,14 @@ class Arm:
         stats_by_seed: seed → what :attr:`formtune.metrics.Metric.stats` gave [N, K], records in the same order in
             every arm and seed.
         invalid: share of invalid answers over all seeds, from 0 to 1; None where an answer cannot be invalid.
+        written: the metric of freely written answers, the mean over seeds, where label words were scored as well.
         cost: what it takes.
     """
 
     name: str
     stats_by_seed: Mapping[int, Floats]
     invalid: float | None = None
+    written: float | None = None
     cost: Cost = field(default_factory=Cost)
 
 
@@ -232,6 +234,7 @@ def _arm_result(one: _Resampled, terms: Terms) -> ArmResult:
         invalid=one.arm.invalid,
         cost=one.arm.cost,
         at_chance=terms.baseline is not None and sign * worst <= sign * terms.baseline,
+        written=one.arm.written,
     )
 
 

@@ -149,7 +149,7 @@ def film_recipe(path: Path, out: Path) -> Recipe:
             "models": "smollm2-135m,minilm-l6",
             "model": {"freeze": "all-but-top-6", "precision": "bfloat16"},
             "training": {
-                "epochs": 4,
+                "epochs": 3,
                 "batch_size": 8,
                 "learning_rates": [1e-4, 3e-4],
                 "head_learning_rate": 1e-3,
@@ -164,12 +164,12 @@ def question_recipe(path: Path, out: Path) -> Recipe:
     """Say how yes/no questions over passages are asked: of a decoder in words, of an encoder with a class head."""
     return make_recipe(
         {
-            "data": {"paths": [str(path)], "n_train": 64, "n_dev": 32, "n_test": 120},
+            "data": {"paths": [str(path)], "n_train": 64, "n_dev": 32, "n_test": 100},
             "formats": "generative_qa,classification",
             "models": "smollm2-135m,minilm-l6",
-            "model": {"freeze": "all-but-top-6", "precision": "bfloat16", "max_length": 192},
+            "model": {"freeze": "all-but-top-6", "precision": "bfloat16", "max_length": 160},
             "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "head_learning_rate": 1e-3},
-            "comparison": {"seeds": 2},
+            "comparison": {"seeds": 3},
             "out": str(out),
         }
     )

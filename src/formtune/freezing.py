@@ -178,13 +178,18 @@ def renew(model: "Model", seed: int) -> None:
     """
     chance = torch.Generator().manual_seed(seed)
     spread = float(getattr(model.module.config, "initializer_range", 0.02) or 0.02)
+    with torch.no_grad():
+        for name, parameter in new_weights(model).items():
+            parameter.copy_(_drawn(name, parameter, spread=spread, chance=chance))
+
+
+def new_weights(model: "Model") -> dict[str, nn.Parameter]:
+    """Find the parameters that do not come from the pretrained weights, by name."""
     values = dict(model.module.named_parameters())
     fresh = {name: values[name] for name in sorted(model.fresh) if name in values}
     if model.class_head:
         fresh |= dict(model.class_head.named_parameters(prefix="class_head"))
-    with torch.no_grad():
-        for name, parameter in fresh.items():
-            parameter.copy_(_drawn(name, parameter, spread=spread, chance=chance))
+    return fresh
 
 
 def _drawn(name: str, parameter: Tensor, *, spread: float, chance: torch.Generator) -> Tensor:

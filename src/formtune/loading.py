@@ -1,6 +1,9 @@
 """Names → loaded models: the right class for the output, heads, freezing, and the proof that packing is exact."""
 
+import ctypes
 import json
+import os
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +18,12 @@ from formtune.batches import Batch, forest
 from formtune.errors import SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_depth, renew
-from formtune.model_files import decoder_start_in, folder_digest, resolve, shape_in
+from formtune.model_files import folder_digest, max_length_in, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
 
-DEFAULT_LENGTH = 1024  # where neither model nor tokenizer names a limit (XLNet, T5)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _NEVER_MAPPED = -1, -3, 1 << 30  # from glibc's malloc.h; a size in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,6 @@ class Options:
     cache_trunk: bool = True
 
 
-def decoder_start_of(name: str) -> int | None:
-    """Tell the id that the decoder side of an encoder-decoder begins with, without loading weights."""
-    return decoder_start_in(resolve(name))
-
-
 def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()) -> Model:
     """Load a pretrained model for one output.
 
@@ -62,6 +60,7 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
     Raises:
         SettingError: where the model cannot serve the output, or an option does not fit it.
     """
+    _keep_memory()
     folder = resolve(name)
     tokenizer = load_tokenizer(folder)
     shape = shape_in(folder)
@@ -72,13 +71,26 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
         name=name,
         shape=shape,
         output=output,
-        max_length=max_length_of(name, options.max_length),
+        max_length=max_length_in(folder, options.max_length),
         class_head=_class_head(module, n_classes) if output == "head" else None,
         pooling=options.pooling or _pooling(folder, shape),
     )
     model.base_digest = folder_digest(folder)
     model.fresh = fresh
     return prepared(model, seed=seed, options=options)
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: tensors of every step are as large as the last step's, and pages cost to map anew.
+
+    What the environment says (``MALLOC_*``, ``GLIBC_TUNABLES``) goes first; other C libraries are left alone.
+    """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _NEVER_MAPPED)
+        mallopt(_M_TRIM_THRESHOLD, _NEVER_MAPPED)
 
 
 def prepared(model: Model, *, seed: int, options: Options) -> Model:
@@ -138,31 +150,6 @@ def _class_head(module: Any, n_classes: int) -> ClassHead:
     dropout = getattr(config, "classifier_dropout", None)
     dropout = getattr(config, "hidden_dropout_prob", 0.0) if dropout is None else dropout
     return ClassHead(int(width), n_classes, dropout=float(dropout or 0.0))
-
-
-def max_length_of(name: str, wanted: int | None) -> int:
-    """Tell how many tokens of one example a model reads, without loading weights.
-
-    Args:
-        name: the model.
-        wanted: fewer, if given.
-
-    Raises:
-        SettingError: where more are wanted than the model reads.
-    """
-    folder = resolve(name)
-    config = json.loads((folder / "config.json").read_text())
-    path = folder / "tokenizer_config.json"
-    told = json.loads(path.read_text()).get("model_max_length") if path.is_file() else None
-    limits = [config.get("max_position_embeddings"), config.get("n_positions"), told]
-    known = [int(n) for n in limits if n and 0 < n < 10**9]
-    if wanted is not None and known and wanted > min(known):
-        raise SettingError(
-            f"The model reads at most {min(known)} tokens, not {wanted}.",
-            f"Give {min(known)} or less.",
-            at="model.max_length",
-        )
-    return wanted or min(known, default=DEFAULT_LENGTH)
 
 
 def _pooling(folder: Path, shape: Shape) -> str:

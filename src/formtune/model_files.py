@@ -12,7 +12,16 @@ from pathlib import Path
 from formtune.errors import SettingError
 from formtune.examples import Shape
 
-ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert", "distilbert", "electra"})
+# A model saved with a class head, or with none, says its shape by its type alone.
+ENCODERS = frozenset(
+    {"albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "modernbert", "mpnet"}
+    | {"nomic_bert", "roberta", "xlm-roberta"}
+)
+DECODERS = frozenset(
+    {"bloom", "falcon", "gemma", "gemma2", "gpt2", "gpt_neo", "gpt_neox", "llama", "mistral", "olmo", "olmo2", "opt"}
+    | {"phi", "phi3", "qwen2", "qwen3", "smollm3", "xlnet"}
+)
+DEFAULT_LENGTH = 1024  # where neither model nor tokenizer names a limit (XLNet, T5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +156,48 @@ def _unpack(path: Path, target: Path) -> None:
 
 
 def shape_in(folder: Path) -> Shape:
-    """Tell the shape of a model from its configuration alone."""
+    """Tell the shape of a model from its configuration alone.
+
+    Raises:
+        SettingError: where it does not say.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.get("is_encoder_decoder"):
         return "encoder-decoder"
-    return "encoder" if config.get("model_type") in ENCODERS else "decoder"
+    family, heads = config.get("model_type"), config.get("architectures") or [""]
+    if config.get("is_decoder") or family in DECODERS or heads[0].endswith(("ForCausalLM", "LMHeadModel")):
+        return "decoder"
+    if family in ENCODERS or heads[0].endswith(("ForMaskedLM", "ForPreTraining")):
+        return "encoder"
+    raise SettingError(
+        f"The configuration does not say whether a model of the type {family!r} reads one way or both.",
+        'Name its pretraining head under "architectures" in config.json, for example "XForCausalLM" or "XForMaskedLM".',
+        at=folder / "config.json",
+    )
+
+
+def max_length_in(folder: Path, wanted: int | None = None) -> int:
+    """Tell how many tokens of one example a model reads, from its configuration alone.
+
+    Args:
+        folder: of the model.
+        wanted: fewer, if given.
+
+    Raises:
+        SettingError: where more are wanted than the model reads.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_text(encoding="utf-8")).get("model_max_length") if path.is_file() else None
+    limits = [config.get("max_position_embeddings"), config.get("n_positions"), told]
+    known = [int(n) for n in limits if n and 0 < n < 10**9]
+    if wanted is not None and known and wanted > min(known):
+        raise SettingError(
+            f"The model reads at most {min(known)} tokens, not {wanted}.",
+            f"Give {min(known)} or less.",
+            at="model.max_length",
+        )
+    return wanted or min(known, default=DEFAULT_LENGTH)
 
 
 def decoder_start_in(folder: Path) -> int | None:

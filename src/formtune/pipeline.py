@@ -22,7 +22,7 @@ from formtune.splits import Splits, from_files, has_answer
 from formtune.splits import split as part
 
 if TYPE_CHECKING:
-    from formtune.arms import Readied
+    from formtune.arms import Length, Readied
     from formtune.loading import Options
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
@@ -132,6 +132,14 @@ def options_of(recipe: Recipe) -> "Options":
     )
 
 
+def length_of(recipe: Recipe) -> "Length":
+    """Say how long examples and answers may be."""
+    from formtune.arms import Length
+
+    asked = recipe.comparison
+    return Length(most=recipe.model.max_length, new=asked.max_new_tokens, writes=asked.generate)
+
+
 def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "TrainSettings":
     """Turn the recipe's ``training`` section into what the loop takes, for so many training records."""
     from formtune.training import TrainSettings
@@ -224,13 +232,17 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Resu
     """
     from formtune.showing import previewed
 
-    records = read(recipe, paths_of(recipe)).records
+    reading = read(recipe, paths_of(recipe))
+    records = reading.records
     if not 1 <= record <= len(records):
         raise SettingError(f"There is no record {record}.", f"Choose from 1 to {len(records)}.", at="--record")
     answered = [one for one in records if has_answer(one)]
     task = task_of(recipe, answered or records)
     model = recipe.models[0] if recipe.models else None
-    return previewed(records[record - 1], formats_of(recipe), task, model=model, out=out)
+    found = previewed(
+        records[record - 1], formats_of(recipe), task, model=model, max_length=recipe.model.max_length, out=out
+    )
+    return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
 
 
 def prepare(recipe: Recipe) -> "Result":
@@ -251,6 +263,7 @@ def prepare(recipe: Recipe) -> "Result":
         "tokens": sum(len(t.ids_T) for t in tokens),
         "learned_tokens": sum(int(((t.decoder or t).weights_T > 0).sum()) for t in tokens),
         "truncated": readied.n_truncated,
+        "lossy": readied.n_lossy,
         "left_out": tally(left_out),
         "engine": "local",
     }
@@ -270,7 +283,7 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     if len(chosen) > 1 or len(models) > 1:
         raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
     arms, _ = make_arms(chosen, models, task)
-    return ready(arms[0], parts, task, options=options_of(recipe)), parts, task
+    return ready(arms[0], parts, task, length=length_of(recipe)), parts, task
 
 
 def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
@@ -303,6 +316,7 @@ def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
         options=options_of(recipe),
         metric=metric_of(asked.metric, task),
         chosen_by=metric_of(recipe.training.metric, task) if recipe.training.metric else None,
+        label_prior=asked.label_prior,
         generate=asked.generate,
         max_new_tokens=asked.max_new_tokens,
     )
@@ -319,9 +333,10 @@ def evaluate(run: str, recipe: Recipe) -> "Result":
     if not records:
         raise DataError("No record has an answer to score against.", "Give labelled records.", at=paths_of(recipe)[0])
     opened = open_run(run)
-    values = scored(opened, records)
+    fitting, too_long = opened.answerable(records)
+    values = scored(opened, fitting)
     without = [LeftOut("no answer to score against", at=r.origin) for r in reading.records if not has_answer(r)]
-    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without])})
+    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without, *too_long])})
 
 
 def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
@@ -336,10 +351,11 @@ def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
         records, left_out = [fitted(opened.task, r) for r in reading.records], reading.left_out
     else:
         records, left_out = [asked(opened.task, text) for text in questions], []
+    records, too_long = opened.answerable(records)
     answers = opened.predict(records)
     keys = ("id", "answer", "confidence", "valid")
     rows = [{key: getattr(a, key) for key in keys} for a in answers]
-    return Result({"predictions": rows, "n": len(rows), "left_out": tally(left_out)})
+    return Result({"predictions": rows, "n": len(rows), "left_out": tally([*left_out, *too_long])})
 
 
 def compare(
@@ -371,7 +387,7 @@ def compare(
             f"A comparison needs two arms. {reasons}".rstrip(), "Name more formats or models.", at="--formats"
         )
     progress(Event("records become examples and tokens"))
-    readied, lost = shared([ready(arm, parts, task, options=options_of(recipe)) for arm in arms])
+    readied, lost = shared([ready(arm, parts, task, length=length_of(recipe)) for arm in arms])
     plan = plan_of(recipe, task, readied[0])
     runs = [run_arm(one, plan, progress=progress) for one in readied]
     asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)

@@ -17,10 +17,11 @@ import msgspec
 import numpy as np
 
 from formtune.answers import Prediction, read_predictions, write_predictions
-from formtune.batches import TOO_LONG, by_budget, truncate
+from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.errors import DataError
 from formtune.examples import Example
+from formtune.fitting import NO_ROOM, TOO_LONG, most_written, room_for, truncate
 from formtune.label_words import Plan, check_distinct, plan_words, read_back
 from formtune.models import Model
 from formtune.records import LeftOut
@@ -36,7 +37,6 @@ from formtune.tokens import CONTROL, Tokens, prompts, tokenize
 
 __all__ = ["Prediction", "label_prior", "predict", "read_predictions", "too_long", "write_predictions"]
 
-ROOM_FOR_WORDS = 8  # tokens a written label word may take beyond the longest one: other case, other spaces, a full stop
 SHOWN_IDS = 5
 
 
@@ -74,7 +74,7 @@ def predict(
     _check_output(model, examples)
     asked = prompts(examples, model.tokenizer, shape=model.shape)
     n_written = max_new_tokens if generate or not examples[0].candidates else 0
-    fitted = _all_fitting(model, asked, _room(model, asked, n_written=n_written))
+    fitted = _all_fitting(model, asked, room_for(asked, shape=model.shape, output=model.output, n_written=n_written))
     with model.inference():
         if not examples[0].candidates:
             wholes = _wholes(model, examples, asked)
@@ -84,7 +84,7 @@ def predict(
         chosen = _choose(model, examples, fitted, tokens_per_batch=tokens_per_batch, prior=prior)
         if not generate or model.output != "words":
             return chosen
-        written = _write(model, fitted, tokens_per_batch=tokens_per_batch, n_written=_n_written(fitted, n_written))
+        written = _write(model, fitted, tokens_per_batch=tokens_per_batch, n_written=most_written(fitted, n_written))
     return [_beside(c, e, ids, model=model) for c, e, ids in zip(chosen, examples, written, strict=True)]
 
 
@@ -96,13 +96,14 @@ def too_long(
         return []
     free = not examples[0].candidates
     asked = prompts(examples, model.tokenizer, shape=model.shape)
-    fitted = _fitted(model, asked, _room(model, asked, n_written=max_new_tokens if generate or free else 0))
-    unfit = {i for i, one in enumerate(fitted) if one is None}
+    n_written = max_new_tokens if generate or free else 0
+    room = room_for(asked, shape=model.shape, output=model.output, n_written=n_written)
+    unfit = {i: NO_ROOM for i, one in enumerate(_fitted(model, asked, room)) if one is None}
     if free:
         wholes = _answered(model, examples, asked)
         whole_fits = _fitted(model, list(wholes.values()), 0)
-        unfit |= {i for i, one in zip(wholes, whole_fits, strict=True) if one is None}
-    return [LeftOut(TOO_LONG, id=examples[i].id) for i in sorted(unfit)]
+        unfit |= {i: TOO_LONG for i, one in zip(wholes, whole_fits, strict=True) if one is None}
+    return [LeftOut(reason, id=examples[i].id) for i, reason in sorted(unfit.items())]
 
 
 def label_prior(model: Model, examples: Sequence[Example], *, tokens_per_batch: int = 4096) -> np.ndarray:
@@ -132,23 +133,6 @@ def _check_output(model: Model, examples: Sequence[Example]) -> None:
         raise ValueError(f"The model was loaded for output {model.output!r}, the examples have {sorted(outputs)}.")
     if len({bool(example.candidates) for example in examples}) > 1:
         raise ValueError("Some examples have candidates and some have none.")
-
-
-def _room(model: Model, asked: Sequence[Tokens], *, n_written: int) -> int:
-    """Say how many tokens must be free behind every prompt; only a decoder writes where it reads."""
-    if model.shape != "decoder" or model.output == "head":
-        return 0
-    return max(_n_written(asked, n_written), _longest(asked))
-
-
-def _n_written(asked: Sequence[Tokens], n_written: int) -> int:
-    """Let a written label word be little longer than the longest one: what goes on beyond that is none of them."""
-    longest = _longest(asked)
-    return min(n_written, longest + ROOM_FOR_WORDS) if longest else n_written
-
-
-def _longest(asked: Sequence[Tokens]) -> int:
-    return max((len(ids) for p in asked for ids in p.candidates), default=0)
 
 
 def _fitted(model: Model, tokens: Sequence[Tokens], room: int) -> list[Tokens | None]:

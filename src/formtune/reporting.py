@@ -9,12 +9,11 @@ import msgspec
 
 from formtune.answers import write_predictions
 from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
-from formtune.evaluation import invalid_share
+from formtune.evaluation import invalid_share, outcomes
 from formtune.examples import Task
 from formtune.inspection import tally
-from formtune.loading import decoder_start_of
 from formtune.metrics import METRICS, Metric, calibration_table, confusion
-from formtune.model_files import resolve
+from formtune.model_files import decoder_start_in, max_length_in, resolve
 from formtune.outcomes import Outcome
 from formtune.recipe import Recipe
 from formtune.records import Labelled, LeftOut, Question, Record, answer_text, fields_of, input_text
@@ -136,7 +135,7 @@ def _report(
         dev_metric=Scale("loss", False, "plain"),
         confusions=_confusions(runs, task),
         calibrations=_calibrations(runs, task),
-        shown=_shown(runs, asked.parts.train),
+        shown=_shown(runs, asked.parts.train, asked.plan.options.max_length),
         disagreements=odd[:SHOWN_DISAGREEMENTS],
         n_disagreements=len(odd),
         left_out=[LeftOutRow(row["reason"], row["rows"], row["places"]) for row in left_out],
@@ -157,6 +156,7 @@ def compared(asked: Contest, runs: Sequence[ArmRuns], records: Sequence[Record])
             run.readied.arm.name,
             {one.seed: metric.stats(one.outcomes) for one in run.runs},
             invalid=invalid_share([p for one in run.runs for p in one.predictions]),
+            written=_written(run, asked.plan),
             cost=run.cost,
         )
         for run in runs
@@ -174,6 +174,16 @@ def compared(asked: Contest, runs: Sequence[ArmRuns], records: Sequence[Record])
     )
 
 
+def _written(run: ArmRuns, plan: Plan) -> float | None:
+    """Score what was written freely beside scored label words, where the metric asks only for the label."""
+    predictions = [p for one in run.runs for p in one.predictions]
+    if not plan.task.labels or plan.metric.needs != "label" or any(p.generated is None for p in predictions):
+        return None
+    examples = list(run.readied.test.examples.values())
+    found = [outcomes(one.predictions, examples, plan.task, written=True) for one in run.runs]
+    return sum(map(plan.metric.score, found)) / len(found)
+
+
 def _best(runs: Sequence[ArmRuns], found: Comparison) -> ArmRuns:
     """Take the recommended arm, or the leading one where none is."""
     name = found.recommended or found.leading[0]
@@ -183,8 +193,9 @@ def _best(runs: Sequence[ArmRuns], found: Comparison) -> ArmRuns:
 def _write(
     asked: Contest, values: Mapping[str, Any], report: ReportData, *, runs: Sequence[ArmRuns], best: ArmRuns
 ) -> None:
-    spec = spec_of(best.readied, asked.plan, base_digest=best.base_digest)
-    trained = next(one.trained for one in best.runs if one.seed == best.best_seed)
+    chosen = next(one for one in best.runs if one.seed == best.best_seed)
+    spec = spec_of(best.readied, asked.plan, base_digest=best.base_digest, prior=chosen.prior)
+    trained = chosen.trained
     recipe = asked.recipe.to_dict()
     settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
     facts = {"settings": settings, "recipe": recipe, "best": {"step": trained.best_step, **trained.best.shown}}
@@ -228,6 +239,7 @@ def _arm_rows(found: Comparison, metric: Metric) -> list[ArmRow]:
             arm.high,
             by_seed=arm.by_seed,
             invalid=arm.invalid,
+            written=arm.written,
             parameters_trained=arm.cost.parameters_trained,
             tokens_computed=arm.cost.tokens_computed,
             training_s=arm.cost.training_s,
@@ -269,6 +281,12 @@ def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
         ("texts cut to fit", "; ".join(f"{r.readied.arm.name} {r.readied.n_truncated}" for r in runs)),
         ("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())),
     ]
+    if any(r.readied.n_lossy for r in runs):
+        lossy = "; ".join(f"{r.readied.arm.name} {r.readied.n_lossy}" for r in runs)
+        facts.append(("texts with characters that the vocabulary lacks", lossy))
+    if any(r.n_fresh for r in runs):
+        fresh = "; ".join(f"{r.readied.arm.name} {r.n_fresh:,}" for r in runs if r.n_fresh)
+        facts.append(("weights that were not pretrained", fresh))
     if labels:
         facts.append(("labels", ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")))
     return facts
@@ -313,15 +331,25 @@ def _calibrations(runs: Sequence[ArmRuns], task: Task) -> list[Calibration]:
     return found
 
 
-def _shown(runs: Sequence[ArmRuns], records: Sequence[Record]) -> Shown:
+def _shown(runs: Sequence[ArmRuns], records: Sequence[Record], max_length: int | None) -> Shown:
     record = next(r for r in records if r.id in runs[0].readied.train.examples)
     examples = []
     for run in runs:
         arm = run.readied.arm
-        start = decoder_start_of(arm.model) if arm.shape == "encoder-decoder" else None
-        tokenizer = load_tokenizer(resolve(arm.model))
+        folder = resolve(arm.model)
+        start = decoder_start_in(folder) if arm.shape == "encoder-decoder" else None
+        tokenizer = load_tokenizer(folder)
         example = run.readied.train.examples[record.id]
-        examples.append(shown_example(arm.name, example, tokenizer, shape=arm.shape, decoder_start_id=start))
+        examples.append(
+            shown_example(
+                arm.name,
+                example,
+                tokenizer,
+                shape=arm.shape,
+                decoder_start_id=start,
+                capacity=max_length_in(folder, max_length),
+            )
+        )
     return Shown(str(record.origin or record.id), fields_of(record), examples)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from formtune.formats import cell, custom_format, named
 from formtune.freezing import Lora, trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
-from formtune.prediction import predict
-from formtune.records import Record
+from formtune.prediction import predict, too_long
+from formtune.records import LeftOut, Record
 from formtune.shards import MANIFEST, read_manifest, staged
 
 WEIGHTS = "weights.safetensors"
@@ -35,6 +36,7 @@ class RunSpec:
         output: where answers are read off.
         task: labels, words and wordings, as the training records gave them.
         options: freezing, adapters, length, precision.
+        prior: log-probabilities of the labels that are taken off its scores; empty where none are.
     """
 
     name: str
@@ -45,6 +47,7 @@ class RunSpec:
     output: Output
     task: Task
     options: Options
+    prior: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class OpenRun:
         task: labels and wordings.
         model: with the trained weights.
         output: where answers are read off.
+        prior: log-probabilities of the labels that are taken off its scores, or None.
         manifest: everything that was written down about it.
     """
 
@@ -67,6 +71,7 @@ class OpenRun:
     task: Task
     model: Model
     output: Output
+    prior: np.ndarray | None
     manifest: Mapping[str, Any]
 
     def present(self, records: Sequence[Record]) -> list[Example]:
@@ -74,9 +79,26 @@ class OpenRun:
         found = cell(self.format, self.task, self.model.shape)
         return [found.present(record, self.task, self.model.shape) for record in records]
 
+    def answerable(self, records: Sequence[Record]) -> tuple[list[Record], list[LeftOut]]:
+        """Part records into those that the model has room for and the others, with the reason.
+
+        Raises:
+            DataError: where none is left.
+        """
+        lost = {one.id: one.reason for one in too_long(self.model, self.present(records))}
+        kept = [r for r in records if r.id not in lost]
+        left_out = [LeftOut(lost[r.id], at=r.origin, id=r.id) for r in records if r.id in lost]
+        if left_out and not kept:
+            raise DataError(
+                f"No record can be answered: {left_out[0].reason}.",
+                "Give shorter ones.",
+                at=left_out[0].at or left_out[0].id,
+            )
+        return kept, left_out
+
     def predict(self, records: Sequence[Record], *, generate: bool = False) -> list[Prediction]:
         """Answer records, answered ones or not; one prediction each, in order."""
-        return predict(self.model, self.present(records), generate=generate)
+        return predict(self.model, self.present(records), generate=generate, prior=self.prior)
 
 
 def save_run(
@@ -130,7 +152,8 @@ def open_run(folder: str | Path) -> OpenRun:
             parameter.copy_(weights[name])
     format_ = custom_format(spec.template, spec.format) if spec.template else named(spec.format)
     digest = manifest["files"][WEIGHTS][:12]
-    return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, manifest)
+    prior = np.array(spec.prior) if spec.prior else None
+    return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, prior, manifest)
 
 
 def read_spec(values: Mapping[str, Any]) -> RunSpec:
@@ -139,4 +162,6 @@ def read_spec(values: Mapping[str, Any]) -> RunSpec:
     options = dict(values["options"])
     if options["lora"] is not None:
         options["lora"] = Lora(**{**options["lora"], "targets": tuple(options["lora"]["targets"])})
-    return RunSpec(**{**values, "task": Task(**task), "options": Options(**options)})
+    return RunSpec(
+        **{**values, "task": Task(**task), "options": Options(**options), "prior": tuple(values.get("prior", ()))}
+    )

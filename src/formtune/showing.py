@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from formtune.corruption import corrupted
-from formtune.errors import SettingError
+from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Format, Output, Shape, Task
+from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell
-from formtune.model_files import decoder_start_in, resolve, shape_in
+from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -25,7 +26,15 @@ CORRUPTED = "read off places that are drawn anew each epoch"
 SHOWN_CORRUPTION = 0  # seed of the draw that is shown
 
 
-def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: str | None, out: str | None) -> Result:
+def previewed(
+    record: Record,
+    formats: Sequence[Format],
+    task: Task,
+    *,
+    model: str | None,
+    max_length: int | None = None,
+    out: str | None,
+) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
 
     Args:
@@ -33,16 +42,24 @@ def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: s
         formats: one or several.
         task: what the formats are told.
         model: name of a model; its weights are not loaded.
+        max_length: the most tokens of an example; None for the model's own limit.
         out: path of an HTML page to write.
+
+    Raises:
+        DataError: where the record does not fit.
+        SettingError: where the model cannot be used, or the page cannot be written.
     """
     folder = resolve(model) if model else None
     tokenizer = load_tokenizer(folder) if folder else byte_tokenizer()
     shape: Shape = shape_in(folder) if folder else "decoder"
     start = decoder_start_in(folder) if folder else None
+    capacity = max_length_in(folder, max_length) if folder else max_length
     shown = []
     for format_ in formats:
         example = cell(format_, task, shape).present(record, task, shape)
-        shown.append(shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start))
+        shown.append(
+            shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
+        )
     if out:
         _write(
             out,
@@ -55,6 +72,7 @@ def previewed(record: Record, formats: Sequence[Format], task: Task, *, model: s
         "format": formats[0].name,
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
         "tokens": [_token(t) for t in tokens],
+        "cut": shown[0].n_cut,
         "answer": answer_text(record),
         **({"out": out} if out else {}),
     }
@@ -77,13 +95,25 @@ def _write(out: str, text: str) -> None:
 
 
 def shown_example(
-    name: str, example: Example, tokenizer: Tokenizer, *, shape: Shape, decoder_start_id: int | None = None
+    name: str,
+    example: Example,
+    tokenizer: Tokenizer,
+    *,
+    shape: Shape,
+    decoder_start_id: int | None = None,
+    capacity: int | None = None,
 ) -> ShownExample:
-    """Show an example as tokens; one that is masked at random with one such draw."""
+    """Show an example as the tokens that a model with room for so many sees; masked places as one draw gives them.
+
+    Raises:
+        DataError: where it does not fit, even without content.
+    """
     start = tokenizer.pad_id or 0 if decoder_start_id is None else decoder_start_id
-    tokens = corrupted(
-        tokenize([example], tokenizer, shape=shape, decoder_start_id=start)[0], tokenizer, SHOWN_CORRUPTION
-    )
+    whole = tokenize([example], tokenizer, shape=shape, decoder_start_id=start)[0]
+    fitting, too_long, _ = fit([whole], capacity) if capacity else ([whole], [], 0)
+    if too_long:
+        raise DataError(f"This record is {TOO_LONG}.", "Raise --max-length, or take a model that reads more.", at=name)
+    tokens = corrupted(fitting[0], tokenizer, SHOWN_CORRUPTION)
     answer = example.candidates[example.gold] if example.output == "head" and example.gold is not None else ""
     return ShownExample(
         arm=name,
@@ -91,6 +121,7 @@ def shown_example(
         decoder=shown_tokens(tokens.decoder, tokenizer) if tokens.decoder else (),
         read_off=CORRUPTED if example.corrupt else READ_OFF[example.output].format(n=len(example.candidates)),
         answer=answer,
+        n_cut=len(whole.ids_T) - len(tokens.ids_T),
     )
 
 

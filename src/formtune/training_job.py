@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from formtune.arms import Bench, Readied
+from formtune.arms import Readied
+from formtune.bench import Bench
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
@@ -19,7 +21,7 @@ from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
 from formtune.training import Trained
-from formtune.trials import Plan, fine_tuned
+from formtune.trials import Plan, answered, fine_tuned, prior_of
 
 
 def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, progress: Progress) -> Result:
@@ -36,11 +38,12 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
     progress(Event(f"{stage}: test records"))
+    prior = prior_of(bench.model, readied, plan)
     summary = {
         "run": str(out),
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
-        "metrics": test_scores(bench, plan),
+        **test_scores(bench, plan, prior=prior),
         "seconds": trained.seconds,
         "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
         "learned_tokens": trained.n_learned,
@@ -50,7 +53,7 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
     }
     save_run(
         out,
-        spec_of(readied, plan, base_digest=bench.model.base_digest),
+        spec_of(readied, plan, base_digest=bench.model.base_digest, prior=() if prior is None else prior.tolist()),
         bench.weights(),
         facts={**facts, **summary, "settings": asdict(plan.settings)},
         files=traces(trained, plan.chosen_by),
@@ -58,17 +61,23 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
     return Result({**summary, "left_out": facts["left_out"]})
 
 
-def test_scores(bench: Bench, plan: Plan) -> dict[str, Any]:
-    """Score the test records by every metric that fits; empty where there are none."""
-    examples = list(bench.readied.test.examples.values())
-    if not examples:
-        return {}
-    predictions = predict(bench.model, examples, generate=plan.generate, max_new_tokens=plan.max_new_tokens)
-    scores: dict[str, Any] = evaluate(predictions, examples, plan.task)["metrics"]
-    return scores
+def test_scores(bench: Bench, plan: Plan, *, prior: np.ndarray | None) -> dict[str, Any]:
+    """Score the test records by every metric that fits, raw and with a temperature that the dev records give.
+
+    Returns:
+        ``metrics``, empty where there are no test records; ``written`` and ``invalid``, where answers were written
+        beside scored label words; ``calibrated`` (or None).
+    """
+    dev, test = (list(part.examples.values()) for part in (bench.readied.dev, bench.readied.test))
+    if not test:
+        return {"metrics": {}, "written": {}, "invalid": None, "calibrated": None}
+    predictions, _ = answered(bench, test, plan, prior=prior, generate=plan.generate)
+    choosing = (answered(bench, dev, plan, prior=prior)[0], dev) if dev and plan.task.labels else None
+    scores = evaluate(predictions, test, plan.task, dev=choosing)
+    return {key: scores[key] for key in ("metrics", "written", "invalid", "calibrated")}
 
 
-def spec_of(readied: Readied, plan: Plan, *, base_digest: str) -> RunSpec:
+def spec_of(readied: Readied, plan: Plan, *, base_digest: str, prior: Sequence[float] = ()) -> RunSpec:
     """Say what is needed to open a run of this arm again."""
     format_: Format = readied.arm.format
     return RunSpec(
@@ -80,6 +89,7 @@ def spec_of(readied: Readied, plan: Plan, *, base_digest: str) -> RunSpec:
         output=readied.output,
         task=plan.task,
         options=plan.options,
+        prior=tuple(prior),
     )
 
 
@@ -95,7 +105,7 @@ def traces(trained: Trained, metric: Metric | None) -> dict[str, str]:
 def scored(run: OpenRun, records: Sequence[Record]) -> dict[str, Any]:
     """Answer records with a run and score the answers: every metric, classes, confusion, calibration."""
     examples = run.present(records)
-    predictions = predict(run.model, examples)
+    predictions = predict(run.model, examples, prior=run.prior)
     keys = ("id", "answer", "confidence", "valid")
     rows = [{key: getattr(p, key) for key in keys} for p in predictions]
     return {**evaluate(predictions, examples, run.task), "predictions": rows}

@@ -12,14 +12,17 @@ import numpy as np
 from torch import Tensor
 
 from formtune.answers import Prediction
-from formtune.arms import Bench, Readied
+from formtune.arms import Readied
+from formtune.bench import Bench
+from formtune.errors import SettingError
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
+from formtune.freezing import new_weights
 from formtune.loading import Options
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
-from formtune.prediction import predict
+from formtune.prediction import label_prior, predict
 from formtune.progress import Event, Progress
 from formtune.training import TracePoint, Trained, TrainSettings
 from formtune.verdicts import Cost
@@ -37,6 +40,7 @@ class Plan:
         options: how models are taken up.
         metric: what is compared.
         chosen_by: what is best on the dev records while training; the loss where it is None.
+        label_prior: whether what a model answers to a record that says nothing is taken off its scores.
         generate: whether free answers are written beside the scored ones.
         max_new_tokens: the most that a free answer is long.
     """
@@ -48,6 +52,7 @@ class Plan:
     options: Options
     metric: Metric
     chosen_by: Metric | None = None
+    label_prior: bool = False
     generate: bool = False
     max_new_tokens: int = 64
 
@@ -59,6 +64,7 @@ class SeedRun:
     Attributes:
         seed: its seed.
         trained: how training went.
+        prior: log-probabilities of the labels that were taken off; empty where none were.
         predictions: one per test record, in order.
         outcomes: the same, beside the right answers.
         ms_per_answer: wall time.
@@ -66,6 +72,7 @@ class SeedRun:
 
     seed: int
     trained: Trained
+    prior: tuple[float, ...]
     predictions: Sequence[Prediction]
     outcomes: Sequence[Outcome]
     ms_per_answer: float
@@ -84,6 +91,7 @@ class ArmRuns:
         weights: what that run trained.
         base_digest: digest of the pretrained model.
         n_parameters: parameters of the whole model.
+        n_fresh: parameters that are not pretrained: drawn anew for each seed.
     """
 
     readied: Readied
@@ -94,6 +102,7 @@ class ArmRuns:
     weights: Mapping[str, Tensor]
     base_digest: str
     n_parameters: int
+    n_fresh: int
 
     @property
     def cost(self) -> Cost:
@@ -133,6 +142,7 @@ def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
         weights=weights,
         base_digest=bench.model.base_digest,
         n_parameters=sum(p.numel() for p in bench.model.module.parameters()),
+        n_fresh=sum(p.numel() for p in new_weights(bench.model).values()),
     )
 
 
@@ -152,7 +162,9 @@ def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Tri
     loss, metric = trained.best.score, plan.metric
     score = (loss, loss)
     if metric.needs in ("label", "probabilities") and len(plan.learning_rates) > 1:
-        value = metric.score(_answered(bench, list(bench.readied.dev.examples.values()), plan)[1])
+        prior = prior_of(bench.model, bench.readied, plan)
+        dev = list(bench.readied.dev.examples.values())
+        value = metric.score(answered(bench, dev, plan, prior=prior)[1])
         score = (value if metric.higher_is_better else -value, loss)
     return _Trial(rate, score, trained, bench.weights())
 
@@ -172,11 +184,32 @@ def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
     dev = list(readied.dev.examples.values())
 
     def judge(model: Model) -> tuple[float, dict[str, float]]:
-        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens)
+        prior = prior_of(model, readied, plan)
+        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens, prior=prior)
         value = metric.score(outcomes(answers, dev, plan.task))
         return (value if metric.higher_is_better else -value), {metric.name: value}
 
     return judge
+
+
+def prior_of(model: Model, readied: Readied, plan: Plan) -> np.ndarray | None:
+    """Find what the model as it stands answers to a record that says nothing, where that is to be taken off.
+
+    A class head is left as it is: its bias is trained.
+
+
+    Raises:
+        SettingError: where the format takes no such record.
+    """
+    if not plan.label_prior or not plan.task.labels or model.output == "head":
+        return None
+    if not readied.blanks:
+        raise SettingError(
+            f"The format {readied.arm.name} takes no record that says nothing.",
+            "Leave it out.",
+            at="comparison.label_prior",
+        )
+    return label_prior(model, readied.blanks)
 
 
 def told(stage: str, point: TracePoint, settings: TrainSettings) -> Event:
@@ -185,18 +218,31 @@ def told(stage: str, point: TracePoint, settings: TrainSettings) -> Event:
     return Event(stage, point.step, settings.steps, point.loss, point.n_learned, point.seconds, shown)
 
 
-def _answered(
-    bench: Bench, examples: Sequence[Example], plan: Plan, *, generate: bool = False
+def answered(
+    bench: Bench,
+    examples: Sequence[Example],
+    plan: Plan,
+    *,
+    prior: np.ndarray | None,
+    generate: bool = False,
 ) -> tuple[list[Prediction], list[Outcome]]:
     """Answer examples with the bench's model as it stands, and set the answers beside what is right."""
-    predictions = predict(bench.model, examples, generate=generate, max_new_tokens=plan.max_new_tokens)
+    predictions = predict(bench.model, examples, generate=generate, max_new_tokens=plan.max_new_tokens, prior=prior)
     return predictions, outcomes(predictions, examples, plan.task)
 
 
 def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progress: Progress) -> SeedRun:
     progress(Event(f"{bench.readied.arm.name}, seed {seed}: test records"))
     examples = list(bench.readied.test.examples.values())
+    prior = prior_of(bench.model, bench.readied, plan)
     start = time.perf_counter()
-    predictions, found = _answered(bench, examples, plan, generate=plan.generate)
+    predictions, found = answered(bench, examples, plan, prior=prior, generate=plan.generate)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
-    return SeedRun(seed=seed, trained=trained, predictions=predictions, outcomes=found, ms_per_answer=ms)
+    return SeedRun(
+        seed=seed,
+        trained=trained,
+        prior=() if prior is None else tuple(prior.tolist()),
+        predictions=predictions,
+        outcomes=found,
+        ms_per_answer=ms,
+    )

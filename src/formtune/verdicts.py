@@ -43,8 +43,9 @@ class Cost:
 class ArmResult:
     """One arm: its mean over seeds with interval, its value by seed, and whether it is no better than chance.
 
-    ``invalid`` is the share of invalid answers, from 0 to 1, or None where an answer cannot be invalid. ``at_chance`` is True where the interval reaches down to
-    what always answering the commonest label scores.
+    ``invalid`` is the share of invalid answers, from 0 to 1, or None where an answer cannot be invalid; ``written``
+    the metric of freely written answers, where label words were scored as well. ``at_chance`` is True where the
+    interval reaches down to what always answering the commonest label scores.
     """
 
     mean: float
@@ -54,6 +55,7 @@ class ArmResult:
     invalid: float | None
     cost: Cost
     at_chance: bool
+    written: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,8 @@ class ComparisonSettings(_Section):
     """Draws of the bootstrap."""
     metric: str | None = None
     """What is compared; the task's usual one where it is not given."""
+    label_prior: bool = False
+    """Whether what a model answers to a record that says nothing is taken off its scores of the label words."""
     generate: bool = False
     """Whether free generation is scored beside the label words."""
     max_new_tokens: Count = 64

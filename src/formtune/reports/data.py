@@ -32,6 +32,7 @@ class ArmRow:
     """One arm of the comparison: how well it did and what it cost.
 
     ``invalid`` is the share (0 to 1) of free answers that were no allowed answer; None where nothing is generated.
+    ``written`` is the metric of what was written freely beside scored label words.
     Costs that were not measured are None.
     """
 
@@ -47,6 +48,7 @@ class ArmRow:
     tokens_per_answer: float | None = None
     ms_per_answer: float | None = None
     note: str = ""
+    written: float | None = None
 
     @property
     def has_cost(self) -> bool:
@@ -162,6 +164,7 @@ class ShownExample:
         decoder: for encoder-decoder models the tokens of the target side.
         read_off: how the answer is read off, in a few words ("class head over 6 labels").
         answer: the right answer in this format; empty where it stands among the tokens.
+        n_cut: content tokens that were cut so that it fits.
     """
 
     arm: str
@@ -169,6 +172,7 @@ class ShownExample:
     decoder: Sequence[ShownToken] = ()
     read_off: str = ""
     answer: str = ""
+    n_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

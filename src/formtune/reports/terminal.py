@@ -43,6 +43,8 @@ def console_example(example: ShownExample) -> Group:
     both = [*example.tokens, *example.decoder]
     n_learned = sum(token.weight > 0 for token in both)
     head = Text.assemble((clean(example.arm), "bold"), f"  {len(both)} tokens, {n_learned} learned")
+    if example.n_cut:
+        head.append(f", {example.n_cut} cut to fit")
     if example.read_off:
         head.append(f"; answer {clean(example.read_off)}")
     if example.answer:
@@ -83,12 +85,13 @@ def _table(data: ReportData, parts: Collection[str]) -> Table:
     if "plot" in parts:
         table.add_column(_ends_of(axis), no_wrap=True, width=PLOT_WIDTH)
     costs = ("parameters", "training", "per answer") if "costs" in parts else ()
-    for name in ("invalid",) * generated + costs:
+    written = any(arm.written is not None for arm in data.arms)
+    for name in ("invalid",) * generated + ("written",) * written + costs:
         table.add_column(name, justify="right", no_wrap=True)
     for arm in data.arms:
         plot = [_plot(arm, axis)] if "plot" in parts else []
-        invalid = [quantities.percent(arm.invalid)] if generated else []
-        table.add_row(*_scores(arm, data.scale), *plot, *invalid, *(_costs(arm) if costs else ()))
+        free = [quantities.percent(arm.invalid)] * generated + [quantities.score(data.scale, arm.written)] * written
+        table.add_row(*_scores(arm, data.scale), *plot, *free, *(_costs(arm) if costs else ()))
     return table
 
 

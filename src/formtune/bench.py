@@ -1,0 +1,98 @@
+"""A loaded model on which an arm's fine-tunings are done, and how it does on the dev records meanwhile."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from formtune.arms import Readied
+from formtune.batches import by_budget, collate
+from formtune.corruption import corrupted
+from formtune.examples import Task
+from formtune.freezing import renew, trained
+from formtune.loading import Options, load_model
+from formtune.models import Model
+from formtune.tokens import Tokens
+from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
+
+DEV_SEED = 2**31  # beyond what users take for training seeds
+
+
+class Bench:
+    """A loaded model on which an arm's runs are done one after the other, each from the same pretrained weights."""
+
+    def __init__(self, readied: Readied, task: Task, *, options: Options) -> None:
+        self.readied = readied
+        self.task = task
+        if any(t.corrupt for t in readied.train.tokens.values()):  # what is masked anew each epoch is never seen again
+            options = replace(options, cache_trunk=False)
+        self.model: Model = load_model(
+            readied.arm.model,
+            output=readied.output,
+            n_classes=len(task.labels) if readied.output == "head" else 0,
+            options=options,
+        )
+        self._start = {n: p.detach().clone() for n, p in trained(self.model).items()}
+
+    def run(
+        self,
+        settings: TrainSettings,
+        *,
+        metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
+        progress: Callable[[TracePoint], None] | None = None,
+    ) -> Trained:
+        """Fine-tune from the start with one seed and one learning rate; the model keeps the best weights.
+
+        Args:
+            settings: how.
+            metric: scores the model on the dev records (larger is better) and says what to show; None for the loss.
+            progress: told of every update.
+        """
+        self.restore(self._start)
+        renew(self.model, settings.seed)
+        dev = list(self.readied.dev.tokens.values())
+        look = (lambda: look_at(self.model, dev, settings=settings, metric=metric)) if dev else None
+        return train(
+            self.model, list(self.readied.train.tokens.values()), settings=settings, look=look, progress=progress
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copy what was trained."""
+        return {n: p.detach().clone() for n, p in trained(self.model).items()}
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Put copied weights back."""
+        with torch.no_grad():
+            for name, parameter in trained(self.model).items():
+                parameter.copy_(weights[name])
+
+
+def look_at(
+    model: Model,
+    dev: Sequence[Tokens],
+    *,
+    settings: TrainSettings,
+    metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
+) -> Look:
+    """Score the model on the dev records by a metric, or by the loss it is trained on."""
+    loss = dev_loss(model, dev, settings)
+    if metric is None:
+        return Look(score=-loss, shown={"loss": loss})
+    score, shown = metric(model)
+    return Look(score=score, shown={"loss": loss, **shown})
+
+
+def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
+    """Compute the training objective over the dev records, as if they were one update.
+
+    What is masked at random is masked by the record's place, so that every look asks for the same.
+    """
+    dev = [corrupted(tokens, model.tokenizer, (DEV_SEED, place)) for place, tokens in enumerate(dev)]
+    factors = factors_of(dev, settings)
+    objective = Objective(model, label_smoothing=0.0)
+    total = 0.0
+    with model.inference():
+        for group in by_budget([len(t.ids_T) for t in dev], settings.micro_batch_tokens, sort=True):
+            total += float(objective(collate([dev[i] for i in group], causal=model.causal), factors[group]))
+    return total
