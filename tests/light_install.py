@@ -35,8 +35,17 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
 
 
+def tiny_model(folder: Path) -> None:
+    """Write what preparation needs of a model: its configuration and its tokenizer, no weights."""
+    tokens = importlib.import_module("formtune.tokens")
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 64}')
+    (folder / "tokenizer.json").write_text(tokens.byte_tokenizer().full.to_str(), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
+
+
 def main(command: str, folder: Path) -> None:
-    """Start the command, import the data half, look at a file, and ask for what is not installed."""
+    """Start the command, import the data half, look at a file, prepare it, and ask for what is not installed."""
     assert not any(map(importlib.util.find_spec, HEAVY)), "this environment is not light"
     assert "compare" in run(command, "--help").stdout
     for module in data_half():
@@ -48,13 +57,20 @@ def main(command: str, folder: Path) -> None:
     assert json.loads(inspected.stdout)["records"] == 2, inspected
     previewed = run(command, "preview", str(reviews), "--format", "seq2seq", "--json")
     assert any(token["weight"] > 0 for token in json.loads(previewed.stdout)["tokens"]), previewed
+    model_folder = folder / "model"
+    tiny_model(model_folder)
+    prepared = run(
+        command, "prepare", str(reviews), "--format", "seq2seq", "--model", str(model_folder), "--n-train", "2",
+        "--n-dev", "0", "--n-test", "0", "--out", str(folder / "prepared"), "--json",
+    )  # fmt: skip
+    assert json.loads(prepared.stdout)["learned_tokens"] > 0, prepared
 
-    model = ("--format", "classification", "--model", "minilm-l6", "--out", str(folder / "run"))
+    model = ("--format", "classification", "--model", str(model_folder), "--out", str(folder / "run"))
     trained = run(command, "train", str(reviews), *model)
     assert trained.returncode == 2, trained
     assert "pip install 'formtune[train]'" in trained.stderr, trained
     assert "Traceback" not in trained.stderr, trained
-    print(f"{len(data_half())} modules, inspect, preview and the missing extra: as they should be")
+    print(f"{len(data_half())} modules, inspect, preview, prepare and the missing extra: as they should be")
 
 
 if __name__ == "__main__":

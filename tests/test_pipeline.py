@@ -2,17 +2,23 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_models import tiny_folder
 
 import formtune as ft
 from formtune import pipeline
 from formtune.answers import read_predictions
+from formtune.arms import BLANKS
 from formtune.cli import run
+from formtune.fitting import NO_ROOM, TOO_LONG
 from formtune.recipe import Recipe, make_recipe
+from formtune.records import Labelled
+from formtune.runs import open_run
 from formtune.shards import read_manifest, read_tokens
 
 GOOD = ("lovely", "warm", "bright", "clever", "moving", "funny")
@@ -158,6 +164,98 @@ def test_lines_of_text_are_answered_from_a_file(reviews: Path, tmp_path: Path) -
     found = pipeline.predict(str(tmp_path / "run"), make_recipe({"data": {"paths": [str(tmp_path / "new.txt")]}}))
 
     assert found["n"] == 2
+
+
+def conversation(name: str, n_questions: int) -> str:
+    """A line of messages whose last is an answer."""
+    turns = [
+        {"role": role, "content": f"{role} {name} {n}"} for n in range(n_questions) for role in ("user", "assistant")
+    ]
+    return json.dumps({"messages": turns}) + "\n"
+
+
+def test_what_leaves_no_room_for_an_answer_is_left_out_and_told(tmp_path: Path) -> None:
+    """The wording around many turns is never cut: forty do not fit, six leave too little behind them."""
+    talks, more = tmp_path / "talks.jsonl", tmp_path / "more.jsonl"
+    talks.write_text("".join(conversation(f"a{n}", 1) for n in range(12)) + conversation("a", 40))
+    more.write_text("".join(conversation(f"b{n}", 1) for n in range(12)) + conversation("b", 6))
+    changed = {
+        "data": {"train": str(talks), "dev": str(more)},
+        "formats": "instruction",
+        "models": tiny_folder("llama"),
+        "model": {"max_length": 256},
+        "training": {"steps": 1, "batch_size": 4},
+    }
+    asked = make_recipe({"data": {"paths": [str(more)]}})
+    trained = pipeline.train(recipe_for(talks, tmp_path / "run", **changed))
+    predicted = pipeline.predict(str(tmp_path / "run"), asked)
+    scored = pipeline.evaluate(str(tmp_path / "run"), asked)
+
+    assert TOO_LONG in str(trained["left_out"])
+    assert NO_ROOM in str(trained["left_out"])
+    assert predicted["n"] == scored["n"] == 12
+    assert predicted["left_out"] == scored["left_out"] == [{"reason": NO_ROOM, "rows": 1, "places": [f"{more}:13"]}]
+
+
+def test_records_that_all_leave_no_room_are_refused(tmp_path: Path) -> None:
+    """The first is named."""
+    short, long = tmp_path / "short.jsonl", tmp_path / "long.jsonl"
+    short.write_text("".join(conversation(f"{n}", 1) for n in range(40)))
+    long.write_text(conversation("", 40))
+    changed = {
+        "data": {"train": str(short)},
+        "formats": "instruction",
+        "models": tiny_folder("llama"),
+        "model": {"max_length": 256},
+        "training": {"steps": 1, "batch_size": 4},
+    }
+    pipeline.train(recipe_for(short, tmp_path / "run", **changed))
+
+    with pytest.raises(ft.DataError, match="No record can be answered") as error:
+        pipeline.predict(str(tmp_path / "run"), make_recipe({"data": {"paths": [str(long)]}}))
+    assert str(error.value).startswith(f"{long}:1: ")
+
+
+def test_the_prior_of_the_labels_is_taken_off_and_kept_with_the_run(reviews: Path, tmp_path: Path) -> None:
+    """A record that says nothing is then undecided on average (Zhao et al. 2021)."""
+    changed = {
+        "formats": "masked_lm",
+        "training": {"steps": 1, "batch_size": 4},
+        "comparison": {"seeds": 1, "label_prior": True},
+    }
+    pipeline.train(recipe_for(reviews, tmp_path / "run", **changed))
+    blanks = [Labelled(inputs={"text": text}, id=text) for text in BLANKS]
+    opened = open_run(tmp_path / "run")
+    raw = np.mean([p.probabilities for p in replace(opened, prior=None).predict(blanks)], axis=0)
+
+    assert opened.prior == pytest.approx(np.log(raw))
+    text = Labelled(inputs={"text": "a warm film"}, id="1")
+    odds = np.array(replace(opened, prior=None).predict([text])[0].probabilities) / raw
+    assert opened.predict([text])[0].probabilities == pytest.approx(odds / odds.sum())
+
+
+def test_a_training_tells_what_a_temperature_would_do(reviews: Path, tmp_path: Path) -> None:
+    """It is fitted on the dev records and changes no accuracy."""
+    trained = pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification")).to_dict()
+
+    assert trained["calibrated"]["n"] == 12
+    assert trained["calibrated"]["temperature"] > 0
+    assert set(trained["calibrated"]["metrics"]) == {"log_loss", "brier", "ece"}
+
+
+def test_answers_written_beside_scored_words_are_scored_too(reviews: Path, tmp_path: Path) -> None:
+    """An arm with a class head writes nothing."""
+    changed = {
+        "formats": "seq2seq,classification",
+        "models": tiny_folder("llama"),
+        "training": {"steps": 20, "batch_size": 6, "learning_rate": 3e-3},
+        "comparison": {"seeds": 1, "resamples": 100, "generate": True},
+    }
+    found = pipeline.compare(recipe_for(reviews, tmp_path / "out", **changed))
+    seq2seq, head = (found.values["formats"][name] for name in ("seq2seq", "classification"))
+
+    assert 0 <= seq2seq["written"] <= 100 * (1 - seq2seq["invalid"])
+    assert head["written"] is head["invalid"] is None
 
 
 def test_a_users_template_takes_part_and_is_served_again(reviews: Path, tmp_path: Path) -> None:

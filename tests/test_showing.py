@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
 from tiny_models import tiny_folder
 from tokenizer_folders import minilm_folder
 
+from formtune.errors import DataError
 from formtune.formats import infer_task, named
 from formtune.records import Labelled, Plain
 from formtune.showing import previewed
@@ -34,6 +36,21 @@ def test_a_blank_says_what_it_asks_for() -> None:
     assert [token for token in found["tokens"] if token["weight"] > 0] == [
         {"id": 103, "text": "[MASK]", "part": "target", "weight": 1.0, "asks": "rotten"}
     ]
+
+
+def test_a_preview_is_cut_as_training_cuts() -> None:
+    """The content loses tokens, the answer none, and the count is told."""
+    task = infer_task([DULL, BRIGHT])
+    whole, cut = (previewed(BRIGHT, [named("seq2seq")], task, model=None, max_length=n, out=None) for n in (None, 20))
+    assert len(cut["tokens"]) == 20
+    assert cut["cut"] == len(whole["tokens"]) - 20
+    assert cut["text"].endswith(" => fresh</s>")
+
+
+def test_a_record_that_does_not_fit_is_refused() -> None:
+    """Even without its content."""
+    with pytest.raises(DataError, match="seq2seq: This record is longer than the model"):
+        previewed(BRIGHT, [named("seq2seq")], infer_task([DULL, BRIGHT]), model=None, max_length=5, out=None)
 
 
 def test_plain_text_is_shown_as_it_is_masked() -> None:

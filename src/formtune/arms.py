@@ -15,7 +15,7 @@ from formtune.records import Labelled, LeftOut, Question, Record
 from formtune.splits import Splits
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer, prompts, tokenize_each
 
-BLANKS = ("N/A", "[MASK]", "")  # contents that say nothing (Zhao et al. 2021, section 4)
+BLANKS = ("N/A", "[MASK]")  # say nothing (Zhao et al. 2021, section 4); the third, an empty text, no format takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def too_long(
 def label_prior(model: Model, examples: Sequence[Example], *, tokens_per_batch: int = 4096) -> np.ndarray:
     """Find how probable a model holds each candidate when the record says nothing.
 
-    Zhao et al. 2021 ("Calibrate before use", section 4) average over the contents "N/A", "[MASK]" and "". They divide
+    Zhao et al. 2021 ("Calibrate before use", section 4) average over contents such as "N/A". They divide
     the probabilities by the average and put the ratio through a softmax; we renormalise it, so that it stays a
     probability.
 
