@@ -4,7 +4,7 @@ import pytest
 
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
-from formtune.formats import infer_task
+from formtune.formats import infer_task, with_languages
 from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Preference, Question
 
 
@@ -207,3 +207,17 @@ class TestKinds:
         assert infer_task([Conversation(messages=messages)]) == Task(kind="conversation")
         preference = Preference(prompt=messages[:1], chosen=messages[1:], rejected=messages[1:])
         assert infer_task([preference]) == Task(kind="preference")
+
+
+def test_pairs_of_the_same_two_languages_say_them_to_a_bare_source():
+    """What a user types is put as the training pairs were."""
+    pairs = [Pair(source=s, targets=("x",), source_language="en", target_language="de", id=s) for s in "ab"]
+    task = infer_task(pairs)
+    assert task.languages == ("en", "de")
+    assert with_languages(Pair(source="c"), task) == Pair(source="c", source_language="en", target_language="de")
+    other = Pair(source="c", source_language="fr", target_language="de")
+    assert with_languages(other, task) == other
+
+    mixed = infer_task([*pairs, other])
+    assert mixed.languages == ()
+    assert with_languages(Pair(source="c"), mixed) == Pair(source="c")

@@ -258,6 +258,31 @@ def test_answers_written_beside_scored_words_are_scored_too(reviews: Path, tmp_p
     assert head["written"] is head["invalid"] is None
 
 
+def test_labels_that_are_numbers_are_told_to_want_words(reviews: Path, tmp_path: Path) -> None:
+    """A label word that says nothing is a handicap of the formats that name it."""
+    reviews.write_text(reviews.read_text().replace("fresh", "1").replace("rotten", "0"))
+    quick = {"training": {"steps": 1, "batch_size": 4}}
+    bare = pipeline.compare(recipe_for(reviews, tmp_path / "bare", **quick))
+    worded = pipeline.compare(
+        recipe_for(reviews, tmp_path / "worded", task={"words": {"0": "bad", "1": "good"}}, **quick)
+    )
+
+    assert "The labels (0, 1) say nothing to a model" in " ".join(bare.values["advice"])
+    assert "say nothing" not in " ".join(worded.values["advice"])
+
+
+def test_a_fault_in_a_template_is_told_with_its_path(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that an editor can open it."""
+    template = tmp_path / "mine.jinja"
+    template.write_text("{{ text }}\n{{ nonsense }} {% learn %}{{ label }}{% endlearn %}")
+
+    said = told(capsys, "preview", str(reviews), "--format", str(template))
+
+    assert said.startswith(f"{template}:2: ")
+
+
 def test_a_users_template_takes_part_and_is_served_again(reviews: Path, tmp_path: Path) -> None:
     """The run keeps the template's text."""
     template = tmp_path / "mine.jinja"

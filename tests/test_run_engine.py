@@ -7,7 +7,7 @@ import pytest
 from serving_fakes import serving
 
 from formtune.examples import Output, Task
-from formtune.formats import FORMATS, present
+from formtune.formats import FORMATS, infer_task, present
 from formtune.loading import Options, tiny
 from formtune.records import Conversation, Labelled, Message, Pair, Record
 from formtune.runs import OpenRun
@@ -89,6 +89,14 @@ class TestPrompts:
         engine = opened("t5", "seq2seq", task, output="text")
         ids = engine.chat_prompt([ChatTurn("user", "Guten Tag")]).ids
         assert ids == trained_ids(engine, "seq2seq", Pair(source="Guten Tag", targets=("Hello",)), task=task)
+
+    def test_a_source_is_put_in_the_two_languages_of_training(self) -> None:
+        pair = Pair(id="1", source="Guten Tag", targets=("Hello",), source_language="de", target_language="en")
+        task = infer_task([pair])
+        engine = opened("llama", "instruction", task, output="text")
+        ids = engine.chat_prompt([ChatTurn("user", "Guten Tag")]).ids
+        assert trained_ids(engine, "instruction", pair, task=task)[: len(ids)] == ids
+        assert "German" in engine._tokenizer.decode(ids)
 
     def test_a_control_token_typed_by_a_user_stays_text(self, chatting: RunEngine) -> None:
         controls = chatting._tokenizer.control_ids

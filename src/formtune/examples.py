@@ -94,6 +94,7 @@ class Task:
         language: ``"en"`` or ``"zh"``: the language of the default wordings.
         letters: True where choices differ from record to record, so that classes are positions (A, B, C ...).
         inputs: names of a labelled record's input texts, in order.
+        languages: of source and target, where all pairs have the same two; else empty.
     """
 
     kind: str
@@ -104,6 +105,7 @@ class Task:
     language: str = "en"
     letters: bool = False
     inputs: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 Present = Callable[[Record, Task, Shape], Example]

@@ -102,7 +102,7 @@ def _format(name: str) -> Format:
     path = Path(name)
     if not path.is_file():
         raise SettingError(f"There is no template {name!r}.", "Give the path of a .jinja file.", at="--format")
-    return formats.custom_format(path.read_text(encoding="utf-8"), path.stem)
+    return formats.custom_format(path.read_text(encoding="utf-8"), path.stem, path=name)
 
 
 def models_of(recipe: Recipe) -> Sequence[str]:

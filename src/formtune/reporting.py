@@ -104,6 +104,12 @@ def _cautions(asked: Contest) -> list[str]:
         )
     if len(asked.plan.seeds) < ENOUGH_SEEDS:
         cautions.append(f"{len(asked.plan.seeds)} seeds are a first look; {ENOUGH_SEEDS} or more are an answer.")
+    words = asked.plan.task.words
+    if words and not asked.plan.task.letters and not any(c.isalpha() for word in words for c in word):
+        cautions.append(
+            f"The labels ({', '.join(words[:4])}) say nothing to a model: formats that name them may be ahead once "
+            "task.words gives each a word."
+        )
     return cautions
 
 

@@ -13,6 +13,7 @@ from formtune.bench import Bench
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
+from formtune.formats import with_languages
 from formtune.metrics import Metric
 from formtune.prediction import predict
 from formtune.progress import Event, Progress
@@ -123,10 +124,12 @@ def _inputs(task: Task, text: str) -> dict[str, str]:
 
 
 def fitted(task: Task, record: Record) -> Record:
-    """Take a line of plain text as a record to be answered, where the run reads one text."""
+    """Take a line of plain text as a record to be answered, where the run reads one text; name a pair's languages."""
     if isinstance(record, Plain) and task.kind == "labelled" and len(task.inputs) == 1:
         return Labelled(inputs={task.inputs[0]: record.text}, id=record.id, origin=record.origin, group=record.group)
-    return record
+    if isinstance(record, Plain) and task.kind == "pair":
+        record = Pair(source=record.text, id=record.id, origin=record.origin, group=record.group)
+    return with_languages(record, task) if isinstance(record, Pair) else record
 
 
 def asked(task: Task, text: str) -> Record:
@@ -142,7 +145,7 @@ def asked(task: Task, text: str) -> Record:
             choices = () if task.letters else task.labels
             return Question(question=question, context=context or None, choices=choices, id=text)
         case "pair":
-            return Pair(source=text, id=text)
+            return with_languages(Pair(source=text, id=text), task)
         case "plain":
             return Plain(text=text, id=text)
     raise DataError(

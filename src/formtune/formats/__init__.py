@@ -24,7 +24,7 @@ from formtune.formats import (
 from formtune.formats.custom import custom_format
 from formtune.formats.marked import marked
 from formtune.formats.samples import Sample, samples
-from formtune.formats.tasks import infer_task
+from formtune.formats.tasks import infer_task, with_languages
 from formtune.records import (
     KINDS,
     Conversation,
@@ -177,4 +177,5 @@ __all__ = [
     "present",
     "samples",
     "unanswered",
+    "with_languages",
 ]

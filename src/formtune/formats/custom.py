@@ -124,17 +124,18 @@ class Rendered:
     after: tuple[Segment, ...]
 
 
-def custom_format(template_text: str, name: str) -> Format:
+def custom_format(template_text: str, name: str, *, path: str | None = None) -> Format:
     """Make a format of a template.
 
     Args:
         template_text: the Jinja template.
-        name: how the format is called, in errors (``name:line``) and in reports.
+        name: how the format is called in reports, and in errors (``name:line``) where there is no path.
+        path: of the file that it was read from.
 
     Raises:
         SettingError: the template is not valid, asks for a field that no record has, or marks nothing to learn.
     """
-    markup = compile_markup(template_text, name, constant=CONSTANT, answers=ANSWERS)
+    markup = compile_markup(template_text, path or name, constant=CONSTANT, answers=ANSWERS)
     tag = _one_tag(markup)
     _check_fields(markup, tag)
     return Format(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
+import msgspec
+
 from formtune.errors import DataError, SettingError, unknown
 from formtune.examples import Task
 from formtune.formats.wording import WORDINGS, ask_for, pair_instruction, pair_question
@@ -84,7 +86,7 @@ def _one_kind(records: Sequence[Record]) -> str:
         listing = ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
         raise DataError(
             f"The records are of several kinds ({listing}), and a format presents one kind.",
-            "Give files of one kind, or convert them to one dialect first (formtune convert).",
+            "Give files of one kind, one kind at a time.",
             at=records[0].origin and records[0].origin.file,
         )
     return next(iter(counts))
@@ -172,8 +174,17 @@ def _letters(records: Sequence[Question]) -> tuple[str, ...]:
     return tuple(string.ascii_uppercase[:n_choices])
 
 
+def _both_languages(records: Sequence[Pair]) -> set[tuple[str | None, str | None]]:
+    return {(r.source_language, r.target_language) for r in records}
+
+
+def _pair(records: Sequence[Record], language: str) -> Task:
+    (source, target), *more = _both_languages([r for r in records if isinstance(r, Pair)])
+    return Task(kind="pair", language=language, languages=() if more or not (source and target) else (source, target))
+
+
 Infer = Callable[[Sequence[Record], str], Task]
-INFER: dict[str, Infer] = {"labelled": _labelled, "question": _question}
+INFER: dict[str, Infer] = {"labelled": _labelled, "question": _question, "pair": _pair}
 
 
 def _with_words(task: Task, given: Mapping[str, str]) -> Task:
@@ -224,9 +235,17 @@ def _question_instruction(task: Task, records: Sequence[Record]) -> str:
 def _pair_asks(task: Task, records: Sequence[Record]) -> tuple[str, str]:
     """Leave both empty where the languages differ from record to record: the presentation then asks per record."""
     pairs = [r for r in records if isinstance(r, Pair)]
-    if len({(r.source_language, r.target_language) for r in pairs}) > 1:
+    if len(_both_languages(pairs)) > 1:
         return "", ""
     return pair_instruction(pairs[0], task), pair_question(pairs[0], task)
+
+
+def with_languages(record: Pair, task: Task) -> Pair:
+    """Name the languages of a pair as those of the training records, where it does not and they all had the same."""
+    if not task.languages or record.source_language or record.target_language:
+        return record
+    source, target = task.languages
+    return msgspec.structs.replace(record, source_language=source, target_language=target)
 
 
 def _check_words(task: Task) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from formtune.examples import Task
-from formtune.formats import unanswered
+from formtune.formats import unanswered, with_languages
 from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
 from formtune.serving.engine import ChatTurn, Input
 from formtune.serving.problems import invalid
@@ -95,5 +95,5 @@ def record_of_text(text: str, task: Task, *, param: str) -> Record:
             context, _, question = text.strip().rpartition("\n\n")
             return Question(question=question, context=context or None)
         case "pair":
-            return Pair(source=text)
+            return with_languages(Pair(source=text), task)
     return Plain(text=text)
