@@ -305,6 +305,29 @@ def test_prepared_tokens_can_be_read_again(reviews: Path, tmp_path: Path) -> Non
     assert sum(int((t.weights_T > 0).sum()) for t in tokens) == found["learned_tokens"]
 
 
+def test_every_record_is_prepared_unless_some_are_held_back(reviews: Path, tmp_path: Path) -> None:
+    """Whoever prepares a file means the whole of it."""
+    changed = {"formats": "seq2seq", "models": tiny_folder("llama")}
+    whole = pipeline.prepare(recipe_for(reviews, tmp_path / "whole", data={"paths": [str(reviews)]}, **changed))
+    held = {"paths": [str(reviews)], "n_dev": 12}
+    part = pipeline.prepare(recipe_for(reviews, tmp_path / "part", data=held, **changed))
+
+    assert (whole["records"], part["records"]) == (72, 60)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_comparison_needs_records_to_choose_and_to_judge_by(
+    split: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nought is for training and preparing alone."""
+    arguments = working(reviews, tmp_path, "compare")
+    arguments[arguments.index(f"--n-{split}") + 1] = "0"
+
+    said = told(capsys, *arguments)
+
+    assert said.startswith(f"--n-{split}: A comparison needs records")
+
+
 def test_python_compares_data_that_were_loaded(reviews: Path, tmp_path: Path) -> None:
     """The result prints the verdict, and shows it in a notebook."""
     data = ft.load(reviews)

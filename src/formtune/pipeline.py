@@ -246,11 +246,16 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Resu
 
 
 def prepare(recipe: Recipe) -> "Result":
-    """Turn the training records into tokens with loss weights, packed, and write them."""
+    """Turn the training records into tokens with loss weights, packed, and write them; works without torch.
+
+    Records are held back for choosing and testing only where the recipe says how many.
+    """
     from formtune.batches import by_budget
     from formtune.results import Result
 
     out = out_of(recipe, "prepared")
+    unasked = {size: 0 for size in ("n_dev", "n_test") if getattr(recipe.data, size) is None}
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=unasked)})
     readied, parts, _task = _one_arm(recipe)
     tokens = list(readied.train.tokens.values())
     capacity = recipe.training.micro_batch_tokens
@@ -379,6 +384,7 @@ def compare(
 
     out = out_of(recipe, "comparison")
     parts = splits_of(recipe)[0] if reading is None else _parted(reading, recipe)
+    _check_both(parts)
     task = task_of(recipe, parts.train)
     arms, refused = make_arms(formats_of(recipe), models_of(recipe), task)
     if len(arms) < 2:
@@ -392,6 +398,14 @@ def compare(
     runs = [run_arm(one, plan, progress=progress) for one in readied]
     asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
     return concluded(asked, runs)
+
+
+def _check_both(parts: Splits) -> None:
+    for name, records, purpose in (("dev", parts.dev, "choose on"), ("test", parts.test, "compare on")):
+        if not records:
+            raise SettingError(
+                f"A comparison needs records to {purpose}, and there are none.", "Ask for some.", at=f"--n-{name}"
+            )
 
 
 def _parted(reading: dialects.Reading, recipe: Recipe) -> Splits:

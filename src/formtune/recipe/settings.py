@@ -12,6 +12,7 @@ from formtune.recipe import files
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
 
 
 def _one_or_more(value: object) -> object:
@@ -92,10 +93,10 @@ class DataSettings(_Section):
     """Files of the records that are read once, at the end."""
     n_train: Count | None = None
     """How many records to draw for training; 80 % where no size is given."""
-    n_dev: Count | None = None
-    """How many records to draw for choosing; 10 % where no size is given."""
-    n_test: Count | None = None
-    """How many records to draw for the test; 10 % where no size is given."""
+    n_dev: CountOrNone | None = None
+    """How many records to draw for choosing; 10 % where no size is given, none where tokens are prepared."""
+    n_test: CountOrNone | None = None
+    """How many records to draw for the test; 10 % where no size is given, none where tokens are prepared."""
 
     @model_validator(mode="after")
     def _one_way_of_splitting(self) -> "DataSettings":
