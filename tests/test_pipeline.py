@@ -139,6 +139,18 @@ def test_adapters_are_saved_and_opened_again(reviews: Path, tmp_path: Path) -> N
     )
 
 
+def test_a_run_is_not_opened_over_another_model(reviews: Path, tmp_path: Path) -> None:
+    """Its weights would stand on what they were not trained on."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_folder("bert"), base)
+    pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification", models=str(base)))
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-3}))
+
+    with pytest.raises(ft.DataError, match="is not the one that this run was trained from"):
+        pipeline.predict(str(tmp_path / "run"), ["warm film"])
+
+
 def test_what_is_best_on_the_dev_records_can_be_chosen(reviews: Path, tmp_path: Path) -> None:
     """The trace of a comparison then holds the metric."""
     training = {"epochs": 1, "batch_size": 6, "metric": "accuracy"}

