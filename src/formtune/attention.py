@@ -79,25 +79,25 @@ def segment_attention(  # noqa: PLR0913, PLR0917 (the signature is that of trans
     if query.device.type == "cpu":  # in bfloat16 its backward pass takes more than twice as long for short texts
         query, key, value = query.float(), key.float(), value.float()
     grouped = key.shape[1] != query.shape[1]
-    pieces = []
-    for span in segments:
+
+    def seen(span: Span) -> Tensor:
         places = [*span.before, (span.start, span.end)]
         key_S = torch.cat([key[:, :, a:b] for a, b in places], 2)
         value_S = torch.cat([value[:, :, a:b] for a, b in places], 2)
         mask = _mask(span, key_S.shape[2], causal=causal, window=sliding_window, device=query.device)
-        with torch.autocast(query.device.type, enabled=False):
-            seen = F.scaled_dot_product_attention(
-                query[:, :, span.start : span.end],
-                key_S,
-                value_S,
-                attn_mask=mask,
-                dropout_p=dropout,
-                is_causal=causal and mask is None,
-                scale=scaling,
-                enable_gqa=grouped,
-            )
-        pieces.append(seen)
-    return torch.cat(pieces, 2).transpose(1, 2).contiguous().to(given), None
+        return F.scaled_dot_product_attention(
+            query[:, :, span.start : span.end],
+            key_S,
+            value_S,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=causal and mask is None,
+            scale=scaling,
+            enable_gqa=grouped,
+        )
+
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.cat([seen(span) for span in segments], 2).transpose(1, 2).contiguous().to(given), None
 
 
 def _mask(span: Span, n_keys: int, *, causal: bool, window: int | None, device: torch.device) -> Tensor | None:

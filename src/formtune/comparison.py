@@ -135,17 +135,16 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
         ValueError: arms differ in their seeds or numbers of records, or a number is not finite.
     """
     _check(arms)
-    seeds, n_records = sorted(arms[0].stats_by_seed), len(next(iter(arms[0].stats_by_seed.values())))
-    baseline = majority_baseline(metric, labels) if labels is not None else None
+    first_SNK = list(arms[0].stats_by_seed.values())
     terms = Terms(
         metric=metric,
         margin=metric.margin if margin is None else margin,
         confidence=confidence,
-        baseline=baseline,
-        n_records=n_records,
-        n_seeds=len(seeds),
+        baseline=majority_baseline(metric, labels) if labels is not None else None,
+        n_records=len(first_SNK[0]),
+        n_seeds=len(first_SNK),
     )
-    n_units = len(statistics.group_sums(arms[0].stats_by_seed[seeds[0]], groups))
+    n_units = len(statistics.group_sums(first_SNK[0], groups))
     weights_BU = statistics.resample(n_units, n_resamples, seed=seed)
     resampled = [_resampled(arm, metric, groups=groups, weights_BU=weights_BU) for arm in arms]
     results = {one.arm.name: _arm_result(one, terms) for one in resampled}
@@ -156,25 +155,30 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
         _pair_result(gap, terms, p_holm=p_holm, n_pairs=len(gaps), swaps_BU=swaps_BU)
         for gap, p_holm in zip(gaps, corrected, strict=True)
     ]
+    return _concluded(results, pairs, terms=terms, curse=_winners_curse(resampled, seed=seed))
+
+
+def _concluded(
+    results: Mapping[str, ArmResult], pairs: Sequence[PairResult], *, terms: Terms, curse: float
+) -> Comparison:
     verdict = decide(results, pairs, terms=terms)
-    curse = _winners_curse(resampled, seed=seed)
     return Comparison(
         verdict=verdict.sentence,
         winner=verdict.winner,
         recommended=verdict.recommended,
         leading=verdict.leading,
         equivalent=verdict.equivalent,
-        metric=metric.name,
-        formats=results,
+        metric=terms.metric.name,
+        formats=dict(results),
         pairs=tuple(pairs),
         minimum_detectable=verdict.minimum_detectable,
         advice=advice(verdict, results, pairs, terms=terms, optimism=curse),
         winners_curse=curse,
-        baseline=baseline,
+        baseline=terms.baseline,
         margin=terms.margin,
-        confidence=confidence,
-        n_records=n_records,
-        n_seeds=len(seeds),
+        confidence=terms.confidence,
+        n_records=terms.n_records,
+        n_seeds=terms.n_seeds,
     )
 
 

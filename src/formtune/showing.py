@@ -65,18 +65,22 @@ def previewed(
             out,
             preview_html(Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=shown)),
         )
-    tokens = (*shown[0].tokens, *shown[0].decoder)
-    values = {
+    values = _values(record, shown[0], tokenizer)
+    return Result({**values, "out": out} if out else values, shown=tuple(shown))
+
+
+def _values(record: Record, shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
+    """Give what ``--json`` prints of one example."""
+    tokens = (*shown.tokens, *shown.decoder)
+    return {
         "record": record.id,
         "place": str(record.origin or ""),
-        "format": formats[0].name,
+        "format": shown.arm,
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
         "tokens": [_token(t) for t in tokens],
-        "cut": shown[0].n_cut,
+        "cut": shown.n_cut,
         "answer": answer_text(record),
-        **({"out": out} if out else {}),
     }
-    return Result(values, shown=tuple(shown))
 
 
 def _token(shown: ShownToken) -> dict[str, object]:

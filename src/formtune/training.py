@@ -158,13 +158,9 @@ def train(
     Raises:
         SettingError: where there is nothing to train or the loss is no longer a number.
     """
-    parameters = trained(model)
     if not examples:
         raise ValueError("There is nothing to train on.")
-    if not parameters:
-        raise SettingError(
-            "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
-        )
+    parameters = _some_trained(model)
     torch.manual_seed(settings.seed)
     loop = _Loop(model, settings, parameters)
     best = _Best(parameters, settings.patience)
@@ -192,6 +188,15 @@ def train(
         n_parameters=sum(p.numel() for p in parameters.values()),
         stopped_early=best.tired,
     )
+
+
+def _some_trained(model: Model) -> dict[str, nn.Parameter]:
+    parameters = trained(model)
+    if not parameters:
+        raise SettingError(
+            "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
+        )
+    return parameters
 
 
 class _Best:
