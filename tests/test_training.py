@@ -32,9 +32,9 @@ def examples(model: Model, n: int = 5) -> list[Tokens]:
     return found
 
 
-def value(loss: torch.Tensor) -> float:
-    """Take a loss as a number."""
-    return float(loss.detach())
+def loss_of(model: Model, update: list[Tokens], factors: np.ndarray, *, label_smoothing: float = 0.0) -> float:
+    """Compute the loss of an update in one batch."""
+    return float(Objective(model, label_smoothing=label_smoothing)(update, factors)[0].detach())
 
 
 def gradient(model: Model, update: list[Tokens], settings: TrainSettings, *, groups: list[list[int]]) -> torch.Tensor:
@@ -42,8 +42,7 @@ def gradient(model: Model, update: list[Tokens], settings: TrainSettings, *, gro
     objective = Objective(model, label_smoothing=settings.label_smoothing)
     factors = factors_of(update, settings)
     for group in groups:
-        batch = collate([update[i] for i in group], causal=model.causal)
-        objective(batch, factors[group]).backward()
+        objective([update[i] for i in group], factors[group])[0].backward()
     grads = [p.grad.flatten() for p in trained(model).values() if p.grad is not None]
     model.module.zero_grad()
     return torch.cat(grads)
@@ -108,13 +107,10 @@ def test_the_loss_is_the_mean_over_examples_of_their_mean_over_tokens() -> None:
     """An example with many learned tokens counts as much as one with few."""
     model = tiny("llama")
     update = examples(model)
-    each = [
-        value(Objective(model, label_smoothing=0.0)(collate([t], causal=True), factors_of([t], TrainSettings(steps=1))))
-        for t in update
-    ]
+    each = [loss_of(model, [t], factors_of([t], TrainSettings(steps=1))) for t in update]
 
     factors = factors_of(update, TrainSettings(steps=1))
-    whole = value(Objective(model, label_smoothing=0.0)(collate(update, causal=True), factors))
+    whole = loss_of(model, update, factors)
 
     assert whole == pytest.approx(float(np.mean(each)), rel=1e-5)
 
@@ -126,7 +122,7 @@ def test_token_averaging_counts_every_learned_token_equally() -> None:
     settings = TrainSettings(steps=1, average="token")
     batch = collate(update, causal=True)
 
-    loss = value(Objective(model, label_smoothing=0.0)(batch, factors_of(update, settings)))
+    loss = loss_of(model, update, factors_of(update, settings))
 
     places = np.flatnonzero(batch.weights_T)
     with torch.no_grad():
@@ -225,7 +221,7 @@ def test_label_smoothing_spreads_the_target() -> None:
     batch = collate([tokens([7, 8], gold=1)], causal=False)
     model.train(False)
 
-    loss = value(Objective(model, label_smoothing=0.3)(batch, np.ones(1, dtype=np.float32)))
+    loss = loss_of(model, update, np.ones(1, dtype=np.float32), label_smoothing=0.3)
 
     with torch.no_grad():
         log_p = torch.log_softmax(model.classes(model.hidden(batch), batch)[0], 0)

@@ -114,10 +114,17 @@ def forest(prompts: Sequence[np.ndarray], continuations: Sequence[Sequence[np.nd
             pieces.append(child)
             parents.append(root)
             offsets.append(len(prompt))
-    return _unlabelled(pieces, parents, offsets)
+    return rooted(pieces, parents, offsets)
 
 
-def _unlabelled(pieces: Sequence[np.ndarray], parents: Sequence[int], offsets: Sequence[int]) -> Batch:
+def rooted(pieces: Sequence[np.ndarray], parents: Sequence[int], offsets: Sequence[int]) -> Batch:
+    """Lay segments side by side, each behind its parent: a batch without labels.
+
+    Args:
+        pieces: ids of each segment.
+        parents: for each the index of the segment before it in its path, or -1.
+        offsets: how many tokens of its path stand before it.
+    """
     lengths_S = np.array([len(p) for p in pieces], dtype=np.int64)
     ends_S = np.cumsum(lengths_S)
     starts_S = ends_S - lengths_S

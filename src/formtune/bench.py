@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from formtune.arms import Readied
-from formtune.batches import by_budget, collate
+from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.examples import Task
 from formtune.freezing import renew, trained
@@ -94,5 +94,5 @@ def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> fl
     total = 0.0
     with model.inference():
         for group in by_budget([len(t.ids_T) for t in dev], settings.micro_batch_tokens, sort=True):
-            total += float(objective(collate([dev[i] for i in group], causal=model.causal), factors[group]))
+            total += float(objective([dev[i] for i in group], factors[group])[0])
     return total

@@ -18,12 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch.utils.checkpoint import checkpoint
+
 from formtune.batches import Batch, by_budget, collate
 from formtune.corruption import corrupted
 from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
 from formtune.tokens import Tokens
+from formtune.weaving import Asked, asked_of, woven
+
+N_ROWS = 512  # rows of the vocabulary that are whole at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,30 +117,57 @@ class Objective(nn.Module):
         self.class_head = model.class_head
         self.label_smoothing = label_smoothing
 
-    def forward(self, batch: Batch, factors_S: np.ndarray) -> Tensor:
-        """Add up the losses of a batch.
+    def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
+        """Add up the losses of examples.
 
         Args:
-            batch: flat examples; token weights and ``factors_S`` already hold the update's denominator.
-            factors_S: float32, what the loss of each segment counts.
-        """
-        factors = torch.from_numpy(factors_S).to(self.model.device)
-        with self.model.autocast():
-            hidden_TD = self.model.hidden(batch)
-            if self.class_head is not None:
-                scores_SK = self.model.classes(hidden_TD, batch)
-                golds_S = torch.from_numpy(batch.golds_S).to(self.model.device)
-                return (self._losses(scores_SK, golds_S) * factors).sum()
-            side = batch.decoder or batch
-            places_N = np.flatnonzero(side.weights_T)
-            logits_NV = self.model.logits(hidden_TD[torch.from_numpy(places_N).to(self.model.device)])
-        labels_N = torch.from_numpy(side.labels_T[places_N]).to(self.model.device)
-        owners_N = np.searchsorted(side.ends_S, places_N, side="right")
-        weights_N = torch.from_numpy(side.weights_T[places_N]).to(self.model.device)
-        return (self._losses(logits_NV, labels_N) * weights_N * factors[torch.from_numpy(owners_N)]).sum()
+            tokens: the examples of a micro-batch.
+            factors_E: float32, what the loss of each counts; holds the update's denominator.
 
-    def _losses(self, scores: Tensor, golds: Tensor) -> Tensor:
-        return F.cross_entropy(scores.float(), golds, reduction="none", label_smoothing=self.label_smoothing)
+        Returns:
+            The loss, and how many tokens were computed.
+        """
+        with self.model.autocast():
+            if self.class_head is not None:
+                return self._of_classes(tokens, factors_E)
+            batch, asked = self._laid_out(tokens, factors_E)
+            hidden_TD = self.model.hidden(batch)
+            return self._of_tokens(hidden_TD, asked), batch.n_tokens
+
+    def _of_classes(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
+        batch = collate(tokens, causal=False)
+        scores_SK = self.model.classes(self.model.hidden(batch), batch)
+        losses_S = F.cross_entropy(
+            scores_SK.float(), self._here(batch.golds_S), reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (losses_S * self._here(factors_E)).sum(), batch.n_tokens
+
+    def _laid_out(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Batch, Asked]:
+        if self.model.causal and self.model.packs:
+            return woven(tokens, factors_E)
+        batch = collate(tokens, causal=self.model.causal)
+        return batch, asked_of(batch, factors_E)
+
+    def _of_tokens(self, hidden_TD: Tensor, asked: Asked) -> Tensor:
+        """Add up the losses of what is asked, a bounded number of rows of the vocabulary at a time."""
+        losses = [hidden_TD.new_zeros((), dtype=torch.float32)]
+        for start in range(0, len(asked.places_N), N_ROWS):
+            rows = slice(start, start + N_ROWS)
+            chunk = (self._here(asked.labels_N[rows]), self._here(asked.weights_N[rows]))
+            states_ND = hidden_TD[self._here(asked.places_N[rows])]
+            if torch.is_grad_enabled() and len(asked.places_N) > N_ROWS:
+                losses.append(checkpoint(self._chunk, states_ND, *chunk, use_reentrant=False))
+            else:
+                losses.append(self._chunk(states_ND, *chunk))
+        return torch.stack(losses).sum()
+
+    def _chunk(self, states_ND: Tensor, labels_N: Tensor, weights_N: Tensor) -> Tensor:
+        logits_NV = self.model.logits(states_ND)
+        losses_N = F.cross_entropy(logits_NV, labels_N, reduction="none", label_smoothing=self.label_smoothing)
+        return (losses_N * weights_N).sum()
+
+    def _here(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
 def train(
@@ -255,7 +287,8 @@ class _Loop:
         self.model.train(True)
         factors = factors_of(examples, self.settings)
         groups = by_budget([_length(t) for t in examples], self.settings.micro_batch_tokens, sort=False)
-        loss = sum(self._backward([examples[i] for i in group], factors[group]) for group in groups)
+        parts = [self._backward([examples[i] for i in group], factors[group]) for group in groups]
+        loss = sum(loss for loss, _ in parts)
         if not math.isfinite(loss):
             raise SettingError(
                 f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
@@ -271,14 +304,14 @@ class _Loop:
             loss=loss,
             learning_rate=rate,
             n_learned=sum(_n_learned(t) for t in examples),
-            n_tokens=sum(_length(t) for t in examples),
+            n_tokens=sum(n for _, n in parts),
             seconds=time.perf_counter() - start,
         )
 
-    def _backward(self, examples: Sequence[Tokens], factors_S: np.ndarray) -> float:
-        loss = self.objective(collate(examples, causal=self.model.causal), factors_S)
+    def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, int]:
+        loss, n_computed = self.objective(examples, factors_E)
         self.accelerator.backward(loss)
-        return float(loss.detach())
+        return float(loss.detach()), n_computed
 
 
 def _length(tokens: Tokens) -> int:
