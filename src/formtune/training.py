@@ -102,6 +102,10 @@ class Trained:
     stopped_early: bool
 
 
+class Diverged(SettingError):
+    """The loss of an update is no number."""
+
+
 class Objective(nn.Module):
     """The model with its loss, as one module: what accelerate wraps for several processes."""
 
@@ -156,7 +160,7 @@ def train(
         progress: told of every update.
 
     Raises:
-        SettingError: where there is nothing to train or the loss is no longer a number.
+        SettingError: where there is nothing to train; :class:`Diverged` where the loss is no longer a number.
     """
     if not examples:
         raise ValueError("There is nothing to train on.")
@@ -247,6 +251,7 @@ class _Loop:
         objective = Objective(model, label_smoothing=settings.label_smoothing)
         optimizer = _optimizer(_groups(model, parameters, settings), settings)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.optimizer.zero_grad()  # of a training before that diverged
         self.parameters = list(parameters.values())
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
 
@@ -254,10 +259,11 @@ class _Loop:
         start = time.perf_counter()
         self.model.train(True)
         factors = factors_of(examples, self.settings)
-        groups = by_budget([_length(t) for t in examples], self.settings.micro_batch_tokens, sort=False)
+        lengths = [n_computed(t) for t in examples]
+        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
         loss = sum(self._backward([examples[i] for i in group], factors[group]) for group in groups)
         if not math.isfinite(loss):
-            raise SettingError(
+            raise Diverged(
                 f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
             )
         if self.settings.clip is not None:
@@ -271,7 +277,7 @@ class _Loop:
             loss=loss,
             learning_rate=rate,
             n_learned=sum(_n_learned(t) for t in examples),
-            n_tokens=sum(_length(t) for t in examples),
+            n_tokens=sum(lengths),
             seconds=time.perf_counter() - start,
         )
 
@@ -281,7 +287,8 @@ class _Loop:
         return float(loss.detach())
 
 
-def _length(tokens: Tokens) -> int:
+def n_computed(tokens: Tokens) -> int:
+    """Count the tokens of an example, both sides of it."""
     return len(tokens.ids_T) + (len(tokens.decoder.ids_T) if tokens.decoder else 0)
 
 
