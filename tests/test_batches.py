@@ -122,3 +122,11 @@ def test_cutting_gives_exactly_the_capacity_and_keeps_order(
     assert ids == sorted(ids)
     assert ids[-target:] == list(range(100, 100 + target))
     assert first in ids
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120), st.booleans())
+def test_a_padded_batch_stays_within_its_budget(lengths, budget, sort):
+    """The longest of a batch counts as often as there are rows; a longer example stands alone."""
+    groups = by_budget(lengths, budget, sort=sort, padded=True)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    assert all(len(g) == 1 or len(g) * max(lengths[i] for i in g) <= budget for g in groups)

@@ -246,6 +246,19 @@ def test_every_format_says_what_it_is_in_json_too(capsys: pytest.CaptureFixture[
         assert facts["summary"] and facts["source"]
 
 
+def test_every_format_says_why_it_is_not_for_the_other_data(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """On the terminal as in JSON: each reason once, with what it is about."""
+    assert run(["formats"]) == 0
+    told = capsys.readouterr().out
+    golden("reports/formats.txt", _trimmed(told))
+
+    assert run(["formats", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["formats"]
+    sections = {text.split("\n", 1)[0]: text for text in told.split("\n\n")}
+    reasons = {(row["format"], reason) for row in rows for reason in row["shapes"].values() if reason}
+    assert [(name, reason) for name, reason in reasons if reason not in sections[name]] == []
+
+
 def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     """What JSON has no number for becomes null."""
     made = Made({"metrics": {"accuracy": 0.5, "auc": float("nan")}, "n": 3, "left_out": LEFT_OUT})

@@ -383,3 +383,10 @@ def test_two_arms_of_one_name_are_refused():
 def test_arms_that_do_not_fit_together_are_a_wrong_call(other, problem):
     with pytest.raises(ValueError, match=problem):
         compare_arms([arm("a", first(9)), other], metric=ACCURACY)
+
+
+def test_records_of_one_group_decide_nothing():
+    """One group is one observation, whatever it holds."""
+    stats = {0: np.ones((40, 2))}
+    with pytest.raises(SettingError, match="--group: All test records belong together"):
+        compare_arms([Arm("a", stats), Arm("b", stats)], metric=METRICS["accuracy"], groups=["film"] * 40)

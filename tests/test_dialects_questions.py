@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,53 @@ def test_flat_rows_of_the_hub_are_read(tmp_path: Path) -> None:
     assert found[0].extra == '{"id":"1","title":"T"}'
 
 
+def test_one_answer_may_stand_without_a_list(tmp_path: Path) -> None:
+    """A text and its start are a list of one."""
+    row = {"question": "q?", "context": "abc def", "answers": {"text": "abc", "answer_start": 0}}
+    record = questions(rows(tmp_path, row))[0]
+    assert (record.answers, record.starts, record.answerable) == (("abc",), (0,), True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"text": None, "answer_start": 0}, "an answer that is not a text"),
+        ({"text": 7, "answer_start": 0}, "an answer that is not a text"),
+        ({"text": ["abc", None], "answer_start": [0, 1]}, "an answer that is not a text"),
+        ({"text": [""], "answer_start": [-1]}, "an empty answer"),
+        ({"text": ["abc"], "answer_start": 3.5}, "an answer_start that is not a whole number"),
+        ({"text": ["abc"], "answer_start": ["0"]}, "an answer_start that is not a whole number"),
+        ({"text": ["abc"], "answer_start": [0, 1]}, "not as many starts as answers"),
+        ({"answer_start": [0]}, "an answer that is not a text"),
+    ],
+)
+def test_flat_answers_that_are_none_are_left_out(tmp_path: Path, answers: object, reason: str) -> None:
+    """Nothing is guessed from them; the other rows go on."""
+    fine = {"question": "q?", "context": "abc def", "answers": {"text": ["abc"], "answer_start": [0]}}
+    found = rows(tmp_path, fine, {**fine, "answers": answers}, fine)
+    assert [(item.reason, item.at and item.at.line) for item in found.left_out] == [(reason, 2)]
+
+
+def test_a_faulty_answer_leaves_out_its_question_alone(tmp_path: Path) -> None:
+    """The other questions of the document go on, and none is answered with "None"."""
+    answers: list[object] = [{"text": "a"}, {"answer_start": 0}, {"text": None}, 5, {"text": "a", "answer_start": "0"}]
+    qas = [{"id": str(n), "question": f"q{n}?", "answers": [answer]} for n, answer in enumerate(answers)]
+    found = document(tmp_path, [{"context": "a b", "qas": qas}])
+    assert [record.answers for record in questions(found)] == [("a",)]
+    assert Counter(item.reason for item in found.left_out) == {
+        "an answer that is not a text": 3,
+        "an answer_start that is not a whole number": 1,
+    }
+
+
+def test_answers_that_do_not_stand_where_they_start_are_told(tmp_path: Path) -> None:
+    """They are kept as the data have them, and counted in the evidence."""
+    row = {"question": "q?", "context": "abc def", "answers": {"text": ["def", "abc"], "answer_start": [4, 1]}}
+    found = rows(tmp_path, row)
+    assert found.evidence.endswith("; 1 of the answers do not stand where their start says")
+    assert questions(found)[0].starts == (4, 1)
+
+
 def test_a_written_document_joins_paragraphs(tmp_path: Path) -> None:
     """Questions over one paragraph stand under it again."""
     qas = [{"id": str(n), "question": f"q{n}?", "answers": [{"text": "a", "answer_start": 0}]} for n in range(2)]
@@ -161,11 +209,76 @@ def test_layouts_of_choices_say_the_same(tmp_path: Path, row: dict[str, object])
     assert (record.question, record.choices, record.answers) == ("q?", ("x", "y"), ("y",))
 
 
-def test_answers_that_count_from_one_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda answer: {"question": "q?", "choices": ["x", "y"], "answer": answer},
+        lambda answer: {"question": "q?", "choices": ["x", "y"], "answer": str(answer)},
+        lambda answer: {"question": "q?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": answer},
+        lambda answer: {"question": "q?", "options": [{"text": "x"}, {"text": "y"}], "answer": float(answer)},
+        lambda answer: {"question": {"stem": "q?", "choices": [{"text": "x"}, {"text": "y"}]}, "answer": answer},
+        lambda answer: {"question": "q?", "A": "x", "B": "y", "answer": str(answer)},
+    ],
+)
+def test_answers_that_count_from_one_are_refused(tmp_path: Path, layout: Callable[[int], dict[str, object]]) -> None:
     """Read from 0, the last would fall out and all the others be wrong in silence."""
-    found = [{"question": "q?", "choices": ["x", "y"], "answer": number} for number in (1, 2)]
-    with pytest.raises(DataError, match=r"a.jsonl:2: The answers count the choices from 1\. Count from 0"):
-        rows(tmp_path, *found)
+    with pytest.raises(DataError, match=r"a.jsonl:2: The answers count the choices from 1: this one is 2 of 2"):
+        rows(tmp_path, layout(1), layout(2), layout(1))
+
+
+def test_a_table_whose_answers_count_from_one_is_refused(tmp_path: Path) -> None:
+    """There every answer is text, and the choices have columns of their own."""
+    path = tmp_path / "a.csv"
+    path.write_text("question,A,B,C,answer\nq1,x,y,z,1\nq2,x,y,z,3\nq3,x,y,z,2\n")
+    with pytest.raises(DataError, match=r"a.csv:3: .* this one is 3 of 3, and none is 0\. Count from 0, one less"):
+        read([str(path)])
+
+
+def test_an_answer_behind_the_last_choice_is_left_out_where_others_are_0(tmp_path: Path) -> None:
+    """These data count from 0, and one row is wrong."""
+    found = rows(tmp_path, *({"question": "q?", "choices": ["x", "y"], "answer": number} for number in (0, 2, 1)))
+    assert [record.answers for record in questions(found)] == [("x",), ("y",)]
+    assert [item.detail for item in found.left_out] == ["2"]
+
+
+def test_numbers_among_the_choices_are_no_places(tmp_path: Path) -> None:
+    """An answer that is the label or the text of a choice is that choice."""
+    row = {"question": "q?", "choices": ["3", "2"], "answer": "2"}
+    assert questions(rows(tmp_path, row))[0].answers == ("2",)
+    labelled = {"question": "q?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": 2}
+    assert questions(rows(tmp_path, labelled))[0].answers == ("y",)
+
+
+def test_how_answers_count_is_told_where_nothing_proves_it(tmp_path: Path) -> None:
+    """Neither 0 nor the number of the choices occurs: the reader of the evidence can see what was assumed."""
+    doubtful = rows(tmp_path, {"question": "q?", "choices": ["x", "y", "z"], "answer": 1})
+    assert doubtful.evidence.endswith(
+        "; answers count the choices from 0 (none is 0, and none the number of the choices, so nothing proves it)"
+    )
+    sure = rows(tmp_path, *({"question": "q?", "choices": ["x", "y", "z"], "answer": number} for number in (0, 1)))
+    assert sure.evidence == "choices beside the question in 'question'"
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        ([{"text": "x"}, 3], "fewer than two choices, or an empty one"),
+        ({"text": 3, "label": ["A"]}, "fewer than two choices, or an empty one"),
+        ([["x"], {"text": "y"}], "fewer than two choices, or an empty one"),
+        ({"text": [["x"], "y"]}, "a choice that is not a text"),
+    ],
+)
+def test_choices_that_are_none_are_left_out(tmp_path: Path, choices: object, reason: str) -> None:
+    """With their place; the other rows go on."""
+    fine = {"question": "q?", "choices": ["x", "y"], "answer": 0}
+    found = rows(tmp_path, fine, {**fine, "choices": choices}, fine)
+    assert [(item.reason, item.at and item.at.line) for item in found.left_out] == [(reason, 2)]
+
+
+def test_labels_that_are_no_list_give_way_to_letters(tmp_path: Path) -> None:
+    """The texts are there, and the letters name them."""
+    row = {"question": "q?", "choices": {"text": ["x", "y"], "label": 3}, "answer": "B"}
+    assert questions(rows(tmp_path, row))[0].answers == ("y",)
 
 
 def test_an_answer_that_is_no_choice_is_left_out(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from formtune.dialects import Columns, Reading, read
@@ -377,3 +379,17 @@ def test_questions_without_answers_say_so(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,ask\n1,Why?\n2,How?\n")
     assert read([str(path)], columns=Columns(question="ask")).evidence == "question in 'ask', no answer column"
+
+
+def test_a_label_that_is_not_a_number_is_none(tmp_path: Path) -> None:
+    """A table that was written with missing labels has no class "nan"."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "label": [1.0, float("nan"), 0.0]}), path)
+    assert labelled(read([str(path)])) == [({"text": "a"}, ("1",)), ({"text": "b"}, ()), ({"text": "c"}, ("0",))]
+
+
+def test_a_table_whose_last_columns_have_no_name_is_read_below_its_header(tmp_path: Path) -> None:
+    """As Kaggle has the SMS messages: the header is no record."""
+    content = "v1,v2,,,\nham,Go until jurong,,,\nspam,Free entry,,,\n"
+    found = labelled(table(tmp_path, content, columns=Columns(text="v2", label="v1")))
+    assert found == [({"v2": "Go until jurong"}, ("ham",)), ({"v2": "Free entry"}, ("spam",))]

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from formtune.dialects import DIALECTS, Columns, Dialect, read, write
+from formtune.errors import FormtuneError
+from formtune.inspection import inspect
 from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
 from formtune.sources import Row
 
@@ -250,3 +253,68 @@ def test_a_record_of_another_kind_is_left_out_when_written(name: str, tmp_path: 
     assert [(item.reason, str(item.at), item.id) for item in left_out] == [
         (f"cannot be written as {name}", "a.json:3", "q")
     ]
+
+
+# Layouts that the files above do not show.
+MORE: dict[str, list[object]] = {
+    "labelled": [{"text": "a b", "label": "x"}, {"text": "c d", "label": ["y"]}],
+    "pairs": [{"translation": {"en": "a b", "de": "c d"}}, {"translation": {"en": "e", "de": "f"}}],
+    "squad": [{"question": "q?", "context": "a b", "answers": {"text": ["a"], "answer_start": [0]}}] * 2,
+    "multiple-choice": [
+        {"question": "q?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": "B"},
+        {"question": "q?", "choices": [{"text": "x"}, {"text": "y"}], "answer": 0},
+    ],
+    "question-answer": [{"question": "q?", "answer": ["a"], "context": "c"}, {"question": "r?", "answer": "b"}],
+    "alpaca": [{"instruction": "do", "instances": [{"input": "x", "output": "y"}]}] * 2,
+}
+junk = st.sampled_from(
+    [None, 0, 1, -1, 3.5, True, "", "x", "NaN", "\0", [], {}, ["a"], [1], [None], [[]], {"a": 1}, [{"a": 1}], 10**25]
+)
+
+
+def places(value: object, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """List the ways down to every value inside a value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place, *(found for key, part in inside for found in places(part, (*place, key)))]
+
+
+def with_junk(value: object, place: tuple[str | int, ...], new: object) -> object:
+    """Put something else in one place of a value."""
+    if not place:
+        return new
+    first, *rest = place
+    if isinstance(value, dict):
+        return {key: with_junk(part, tuple(rest), new) if key == first else part for key, part in value.items()}
+    assert isinstance(value, list)
+    return [with_junk(part, tuple(rest), new) if key == first else part for key, part in enumerate(value)]
+
+
+def whole(name: str) -> list[list[object]]:
+    """Give what the example of a dialect holds as JSON values, and its other layouts."""
+    found = [MORE[name]] if name in MORE else []
+    for file, content in FILES[name].items():
+        if file.endswith(".jsonl"):
+            found.append([msgspec.json.decode(line) for line in content.splitlines()])
+        elif file.endswith(".json"):
+            value = msgspec.json.decode(content)
+            found.append(value if isinstance(value, list) else [value])
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"labelled-lines", "aligned", "plain"}))
+@pytest.mark.parametrize("named", [True, False])
+def test_junk_in_a_field_is_left_out_or_refused(name: str, tmp_path: Path, named: bool) -> None:
+    """Whatever stands where a text, a number, a list or an object should: never a traceback."""
+    path = tmp_path / "a.json"
+
+    @settings(max_examples=60)
+    @given(st.data())
+    def law(data: st.DataObject) -> None:
+        value: object = data.draw(st.sampled_from(whole(name)))
+        for _ in range(data.draw(st.integers(1, 2))):
+            value = with_junk(value, data.draw(st.sampled_from(places(value))), data.draw(junk))
+        path.write_bytes(msgspec.json.encode(value))
+        with suppress(FormtuneError):
+            inspect(read([str(path)], dialect=name if named else None))
+
+    law()

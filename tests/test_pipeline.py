@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_models import tiny_folder
+from tokenizer_folders import minilm_folder
 
 import formtune as ft
 from formtune import pipeline
@@ -189,7 +190,7 @@ def conversation(name: str, n_questions: int) -> str:
 def test_what_leaves_no_room_for_an_answer_is_left_out_and_told(tmp_path: Path) -> None:
     """The wording around many turns is never cut: forty do not fit, six leave too little behind them."""
     talks, more = tmp_path / "talks.jsonl", tmp_path / "more.jsonl"
-    talks.write_text("".join(conversation(f"a{n}", 1) for n in range(12)) + conversation("a", 40))
+    talks.write_text("".join(conversation(f"a{n}", 1) for n in range(30)) + conversation("a", 40))
     more.write_text("".join(conversation(f"b{n}", 1) for n in range(12)) + conversation("b", 6))
     changed = {
         "data": {"train": str(talks), "dev": str(more)},
@@ -268,6 +269,174 @@ def test_answers_written_beside_scored_words_are_scored_too(reviews: Path, tmp_p
 
     assert 0 <= seq2seq["written"] <= 100 * (1 - seq2seq["invalid"])
     assert head["written"] is head["invalid"] is None
+
+
+def pairs_file(path: Path, n: int, *, named: bool) -> Path:
+    """Lines of source and target, the languages named or not."""
+    rows = [(f"word {i} and {i * 7 % 11}", f"wort {i} und {i * 7 % 11}") for i in range(n)]
+    lines = [{"translation": {"en": s, "de": t}} if named else {"source": s, "target": t} for s, t in rows]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_a_run_on_pairs_is_scored_as_it_was_trained(tmp_path: Path) -> None:
+    """With answers as long as in training, and with the languages that a bare file does not name."""
+    named = pairs_file(tmp_path / "named.jsonl", 30, named=True)
+    bare = pairs_file(tmp_path / "bare.jsonl", 30, named=False)
+    changed = {
+        "data": {"paths": [str(named)]},
+        "formats": "seq2seq",
+        "models": tiny_folder("llama"),
+        "training": {"steps": 2, "batch_size": 4},
+        "comparison": {"max_new_tokens": 3},
+    }
+    pipeline.train(recipe_for(named, tmp_path / "run", **changed))
+    scored = [
+        pipeline.evaluate(str(tmp_path / "run"), make_recipe({"data": {"paths": [str(path)]}})).to_dict()
+        for path in (named, bare)
+    ]
+    longer = {"data": {"paths": [str(named)]}, "comparison": {"max_new_tokens": 9}}
+
+    answers = [[row["answer"] for row in one["predictions"]] for one in scored]
+    assert answers[0] == answers[1]
+    assert max(map(len, answers[0])) <= 3
+    more = pipeline.evaluate(str(tmp_path / "run"), make_recipe(longer))["predictions"]
+    assert max(len(row["answer"]) for row in more) > 3
+
+
+def test_answers_are_labels_in_every_format(reviews: Path, tmp_path: Path) -> None:
+    """Words stand for labels only in what the model sees."""
+    changed = {"task": {"words": {"fresh": "good", "rotten": "bad"}}, "training": {"steps": 1}}
+    found = pipeline.compare(recipe_for(reviews, tmp_path / "out", **changed))
+
+    stored = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert {p.answer for rows in stored.values() for p in rows} <= {"fresh", "rotten"}
+    answers = pipeline.predict(found.values["best_run"], ["lovely film"])["predictions"]
+    assert answers[0]["answer"] in ("fresh", "rotten")
+
+
+def test_predicting_looks_at_no_answer_and_scoring_leaves_out_unknown_ones(reviews: Path, tmp_path: Path) -> None:
+    """A label that training never saw is no reason not to answer, and none to stop scoring the others."""
+    pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification", training={"steps": 1}))
+    (tmp_path / "new.csv").write_text("text,label\nlovely film,fresh\ndull film,odd\n")
+    new = make_recipe({"data": {"paths": [str(tmp_path / "new.csv")]}})
+
+    assert pipeline.predict(str(tmp_path / "run"), new)["n"] == 2
+    scored = pipeline.evaluate(str(tmp_path / "run"), new)
+    assert scored["n"] == 1
+    assert scored["left_out"][0]["places"] == [f"{tmp_path / 'new.csv'}:3"]
+
+
+def test_what_is_left_out_is_named_by_its_line(reviews: Path, tmp_path: Path) -> None:
+    """Not by the digest that stands for a record."""
+    many = reviews.read_text() + "".join(f'"{word * 200}",fresh\n' for word in ("x", "y"))
+    reviews.write_text(many)
+    template = tmp_path / "whole.jinja"
+    template.write_text("{% learn %}{{ text }} {{ label }}{% endlearn %}")
+    changed = {"formats": str(template), "models": tiny_folder("llama"), "model": {"max_length": 64}}
+    found = pipeline.prepare(recipe_for(reviews, tmp_path / "out", data={"paths": [str(reviews)]}, **changed))
+
+    (told_of,) = found["left_out"]
+    assert told_of["reason"] == TOO_LONG
+    assert sorted(told_of["places"]) == [f"{reviews}:74", f"{reviews}:75"]
+
+
+def test_likelihoods_of_different_texts_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is trained."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("".join(f"The tide came in {i} times and left shell {i} on the sand.\n" for i in range(40)))
+    asked = ("compare", str(notes), "--model", tiny_folder("llama"), "--out", str(tmp_path / "out"))
+
+    said = told(capsys, *asked, "--formats", "completion,seq2seq")
+
+    assert said.startswith("--formats: completion and seq2seq ask for different parts of a text")
+
+
+def test_label_words_that_the_model_cannot_tell_apart_are_refused_before_training(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An uncased vocabulary without accents reads both as one."""
+    reviews.write_text(reviews.read_text().replace("fresh", "uber").replace("rotten", "über"))
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("bert"), folder)
+    (folder / "tokenizer.json").write_text((minilm_folder() / "tokenizer.json").read_text())
+    (folder / "tokenizer_config.json").write_text((minilm_folder() / "tokenizer_config.json").read_text())
+
+    said = told(
+        capsys, "prepare", str(reviews), "--format", "masked_lm", "--model", str(folder), "--out", str(tmp_path / "out")
+    )
+
+    assert "are the same tokens to this model" in said
+
+
+@pytest.mark.parametrize("formats", ["classification,classification", "mine.jinja,other/mine.jinja"])
+def test_arms_of_one_name_are_refused_before_training(
+    formats: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could tell them apart afterwards."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    for path in ("mine.jinja", "other/mine.jinja"):
+        (tmp_path / path).write_text("{{ text }} {% head %}")
+    arguments = working(reviews, tmp_path, "compare")
+    arguments[arguments.index("--format") + 1] = formats
+
+    assert "Two arms would be called" in told(capsys, *arguments)
+
+
+def test_a_learning_rate_that_diverges_is_no_candidate(reviews: Path, tmp_path: Path) -> None:
+    """The others decide."""
+    training = {"steps": 4, "batch_size": 6, "optimizer": "sgd", "clip": None, "learning_rates": [1e30, 1e-3]}
+    found = pipeline.compare(recipe_for(reviews, tmp_path / "out", training=training))
+
+    assert set(found.values["learning_rates"].values()) == {1e-3}
+
+    only = {**training, "learning_rates": [1e30]}
+    with pytest.raises(ft.SettingError, match="The loss is"):
+        pipeline.compare(recipe_for(reviews, tmp_path / "none", training=only))
+
+
+def test_test_records_of_one_group_decide_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One film is one observation."""
+    path = tmp_path / "films.csv"
+    rows = [
+        (f"{a} and {b} film", label, "one" if label_of == 0 else f"f{a}{b}")
+        for label, words in (("fresh", GOOD), ("rotten", BAD))
+        for a in words
+        for label_of, b in enumerate(words)
+    ]
+    path.write_text("text,label,film\n" + "".join(f"{t},{la},{f}\n" for t, la, f in rows))
+    test = tmp_path / "test.csv"
+    test.write_text(
+        "text,label,film\n"
+        + "".join(f"{w} thing,{la},z\n" for la, ws in (("fresh", GOOD), ("rotten", BAD)) for w in ws)
+    )
+    asked = ("compare", "--train", str(path), "--test", str(test), "--group", "film", "--out", str(tmp_path / "out"))
+
+    said = told(capsys, *asked, "--formats", "classification,masked_lm", "--model", tiny_folder("bert"))
+
+    assert said.startswith("--group: All test records belong together")
+
+
+def test_a_prior_of_letters_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A letter stands for another choice each time."""
+    path = tmp_path / "quiz.jsonl"
+    rows = [{"question": f"Which is {i}?", "choices": [f"a{i}", f"b{i}", f"c{i}"], "answer": i % 3} for i in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = (
+        "train",
+        str(path),
+        "--format",
+        "generative_qa",
+        "--model",
+        tiny_folder("llama"),
+        "--out",
+        str(tmp_path / "o"),
+    )
+
+    said = told(capsys, *asked, "--set", "comparison.label_prior=true")
+
+    assert said.startswith("comparison.label_prior: These labels have no prior")
 
 
 def test_labels_that_are_numbers_are_told_to_want_words(reviews: Path, tmp_path: Path) -> None:

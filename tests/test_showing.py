@@ -8,7 +8,7 @@ from tokenizer_folders import minilm_folder
 
 from formtune.errors import DataError
 from formtune.formats import infer_task, named
-from formtune.records import Labelled, Plain
+from formtune.records import Conversation, Labelled, Message, Origin, Plain
 from formtune.showing import previewed
 
 FINE = Labelled(id="1", inputs={"text": "一部好电影。"}, labels=("fresh",))
@@ -66,3 +66,25 @@ def test_plain_text_on_an_encoder_decoder_is_shown_with_its_spans_cut_out() -> N
     made = previewed(TIDE, [named("masked_lm")], infer_task([TIDE]), model=tiny_folder("t5"), out=None)
     assert "<extra_id_0>" in made["text"]
     assert any(token.weight > 0 for token in made.shown[0].decoder)
+
+
+def test_every_format_that_is_asked_for_is_told() -> None:
+    """Other programs read each; what stands beside the record is the first."""
+    chosen = [named("seq2seq"), named("classification")]
+    made = previewed(DULL, chosen, infer_task([DULL, BRIGHT]), model=None, out=None).to_dict()
+
+    assert [(one["format"], one["text"], one["cut"]) for one in made["examples"]] == [
+        ("seq2seq", "Dull. => rotten</s>", 0),
+        ("classification", "Dull.", 0),
+    ]
+    assert [len(one["tokens"]) for one in made["examples"]] == [16, 5]
+    assert {name: made[name] for name in ("format", "text", "tokens", "cut")} == made["examples"][0]
+
+
+def test_what_a_chat_template_refuses_is_told_with_the_records_place() -> None:
+    """The template sees a conversation and not its line."""
+    talk = (Message("user", "Hello."), Message("assistant", "Good day."))
+    odd = Conversation(talk, tools='[{"type": "function"}]', id="5", origin=Origin("talks.jsonl", 7))
+    with pytest.raises(DataError, match=r"^talks\.jsonl:7: ") as refusal:
+        previewed(odd, [named("chat")], infer_task([odd]), model=None, out=None)
+    assert "the tools" in refusal.value.problem

@@ -269,6 +269,8 @@ def test_a_column_name_that_stands_twice_is_an_error(tmp_path: Path) -> None:
         ("ham,see you\nspam,win\nham,ok\n", False),
         (",text,label\n0,a,x\n1,b,y\n", True),
         ("1,null,0,0\n2,0,0,null\n", False),
+        ("v1,v2,,,\nham,Go until jurong,,,\nham,Ok lar,,,\nspam,Free entry now,,,\nham,U dun say so, then,,\n", True),
+        ("ham,Go until jurong,,,\nham,Ok lar,,,\nspam,Free entry now,,,\n", False),
     ],
 )
 def test_a_header_is_told_by_what_stands_under_it(tmp_path: Path, content: str, has_header: bool) -> None:
@@ -376,6 +378,72 @@ def test_class_numbers_of_the_hub_become_their_names(tmp_path: Path) -> None:
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, tmp_path / "a.parquet")
     assert [row["label"] for row in values(tmp_path / "a.parquet")] == ["pos", "neg", None]
+
+
+def test_times_in_a_parquet_file_become_text(tmp_path: Path) -> None:
+    """Down to the nanosecond, at whatever depth; what else the rows hold stays."""
+    table = pa.table(
+        {
+            "text": ["a", "b"],
+            "at": pa.array([1, None], pa.timestamp("ns")),
+            "took": pa.array([5, 6], pa.duration("ns")),
+            "seen": pa.array([[1], []], pa.list_(pa.timestamp("ns"))),
+            "span": pa.array([{"from": 1}, None], pa.struct([("from", pa.time64("ns"))])),
+            "vector": pa.array([[1, 2], [3, 4]], pa.list_(pa.date32(), 2)),
+            "notes": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.timestamp("ns"))),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    moment = "1970-01-01 00:00:00.000000001"
+    assert values(tmp_path / "a.parquet")[0] == {
+        "text": "a",
+        "at": moment,
+        "took": "5",
+        "seen": [moment],
+        "span": {"from": "00:00:00.000000001"},
+        "vector": ["1970-01-02", "1970-01-03"],
+        "notes": [("k", moment)],
+    }
+
+
+def test_not_a_number_in_a_parquet_file_is_an_empty_field(tmp_path: Path) -> None:
+    """So pandas writes a missing label."""
+    pq.write_table(pa.table({"text": ["a", "b"], "label": [1.0, float("nan")]}), tmp_path / "a.parquet")
+    assert [row["label"] for row in values(tmp_path / "a.parquet")] == [1.0, None]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "7", '{"info": null}', '{"info": {"features": [1]}}', '{"info": {"features": {"label": 3}}}', "\udcff"],
+)
+def test_class_names_in_another_writing_say_nothing(tmp_path: Path, text: str) -> None:
+    """The data are whole all the same."""
+    table = pa.table({"label": [1]}).replace_schema_metadata({b"huggingface": text.encode(errors="surrogateescape")})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert values(tmp_path / "a.parquet") == [{"label": 1}]
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"feature": {"names": ["neg", "pos"], "_type": "ClassLabel"}, "_type": "Sequence"},
+        {"feature": {"names": ["neg", "pos"], "_type": "ClassLabel"}, "_type": "List"},
+        [{"names": ["neg", "pos"], "_type": "ClassLabel"}],
+    ],
+)
+def test_lists_of_classes_get_their_names(tmp_path: Path, feature: object) -> None:
+    """As a single class does; a column that the file does not hold is not made up."""
+    schema = {"info": {"features": {"labels": feature, "gone": {"names": ["x"], "_type": "ClassLabel"}}}}
+    table = pa.table({"labels": [[1, 0], []]}).replace_schema_metadata({b"huggingface": json.dumps(schema).encode()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert values(tmp_path / "a.parquet") == [{"labels": ["pos", "neg"]}, {"labels": []}]
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """As in a table of text: a row could keep only one of them."""
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="The column name 'text' stands twice"):
+        rows(tmp_path / "a.parquet")
 
 
 def test_a_cut_parquet_file_is_an_error(tmp_path: Path) -> None:

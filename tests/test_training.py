@@ -218,7 +218,8 @@ def test_the_learning_rate_rises_and_falls() -> None:
 def test_label_smoothing_spreads_the_target() -> None:
     """The loss is (1 - a) times the target's and a times the mean over all answers."""
     model = tiny("bert", output="head", n_classes=3)
-    batch = collate([tokens([7, 8], gold=1)], causal=False)
+    update = [tokens([7, 8], gold=1)]
+    batch = collate(update, causal=False)
     model.train(False)
 
     loss = loss_of(model, update, np.ones(1, dtype=np.float32), label_smoothing=0.3)

@@ -123,8 +123,8 @@ def test_every_example_is_a_path_and_asks_what_it_asked(rows: list[list[int]], s
     for row, factor in zip(rows, factors, strict=True):
         key = (tuple(row[:-1]), row[-1])
         wanted[key] = wanted.get(key, 0.0) + float(factor)
-    found = {
-        (ends[int(place)], int(label)): float(weight)
-        for place, label, weight in zip(asked.places_N, asked.labels_N, asked.weights_N, strict=True)
-    }
+    found: dict[tuple[tuple[int, ...], int], float] = {}
+    for place, label, weight in zip(asked.places_N, asked.labels_N, asked.weights_N, strict=True):
+        key = (ends[int(place)], int(label))
+        found[key] = found.get(key, 0.0) + float(weight)
     assert found == pytest.approx(wanted)

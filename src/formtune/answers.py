@@ -19,7 +19,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: the record's id.
-        answer: the label word or class that was chosen, or the text that was written.
+        answer: the label (or, before :func:`formtune.prediction.in_labels`, its word) that was chosen, or the text that
+            was written.
         confidence: the probability of the answer among the candidates; None for free text.
         valid: False where what was written freely is none of the label words, or nothing at all.
         label: index of the chosen candidate; None for free text.

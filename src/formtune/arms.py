@@ -9,7 +9,8 @@ import msgspec
 from formtune.errors import DataError, SettingError
 from formtune.examples import Cell, Example, Format, Output, Shape, Task
 from formtune.fitting import NO_ROOM, fit, room_for, truncate
-from formtune.formats import cell
+from formtune.formats import cell, unanswered
+from formtune.label_words import check_distinct
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
 from formtune.records import Labelled, LeftOut, Question, Record
 from formtune.splits import Splits
@@ -63,6 +64,7 @@ class Readied:
         left_out: records that do not go on in this format, with reasons.
         n_truncated: examples whose content was cut.
         n_lossy: examples whose content lost characters that the vocabulary lacks.
+        tokenizer_digest: what names the vocabulary.
         blanks: examples of a record that says nothing, where there are labels.
     """
 
@@ -74,6 +76,7 @@ class Readied:
     left_out: list[LeftOut]
     n_truncated: int
     n_lossy: int
+    tokenizer_digest: str
     blanks: Sequence[Example] = ()
 
 
@@ -111,6 +114,7 @@ def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> t
                 arms.append(Arm(name, format_, cell(format_, task, shape), model, shape))
             except SettingError as error:
                 refused[name] = error.problem
+    _check_names(arms)
     if not arms:
         name, reason = next(iter(refused.items()))
         raise SettingError(
@@ -121,61 +125,119 @@ def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> t
     return arms, refused
 
 
+def _check_names(arms: Sequence[Arm]) -> None:
+    twice = [name for name, n in Counter(arm.name for arm in arms).items() if n > 1]
+    if twice:
+        raise SettingError(
+            f"Two arms would be called {twice[0]!r}.",
+            "Name each format and model once; give folders and templates names of their own.",
+            at="--formats",
+        )
+
+
 def ready(arm: Arm, splits: Splits, task: Task, *, length: Length = Length()) -> Readied:
     """Turn the three splits into examples and tokens of one arm.
 
     Raises:
-        DataError: where no training record can be used.
+        DataError: where no record of a split can be used.
         SettingError: where the model cannot be used.
     """
     folder = resolve(arm.model)
-    tokenizer = load_tokenizer(folder)
-    start = decoder_start_in(folder) if arm.shape == "encoder-decoder" else None
-    capacity = max_length_in(folder, length.most)
-    left_out: list[LeftOut] = []
-    materials: dict[str, Material] = {}
-    n_truncated = n_lossy = 0
-    for split in ("train", "dev", "test"):
-        examples, unpresentable = present_all(arm, getattr(splits, split), task)
-        tokenized = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=start)
-        kept, too_long, n_cut = fit(tokenized.tokens, capacity)
-        left_out += unpresentable + tokenized.left_out + too_long
-        by_id = {e.id: e for e in examples}
-        if split == "train":
-            kept, unasked = _learnable(kept)
-        else:
-            chosen = [by_id[t.id] for t in kept]
-            kept, unasked = _answerable(kept, chosen, tokenizer, shape=arm.shape, capacity=capacity, length=length)
-        left_out += unasked
-        n_truncated += n_cut
-        n_lossy += len(tokenized.lossy)
-        materials[split] = Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept})
-    _check_kept(arm, materials["train"], left_out)
-    output = next(iter(materials["train"].examples.values())).output
+    maker = _Maker(
+        arm=arm,
+        task=task,
+        tokenizer=load_tokenizer(folder),
+        start_id=decoder_start_in(folder) if arm.shape == "encoder-decoder" else None,
+        capacity=max_length_in(folder, length.most),
+        length=length,
+    )
+    parts = {name: maker.part(name, getattr(splits, name)) for name in ("train", "dev", "test")}
     return Readied(
         arm,
-        output,
-        **materials,
-        left_out=left_out,
-        n_truncated=n_truncated,
-        n_lossy=n_lossy,
+        next(iter(parts["train"].material.examples.values())).output,
+        **{name: part.material for name, part in parts.items()},
+        left_out=[one for part in parts.values() for one in part.left_out],
+        n_truncated=sum(part.n_truncated for part in parts.values()),
+        n_lossy=sum(part.n_lossy for part in parts.values()),
+        tokenizer_digest=maker.tokenizer.digest,
         blanks=_blanks(arm, splits.train, task),
     )
 
 
-def _check_kept(arm: Arm, train: Material, left_out: Sequence[LeftOut]) -> None:
-    """Refuse a training set of which nothing is left.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One split in an arm's format, what does not go on, and what was changed to fit."""
+
+    material: Material
+    left_out: list[LeftOut]
+    n_truncated: int
+    n_lossy: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """Makes examples and tokens of one arm."""
+
+    arm: Arm
+    task: Task
+    tokenizer: Tokenizer
+    start_id: int | None
+    capacity: int
+    length: Length
+
+    def part(self, split: str, records: Sequence[Record]) -> _Part:
+        examples, unpresentable = present_all(self.arm, records, self.task)
+        tokenized = tokenize_each(examples, self.tokenizer, shape=self.arm.shape, decoder_start_id=self.start_id)
+        fitting, too_long, n_cut = fit(tokenized.tokens, self.capacity)
+        by_id = {e.id: e for e in examples}
+        kept, unasked = (
+            _learnable(fitting) if split == "train" else self._answerable(fitting, [by_id[t.id] for t in fitting])
+        )
+        _check_words([by_id[t.id] for t in kept], kept)
+        material = Material({t.id: by_id[t.id] for t in kept}, {t.id: t for t in kept})
+        left_out = _placed([*unpresentable, *tokenized.left_out, *too_long, *unasked], records)
+        if records and not kept:
+            raise _nothing_left(self.arm, split, left_out)
+        return _Part(material, left_out, n_cut, len(tokenized.lossy))
+
+    def _answerable(self, tokens: Sequence[Tokens], examples: Sequence[Example]) -> tuple[list[Tokens], list[LeftOut]]:
+        """Keep the examples behind whose prompt there is room for an answer."""
+        if not examples:
+            return [], []
+        shape, output = self.arm.shape, examples[0].output
+        asked = prompts(examples, self.tokenizer, shape=shape)
+        n_written = self.length.new if self.length.writes or not examples[0].candidates else 0
+        capacity = self.capacity - room_for(asked, shape=shape, output=output, n_written=n_written)
+        pairs = [(t, truncate(prompt, capacity) is not None) for t, prompt in zip(tokens, asked, strict=True)]
+        return [t for t, fits in pairs if fits], [LeftOut(NO_ROOM, id=t.id) for t, fits in pairs if not fits]
+
+
+def _check_words(examples: Sequence[Example], tokens: Sequence[Tokens]) -> None:
+    """Refuse label words that the model cannot tell apart before anything is trained.
 
     Raises:
-        DataError: with the commonest reason.
+        SettingError: naming the words.
     """
-    if train.tokens:
-        return
+    seen = set()
+    for example, one in zip(examples, tokens, strict=True):
+        if example.output in ("words", "mask") and example.candidates not in seen:
+            seen.add(example.candidates)
+            check_distinct(one.candidates, example.candidates)
+
+
+def _placed(left_out: Sequence[LeftOut], records: Sequence[Record]) -> list[LeftOut]:
+    """Say where each record stands that was left out by its id."""
+    origins = {r.id: r.origin for r in records}
+    return [one if one.at else msgspec.structs.replace(one, at=origins.get(one.id or "")) for one in left_out]
+
+
+def _nothing_left(arm: Arm, split: str, left_out: Sequence[LeftOut]) -> DataError:
+    """Say that nothing of a split is left, with the commonest reason."""
     reason, count = Counter(one.reason for one in left_out).most_common(1)[0]
     first = next(one for one in left_out if one.reason == reason)
-    raise DataError(
-        f"No training record can be used in the format {arm.name}; {count} of them: {reason}.",
-        "Mend the records, choose another format, or raise model.max_length.",
+    return DataError(
+        f"No {split} record can be used in the format {arm.name}; {count} of them: {reason}.",
+        "Mend the records, choose another format, raise model.max_length, or lower comparison.max_new_tokens.",
         at=first.at or first.id,
     )
 
@@ -190,10 +252,13 @@ def _learnable(tokens: Sequence[Tokens]) -> tuple[list[Tokens], list[LeftOut]]:
 
 
 def _blanks(arm: Arm, records: Sequence[Record], task: Task) -> list[Example]:
-    """Present records that say nothing; a content that the format does not take is passed over."""
-    if not task.labels:
+    """Present records that say nothing; a content that the format does not take is passed over.
+
+    Where choices differ from record to record there are none: a letter stands for what the record says.
+    """
+    if not task.labels or task.letters:
         return []
-    pattern = max(records, key=lambda r: len(r.choices) if isinstance(r, Question) else 0)
+    pattern = unanswered(records[0])
     return present_all(arm, [_emptied(pattern, content) for content in BLANKS], task)[0]
 
 
@@ -204,26 +269,6 @@ def _emptied(record: Record, content: str) -> Record:
     assert isinstance(record, Question)
     context = None if record.context is None else content
     return msgspec.structs.replace(record, question=content, context=context, id=f"blank {content!r}")
-
-
-def _answerable(
-    tokens: Sequence[Tokens],
-    examples: Sequence[Example],
-    tokenizer: Tokenizer,
-    *,
-    shape: Shape,
-    capacity: int,
-    length: Length,
-) -> tuple[list[Tokens], list[LeftOut]]:
-    """Keep the examples behind whose prompt there is room for an answer."""
-    if not examples:
-        return [], []
-    asked = prompts(examples, tokenizer, shape=shape)
-    n_written = length.new if length.writes or not examples[0].candidates else 0
-    room = room_for(asked, shape=shape, output=examples[0].output, n_written=n_written)
-    fits = [truncate(prompt, capacity - room) is not None for prompt in asked]
-    pairs = list(zip(tokens, fits, strict=True))
-    return [t for t, fit_ in pairs if fit_], [LeftOut(NO_ROOM, id=t.id) for t, fit_ in pairs if not fit_]
 
 
 def present_all(arm: Arm, records: Sequence[Record], task: Task) -> tuple[list[Example], list[LeftOut]]:
@@ -238,6 +283,47 @@ def present_all(arm: Arm, records: Sequence[Record], task: Task) -> tuple[list[E
     return examples, left_out
 
 
+def check_comparable(arms: Sequence[Readied], needs: str, *, metric: str) -> None:
+    """Refuse to compare likelihoods of different texts, or per token of different vocabularies.
+
+    Args:
+        arms: with the same test records.
+        needs: what the metric is made of.
+        metric: its name.
+
+    Raises:
+        SettingError: naming two arms that cannot be compared.
+    """
+    if needs != "nll":
+        return
+    first, *others = arms
+    for other in others:
+        names = f"{first.arm.name} and {other.arm.name}"
+        if _asked_texts(first) != _asked_texts(other):
+            raise SettingError(
+                f"{names} ask for different parts of a text, whose likelihoods do not compare.",
+                "Compare models under one format, or formats on records that have answers.",
+                at="--formats",
+            )
+        if metric == "perplexity" and first.tokenizer_digest != other.tokenizer_digest:
+            raise SettingError(
+                f"{names} count tokens of different vocabularies.",
+                "Compare by bits_per_byte.",
+                at="comparison.metric",
+            )
+
+
+def _asked_texts(readied: Readied) -> list[tuple[str, bool]]:
+    """Give what each test example asks for, and whether it is drawn at random."""
+
+    def asked(example: Example) -> str:
+        if example.references and example.corrupt is None:
+            return example.references[0]
+        return "".join(s.text for s in example.segments if s.weight > 0).strip()
+
+    return [(asked(example), example.corrupt is not None) for example in readied.test.examples.values()]
+
+
 def shared(arms: Sequence[Readied]) -> tuple[list[Readied], list[LeftOut]]:
     """Keep the records that every arm can take, so that all are compared on the same ones."""
     kept = []
@@ -245,7 +331,7 @@ def shared(arms: Sequence[Readied]) -> tuple[list[Readied], list[LeftOut]]:
         common = set.intersection(*(set(getattr(a, name).tokens) for a in arms))
         kept.append([i for i in getattr(arms[0], name).tokens if i in common])
     for name, ids in zip(("train", "dev", "test"), kept, strict=True):
-        if not ids and any(getattr(a, name).tokens for a in arms):
+        if not ids:
             raise DataError(
                 f"No {name} record can be used in all of the formats {', '.join(a.arm.name for a in arms)}.",
                 "Leave a format out, raise model.max_length, or lower comparison.max_new_tokens.",

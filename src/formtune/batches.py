@@ -167,27 +167,31 @@ def select(batch: Batch, segments: Sequence[int]) -> Batch:
     )
 
 
-def by_budget(lengths: Sequence[int], max_tokens: int, *, sort: bool) -> list[list[int]]:
+def by_budget(lengths: Sequence[int], max_tokens: int, *, sort: bool, padded: bool = False) -> list[list[int]]:
     """Group examples into batches of at most ``max_tokens`` tokens, each with at least one example.
 
     Args:
         lengths: tokens of each example.
         max_tokens: the budget of one batch; a longer example stands alone.
         sort: longest first (less padding where a model pads); otherwise in the order given.
+        padded: count every example as long as the longest of its batch, as where a model pads.
 
     Returns:
         Indices per batch; each index once.
 
     >>> by_budget([5, 3, 4, 9], 8, sort=False)
     [[0, 1], [2], [3]]
+    >>> by_budget([5, 3, 4, 9], 9, sort=False, padded=True)
+    [[0], [1, 2], [3]]
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i]) if sort else range(len(lengths))
     batches: list[list[int]] = []
-    used = max_tokens + 1
+    used = longest = 0
     for index in order:
-        if used + lengths[index] > max_tokens:
+        longest = max(longest, lengths[index])
+        used = longest * (len(batches[-1]) + 1) if padded and batches else used + lengths[index]
+        if not batches or used > max_tokens:
             batches.append([])
-            used = 0
+            used = longest = lengths[index]
         batches[-1].append(index)
-        used += lengths[index]
     return batches

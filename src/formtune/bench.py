@@ -14,7 +14,7 @@ from formtune.freezing import renew, trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.tokens import Tokens
-from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, train
+from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, n_computed, train
 
 DEV_SEED = 2**31  # beyond what users take for training seeds
 
@@ -93,6 +93,7 @@ def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> fl
     objective = Objective(model, label_smoothing=0.0)
     total = 0.0
     with model.inference():
-        for group in by_budget([len(t.ids_T) for t in dev], settings.micro_batch_tokens, sort=True):
+        lengths = [n_computed(tokens) for tokens in dev]
+        for group in by_budget(lengths, settings.micro_batch_tokens, sort=True, padded=model.pads):
             total += float(objective([dev[i] for i in group], factors[group])[0])
     return total

@@ -131,7 +131,7 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
         labels: the right classes; then arms that do not beat a constant answer are marked.
 
     Raises:
-        SettingError: fewer than two arms, or the same name twice.
+        SettingError: fewer than two arms, the same name twice, or all records in one group.
         ValueError: arms differ in their seeds or numbers of records, or a number is not finite.
     """
     _check(arms)
@@ -145,6 +145,12 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
         n_seeds=len(first_SNK),
     )
     n_units = len(statistics.group_sums(first_SNK[0], groups))
+    if n_units < 2:
+        raise SettingError(
+            "All test records belong together, so nothing tells how others would do.",
+            "Give test records of several groups.",
+            at="--group",
+        )
     weights_BU = statistics.resample(n_units, n_resamples, seed=seed)
     resampled = [_resampled(arm, metric, groups=groups, weights_BU=weights_BU) for arm in arms]
     results = {one.arm.name: _arm_result(one, terms) for one in resampled}
@@ -218,7 +224,7 @@ def _resampled(arm: Arm, metric: Metric, *, groups: Sequence[Hashable] | None, w
 def _spread(values_S: Floats, draws_BS: Floats, *, n_units: int, terms: Terms) -> Spread:
     metric = terms.metric
     step = metric.high - metric.low if metric.all_or_nothing else 0.0
-    doubt = statistics.two_records_of_doubt(terms.n_records, step=step)
+    doubt = statistics.two_records_of_doubt(n_units, step=step)
     return statistics.spread(values_S, draws_BS, n_units=n_units, doubt=doubt)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from formtune.examples import Output, Shape
 from formtune.records import LeftOut
-from formtune.tokens import Tokens
+from formtune.tokens import CONTROL, Tokens
 
 CUT_START = 2  # in Tokens.cuts_T; 1 is the end
 TOO_LONG = "longer than the model, even without content that may be cut"
@@ -71,9 +71,14 @@ def room_for(asked: Sequence[Tokens], *, shape: Shape, output: Output, n_written
         output: where its answers are read off.
         n_written: the most tokens of a free answer, 0 where none is written.
     """
-    if shape != "decoder" or output == "head":
+    if shape != "decoder" or output == "head" or not any(map(asks, asked)):
         return 0
     return max(most_written(asked, n_written), _longest_word(asked))
+
+
+def asks(prompt: Tokens) -> bool:
+    """Tell whether there is anything to answer: a text that is learned whole has no prompt."""
+    return bool((prompt.parts_T != CONTROL).any())
 
 
 def most_written(asked: Sequence[Tokens], n_written: int) -> int:
@@ -87,6 +92,8 @@ def _longest_word(asked: Sequence[Tokens]) -> int:
 
 
 def _content_runs(cuts_T: np.ndarray) -> list[tuple[int, int]]:
+    if not len(cuts_T):
+        return []
     edges = np.flatnonzero(np.diff(cuts_T)) + 1
     bounds = [0, *edges.tolist(), len(cuts_T)]
     return [(a, b) for a, b in pairwise(bounds) if cuts_T[a] > 0]

@@ -120,6 +120,16 @@ class Model:
         return self.output in ("words", "text") and self.shape != "encoder"
 
     @property
+    def weaves(self) -> bool:
+        """Whether what examples share at the beginning can be computed once."""
+        return self.causal and self.packs and self.class_head is None
+
+    @property
+    def pads(self) -> bool:
+        """Whether rows of a batch are padded to the longest."""
+        return not self.packs
+
+    @property
     def n_classes(self) -> int:
         """Classes of the head; 0 without one."""
         return self.class_head.linear.out_features if self.class_head else 0

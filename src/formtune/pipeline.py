@@ -20,12 +20,14 @@ from formtune.records import Labelled, LeftOut, Record
 from formtune.shards import check_place, staged, write_tokens
 from formtune.splits import Splits, from_files, has_answer
 from formtune.splits import split as part
+from formtune.splits.clusters import cluster
 
 if TYPE_CHECKING:
     from formtune.arms import Length, Readied
     from formtune.loading import Options
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
+    from formtune.runs import OpenRun
     from formtune.training import TrainSettings
     from formtune.trials import Plan
 
@@ -102,7 +104,11 @@ def _format(name: str) -> Format:
     path = Path(name)
     if not path.is_file():
         raise SettingError(f"There is no template {name!r}.", "Give the path of a .jinja file.", at="--format")
-    return formats.custom_format(path.read_text(encoding="utf-8"), path.stem, path=name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"This is not UTF-8 ({error}).", "Save the template as UTF-8.", at=name) from error
+    return formats.custom_format(text, path.stem, path=name)
 
 
 def models_of(recipe: Recipe) -> Sequence[str]:
@@ -167,12 +173,15 @@ def _balanced(task: Task, golds: Sequence[int | None]) -> tuple[float, ...]:
     return tuple(len(golds) / (len(counts) * max(1, n)) for n in counts)
 
 
-def metric_of(name: str | None, task: Task) -> "Metric":
-    """Look up a metric, or the usual one for the task."""
+def metric_of(name: str | None, task: Task, *, at: str) -> "Metric":
+    """Look up a metric, or the usual one for the task; ``at`` is the setting that names it."""
     from formtune.evaluation import kind_of_task
     from formtune.metrics import choose_metric
 
-    return choose_metric(name, kind_of_task(task))
+    try:
+        return choose_metric(name, kind_of_task(task))
+    except SettingError as error:
+        raise SettingError(error.problem, error.remedy, at=at) from error
 
 
 # --- the verbs -------------------------------------------------------------------------------------------------------
@@ -259,14 +268,16 @@ def prepare(recipe: Recipe) -> "Result":
     readied, parts, _task = _one_arm(recipe)
     tokens = list(readied.train.tokens.values())
     capacity = recipe.training.micro_batch_tokens
-    rows = by_budget([len(t.ids_T) for t in tokens], capacity, sort=False)
+    lengths = [len(t.ids_T) + (len(t.decoder.ids_T) if t.decoder else 0) for t in tokens]
+    rows = by_budget(lengths, capacity, sort=False)
     sequence = {index: row for row, indices in enumerate(rows) for index in indices}
     left_out = [*parts.left_out, *readied.left_out]
     facts = {
         "records": len(tokens),
         "sequences": len(rows),
-        "tokens": sum(len(t.ids_T) for t in tokens),
+        "tokens": sum(lengths),
         "learned_tokens": sum(int(((t.decoder or t).weights_T > 0).sum()) for t in tokens),
+        "corrupted": sum(t.corrupt is not None for t in tokens),
         "truncated": readied.n_truncated,
         "lossy": readied.n_lossy,
         "left_out": tally(left_out),
@@ -303,6 +314,7 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
             "Set training.learning_rate; compare tries several.",
             at="training.learning_rates",
         )
+    _check_prior([readied], recipe)
     facts = {"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])}
     return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
 
@@ -319,8 +331,8 @@ def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
         learning_rates=recipe.training.learning_rates or (recipe.training.learning_rate,),
         seeds=range(recipe.seed, recipe.seed + asked.seeds),
         options=options_of(recipe),
-        metric=metric_of(asked.metric, task),
-        chosen_by=metric_of(recipe.training.metric, task) if recipe.training.metric else None,
+        metric=metric_of(asked.metric, task, at="comparison.metric"),
+        chosen_by=metric_of(recipe.training.metric, task, at="training.metric") if recipe.training.metric else None,
         label_prior=asked.label_prior,
         generate=asked.generate,
         max_new_tokens=asked.max_new_tokens,
@@ -331,36 +343,46 @@ def evaluate(run: str, recipe: Recipe) -> "Result":
     """Score a run on answered records."""
     from formtune.results import Result
     from formtune.runs import open_run
-    from formtune.training_job import scored
+    from formtune.training_job import fitted, scored
 
     reading = read(recipe, paths_of(recipe))
     records = [r for r in reading.records if has_answer(r)]
     if not records:
         raise DataError("No record has an answer to score against.", "Give labelled records.", at=paths_of(recipe)[0])
-    opened = open_run(run)
-    fitting, too_long = opened.answerable(records)
-    values = scored(opened, fitting)
+    opened, generate = _asked_to_write(open_run(run), recipe), recipe.comparison.generate
+    kept, unfit = opened.answerable([fitted(opened.task, r) for r in records], generate=generate)
+    values = scored(opened, kept, generate=generate)
     without = [LeftOut("no answer to score against", at=r.origin) for r in reading.records if not has_answer(r)]
-    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without, *too_long])})
+    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without, *unfit])})
+
+
+def _asked_to_write(opened: "OpenRun", recipe: Recipe) -> "OpenRun":
+    """Let answers be as long as the recipe says, where it does; else as long as in training."""
+    if "max_new_tokens" not in recipe.comparison.model_fields_set:
+        return opened
+    return replace(opened, max_new_tokens=recipe.comparison.max_new_tokens)
 
 
 def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
-    """Answer texts, or the records of a recipe's data, with a run."""
+    """Answer texts, or the records of a recipe's data, with a run; answers that the data hold are not looked at."""
     from formtune.results import Result
     from formtune.runs import open_run
     from formtune.training_job import asked, fitted
 
-    opened = open_run(run)
+    left_out: list[LeftOut] = []
     if isinstance(questions, Recipe):
-        reading = read(questions, paths_of(questions))
-        records, left_out = [fitted(opened.task, r) for r in reading.records], reading.left_out
+        recipe, reading = questions, read(questions, paths_of(questions))
+        opened, left_out = _asked_to_write(open_run(run), recipe), reading.left_out
+        records = [fitted(opened.task, r) for r in reading.records]
     else:
-        records, left_out = [asked(opened.task, text) for text in questions], []
-    records, too_long = opened.answerable(records)
-    answers = opened.predict(records)
-    keys = ("id", "answer", "confidence", "valid")
+        recipe, opened = Recipe(), open_run(run)
+        records = [asked(opened.task, text) for text in questions]
+    generate = recipe.comparison.generate
+    records, unfit = opened.answerable([formats.unanswered(r) for r in records], generate=generate)
+    answers = opened.predict(records, generate=generate)
+    keys = ("id", "answer", "confidence", "valid", *(("generated",) if generate else ()))
     rows = [{key: getattr(a, key) for key in keys} for a in answers]
-    return Result({"predictions": rows, "n": len(rows), "left_out": tally([*left_out, *too_long])})
+    return Result({"predictions": rows, "n": len(rows), "left_out": tally([*left_out, *unfit])})
 
 
 def compare(
@@ -378,7 +400,7 @@ def compare(
         command: what repeats it, for the report.
         progress: told of what goes on.
     """
-    from formtune.arms import make_arms, ready, shared
+    from formtune.arms import check_comparable, make_arms, ready, shared
     from formtune.reporting import Contest, concluded
     from formtune.trials import run_arm
 
@@ -395,9 +417,21 @@ def compare(
     progress(Event("records become examples and tokens"))
     readied, lost = shared([ready(arm, parts, task, length=length_of(recipe)) for arm in arms])
     plan = plan_of(recipe, task, readied[0])
+    _check_prior(readied, recipe)
+    check_comparable(readied, plan.metric.needs, metric=plan.metric.name)
     runs = [run_arm(one, plan, progress=progress) for one in readied]
     asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
     return concluded(asked, runs)
+
+
+def _check_prior(readied: Sequence["Readied"], recipe: Recipe) -> None:
+    words = [one for one in readied if one.output in ("words", "mask")]
+    if recipe.comparison.label_prior and any(not one.blanks for one in words):
+        raise SettingError(
+            "These labels have no prior: there are none, or they are letters that stand for another choice each time.",
+            "Leave it out.",
+            at="comparison.label_prior",
+        )
 
 
 def _check_both(parts: Splits) -> None:
@@ -406,6 +440,12 @@ def _check_both(parts: Splits) -> None:
             raise SettingError(
                 f"A comparison needs records to {purpose}, and there are none.", "Ask for some.", at=f"--n-{name}"
             )
+    if len(cluster(parts.test)) < 2:
+        raise SettingError(
+            "All test records belong together (one group, or one text), so nothing tells how others would do.",
+            "Give test records of several groups.",
+            at="--group",
+        )
 
 
 def _parted(reading: dialects.Reading, recipe: Recipe) -> Splits:

@@ -20,8 +20,8 @@ from formtune.answers import Prediction, read_predictions, write_predictions
 from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.errors import DataError
-from formtune.examples import Example
-from formtune.fitting import NO_ROOM, TOO_LONG, most_written, room_for, truncate
+from formtune.examples import Example, Task
+from formtune.fitting import NO_ROOM, TOO_LONG, asks, most_written, room_for, truncate
 from formtune.label_words import Plan, check_distinct, plan_words, read_back
 from formtune.models import Model
 from formtune.records import LeftOut
@@ -33,9 +33,9 @@ from formtune.scoring import (
     score_fillings,
     score_words,
 )
-from formtune.tokens import CONTROL, Tokens, prompts, tokenize
+from formtune.tokens import Tokens, prompts, tokenize, tokenize_each
 
-__all__ = ["Prediction", "label_prior", "predict", "read_predictions", "too_long", "write_predictions"]
+__all__ = ["Prediction", "in_labels", "label_prior", "predict", "read_predictions", "too_long", "write_predictions"]
 
 SHOWN_IDS = 5
 
@@ -88,6 +88,16 @@ def predict(
     return [_beside(c, e, ids, model=model) for c, e, ids in zip(chosen, examples, written, strict=True)]
 
 
+def in_labels(predictions: Sequence[Prediction], task: Task) -> list[Prediction]:
+    """Give answers as the labels of the data, whatever words a format puts in their place.
+
+    Where choices differ from record to record the answer stays the letter that stands for one.
+    """
+    if not task.labels or task.letters:
+        return list(predictions)
+    return [p if p.label is None else msgspec.structs.replace(p, answer=task.labels[p.label]) for p in predictions]
+
+
 def too_long(
     model: Model, examples: Sequence[Example], *, generate: bool = False, max_new_tokens: int = 64
 ) -> list[LeftOut]:
@@ -99,11 +109,14 @@ def too_long(
     n_written = max_new_tokens if generate or free else 0
     room = room_for(asked, shape=model.shape, output=model.output, n_written=n_written)
     unfit = {i: NO_ROOM for i, one in enumerate(_fitted(model, asked, room)) if one is None}
-    if free:
-        wholes = _answered(model, examples, asked)
-        whole_fits = _fitted(model, list(wholes.values()), 0)
-        unfit |= {i: TOO_LONG for i, one in zip(wholes, whole_fits, strict=True) if one is None}
-    return [LeftOut(reason, id=examples[i].id) for i, reason in sorted(unfit.items())]
+    left_out = [LeftOut(reason, id=examples[i].id) for i, reason in sorted(unfit.items())]
+    if not free:
+        return left_out
+    start = model.decoder_start_id
+    answered = tokenize_each(examples, model.tokenizer, shape=model.shape, decoder_start_id=start)
+    fits = _fitted(model, answered.tokens, 0)
+    whole = [LeftOut(TOO_LONG, id=t.id) for t, short in zip(answered.tokens, fits, strict=True) if short is None]
+    return list({one.id: one for one in [*left_out, *whole, *answered.left_out]}.values())
 
 
 def label_prior(model: Model, examples: Sequence[Example], *, tokens_per_batch: int = 4096) -> np.ndarray:
@@ -222,7 +235,7 @@ def _write(model: Model, asked: Sequence[Tokens], *, tokens_per_batch: int, n_wr
     """Write an answer behind every prompt."""
     written: dict[int, list[int]] = {}
     stop_ids = sorted(model.tokenizer.stop_ids)
-    for group in by_budget([len(p.ids_T) + n_written for p in asked], tokens_per_batch, sort=True):
+    for group in by_budget([len(p.ids_T) + n_written for p in asked], tokens_per_batch, sort=True, padded=True):
         batch = [asked[i].ids_T.tolist() for i in group]
         answers = model.generate(batch, max_new_tokens=n_written, stop_ids=stop_ids)
         written |= dict(zip(group, answers, strict=True))
@@ -238,7 +251,7 @@ def _answer_freely(
     tokens_per_batch: int,
     n_written: int,
 ) -> list[Prediction]:
-    asking = [i for i, e in enumerate(examples) if e.corrupt is None and _asks(asked[i])]
+    asking = [i for i, e in enumerate(examples) if e.corrupt is None and asks(asked[i])]
     answers = _write(model, [asked[i] for i in asking], tokens_per_batch=tokens_per_batch, n_written=n_written)
     written = dict(zip(asking, answers, strict=True))
     found = likelihoods(model, list(wholes.values()), tokens_per_batch=tokens_per_batch)
@@ -247,11 +260,6 @@ def _answer_freely(
         _free(model, e, p, ids=written.get(i), whole=wholes.get(i), likelihood=likely.get(i))
         for i, (e, p) in enumerate(zip(examples, asked, strict=True))
     ]
-
-
-def _asks(prompt: Tokens) -> bool:
-    """Tell whether there is anything to answer: a text that is learned whole has no prompt."""
-    return bool((prompt.parts_T != CONTROL).any())
 
 
 def _free(

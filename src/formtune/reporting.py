@@ -15,6 +15,7 @@ from formtune.inspection import tally
 from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import decoder_start_in, max_length_in, resolve
 from formtune.outcomes import Outcome
+from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
 from formtune.records import Labelled, LeftOut, Question, Record, answer_text, fields_of, input_text
 from formtune.reports import (
@@ -36,7 +37,7 @@ from formtune.reports import (
 )
 from formtune.results import Compared
 from formtune.runs import save_run
-from formtune.shards import digest_of, staged, versions
+from formtune.shards import staged, versions
 from formtune.showing import shown_example
 from formtune.splits import Splits
 from formtune.tokens import load_tokenizer
@@ -121,7 +122,7 @@ def _report(
     records: Sequence[Record],
     advice: Sequence[str],
 ) -> ReportData:
-    metric, task = asked.plan.metric, asked.plan.task
+    metric, chosen_by, task = asked.plan.metric, asked.plan.chosen_by, asked.plan.task
     odd = _disagreements(runs, records)
     left_out = tally([*asked.parts.left_out, *asked.lost])
     return ReportData(
@@ -137,8 +138,8 @@ def _report(
         confidence=found.confidence,
         minimum_detectable=found.minimum_detectable,
         baseline=found.baseline,
-        curves=_curves(runs),
-        dev_metric=Scale("loss", False, "plain"),
+        curves=_curves(runs, chosen_by.name if chosen_by else "loss"),
+        dev_metric=_scale(chosen_by) if chosen_by else Scale("loss", False, "plain"),
         confusions=_confusions(runs, task),
         calibrations=_calibrations(runs, task),
         shown=_shown(runs, asked.parts.train, asked.plan.options.max_length),
@@ -204,16 +205,25 @@ def _write(
     trained = chosen.trained
     recipe = asked.recipe.to_dict()
     settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
-    facts = {"settings": settings, "recipe": recipe, "best": {"step": trained.best_step, **trained.best.shown}}
-    manifest = {"kind": "comparison", "recipe": recipe, "verdict": values["verdict"]}
+    made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked)}
+    facts = {"settings": settings, "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
+    manifest = {"kind": "comparison", "verdict": values["verdict"], **made_of}
+    files = traces(trained, asked.plan.chosen_by)
     with staged(asked.out, manifest) as staging:
-        save_run(staging / "best", spec, best.weights, facts=facts, files=traces(trained, None))
+        save_run(staging / "best", spec, best.weights, facts=facts, files=files)
         write_report(report, staging / "report.html")
         every = {(run.readied.arm.name, one.seed): one.predictions for run in runs for one in run.runs}
         write_predictions(staging / "predictions.parquet", every)
         (staging / "comparison.json").write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=1))
         (staging / "recipe.yaml").write_text(asked.recipe.to_yaml(), encoding="utf-8")
         (staging / "traces.jsonl").write_bytes(_traces(runs))
+
+
+def _origin(asked: Contest) -> dict[str, dict[str, str]]:
+    """Give the digests of what went in: the files, and the records of each part."""
+    data = asked.recipe.data
+    paths = [*data.paths, *data.train, *data.dev, *data.test, data.columns.source, data.columns.target]
+    return {"inputs": input_digests(paths), "splits": split_digests(asked.parts)}
 
 
 def _traces(runs: Sequence[ArmRuns]) -> bytes:
@@ -260,16 +270,8 @@ def _arm_rows(found: Comparison, metric: Metric) -> list[ArmRow]:
 
 
 def _pair_row(pair: Any) -> PairRow:
-    return PairRow(
-        pair.a,
-        pair.b,
-        pair.difference,
-        pair.low,
-        pair.high,
-        p=pair.p_holm,
-        significant=pair.different,
-        equivalent=pair.equivalent,
-    )
+    told = {"p": pair.p_holm, "significant": pair.different, "equivalent": pair.equivalent}
+    return PairRow(pair.a, pair.b, pair.difference, pair.low, pair.high, **told)
 
 
 def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
@@ -298,12 +300,12 @@ def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
     return facts
 
 
-def _curves(runs: Sequence[ArmRuns]) -> list[Curve]:
+def _curves(runs: Sequence[ArmRuns], name: str) -> list[Curve]:
     return [
         Curve(
             run.readied.arm.name,
             one.seed,
-            [CurvePoint(p.step, p.loss, p.look.shown["loss"] if p.look else None) for p in one.trained.trace],
+            [CurvePoint(p.step, p.loss, p.look.shown.get(name) if p.look else None) for p in one.trained.trace],
             best_step=one.trained.best_step,
         )
         for run in runs
@@ -382,10 +384,7 @@ def _answer(run: ArmRuns, index: int) -> Answer:
 
 def _repeat(asked: Contest, runs: Sequence[ArmRuns]) -> Repeat:
     digests = [(f"model of {r.readied.arm.name}", r.base_digest[:16]) for r in runs]
-    digests += [
-        (f"{name} records", digest_of([record.id for record in getattr(asked.parts, name)])[:16])
-        for name in ("train", "dev", "test")
-    ]
+    digests += [(f"{name} records", digest[:16]) for name, digest in split_digests(asked.parts).items()]
     return Repeat(
         command=asked.command,
         recipe_yaml=asked.recipe.to_yaml(),

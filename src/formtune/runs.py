@@ -16,7 +16,7 @@ from formtune.formats import cell, custom_format, named
 from formtune.freezing import Lora, trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
-from formtune.prediction import predict, too_long
+from formtune.prediction import in_labels, predict, too_long
 from formtune.records import LeftOut, Record
 from formtune.shards import MANIFEST, read_manifest, staged
 
@@ -37,6 +37,7 @@ class RunSpec:
         task: labels, words and wordings, as the training records gave them.
         options: freezing, adapters, length, precision.
         prior: log-probabilities of the labels that are taken off its scores; empty where none are.
+        max_new_tokens: the most that a free answer is long.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RunSpec:
     task: Task
     options: Options
     prior: tuple[float, ...] = ()
+    max_new_tokens: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class OpenRun:
         output: where answers are read off.
         prior: log-probabilities of the labels that are taken off its scores, or None.
         manifest: everything that was written down about it.
+        max_new_tokens: the most that a free answer is long.
     """
 
     name: str
@@ -73,32 +76,43 @@ class OpenRun:
     output: Output
     prior: np.ndarray | None
     manifest: Mapping[str, Any]
+    max_new_tokens: int = 64
 
     def present(self, records: Sequence[Record]) -> list[Example]:
         """Put records into the run's own format."""
         found = cell(self.format, self.task, self.model.shape)
         return [found.present(record, self.task, self.model.shape) for record in records]
 
-    def answerable(self, records: Sequence[Record]) -> tuple[list[Record], list[LeftOut]]:
-        """Part records into those that the model has room for and the others, with the reason.
+    def answerable(self, records: Sequence[Record], *, generate: bool = False) -> tuple[list[Record], list[LeftOut]]:
+        """Part records into those that the format takes and the model has room for, and the others, with the reason.
 
         Raises:
             DataError: where none is left.
         """
-        lost = {one.id: one.reason for one in too_long(self.model, self.present(records))}
+        examples: list[Example] = []
+        lost: dict[str, str] = {}
+        for record in records:
+            try:
+                examples += self.present([record])
+            except DataError as error:
+                lost[record.id] = error.problem
+        unfit = too_long(self.model, examples, generate=generate, max_new_tokens=self.max_new_tokens)
+        lost |= {str(one.id): one.reason for one in unfit}
         kept = [r for r in records if r.id not in lost]
         left_out = [LeftOut(lost[r.id], at=r.origin, id=r.id) for r in records if r.id in lost]
         if left_out and not kept:
             raise DataError(
                 f"No record can be answered: {left_out[0].reason}.",
-                "Give shorter ones.",
-                at=left_out[0].at or left_out[0].id,
+                "Give records like those of the training.",
+                at=left_out[0].at or left_out[0].id or "TEXT",
             )
         return kept, left_out
 
     def predict(self, records: Sequence[Record], *, generate: bool = False) -> list[Prediction]:
         """Answer records, answered ones or not; one prediction each, in order."""
-        return predict(self.model, self.present(records), generate=generate, prior=self.prior)
+        examples = self.present(records)
+        found = predict(self.model, examples, generate=generate, max_new_tokens=self.max_new_tokens, prior=self.prior)
+        return in_labels(found, self.task)
 
 
 def save_run(
@@ -153,7 +167,7 @@ def open_run(folder: str | Path) -> OpenRun:
     format_ = custom_format(spec.template, spec.format) if spec.template else named(spec.format)
     digest = manifest["files"][WEIGHTS][:12]
     prior = np.array(spec.prior) if spec.prior else None
-    return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, prior, manifest)
+    return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, prior, manifest, spec.max_new_tokens)
 
 
 def read_spec(values: Mapping[str, Any]) -> RunSpec:

@@ -45,7 +45,7 @@ class Likelihood:
 def score_classes(model: Model, prompts: Sequence[Tokens], *, tokens_per_batch: int) -> list[Scored]:
     """Score the classes of a head: log-softmax of its outputs."""
     found: dict[int, Scored] = {}
-    for group in _groups([len(p.ids_T) for p in prompts], tokens_per_batch):
+    for group in _groups([len(p.ids_T) for p in prompts], tokens_per_batch, model):
         batch = collate([prompts[i] for i in group], causal=False)
         scores_SK = torch.log_softmax(model.classes(model.hidden(batch), batch), dim=1)
         for index, scores_K in zip(group, scores_SK.double().cpu().numpy(), strict=True):
@@ -70,7 +70,7 @@ def score_words(
     """
     found: dict[int, Scored] = {}
     costs = [_cost(model, len(p), plan) for p, plan in zip(prompts, plans, strict=True)]
-    for group in _groups(costs, tokens_per_batch):
+    for group in _groups(costs, tokens_per_batch, model):
         batch, places = _word_batch(model, [prompts[i] for i in group], [plans[i] for i in group])
         ids_N = np.concatenate([plans[i].ids_N for i in group])
         logs_N = _log_probabilities(model, model.hidden(batch), places_N=np.concatenate(places), ids_N=ids_N)
@@ -135,7 +135,7 @@ def score_fillings(model: Model, blanks: Sequence[Tokens], *, tokens_per_batch: 
         ValueError: where an example has no blank, or one that is too short.
     """
     scores: list[Scored | None] = [None] * len(blanks)
-    for group in _groups([len(t.ids_T) for t in blanks], tokens_per_batch):
+    for group in _groups([len(t.ids_T) for t in blanks], tokens_per_batch, model):
         batch = collate([blanks[i] for i in group], causal=False)
         places = [start + _asked(blanks[i]) for start, i in zip(batch.starts_S, group, strict=True)]
         ids_N = np.concatenate([np.concatenate(blanks[i].candidates) for i in group])
@@ -164,7 +164,7 @@ def likelihoods(model: Model, examples: Sequence[Tokens], *, tokens_per_batch: i
     """Find how probable the model finds what each example asks for: the places with a loss weight, each once."""
     found: dict[int, Likelihood] = {}
     lengths = [len(t.ids_T) + (len(t.decoder.ids_T) if t.decoder else 0) for t in examples]
-    for group in _groups(lengths, tokens_per_batch):
+    for group in _groups(lengths, tokens_per_batch, model):
         batch = collate([examples[i] for i in group], causal=model.causal)
         side = batch.decoder or batch
         places_N = np.flatnonzero(side.weights_T)
@@ -178,9 +178,9 @@ def likelihoods(model: Model, examples: Sequence[Tokens], *, tokens_per_batch: i
     return [found[i] for i in range(len(examples))]
 
 
-def _groups(costs: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+def _groups(costs: Sequence[int], tokens_per_batch: int, model: Model) -> Iterator[list[int]]:
     """Sort by length, so that padded models pad little."""
-    yield from by_budget(costs, tokens_per_batch, sort=True)
+    yield from by_budget(costs, tokens_per_batch, sort=True, padded=model.pads)
 
 
 def _bounds(pieces: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a model sees: examples as lists of tokens, each with its text, its part and what is learned of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from formtune.corruption import corrupted
@@ -55,31 +56,52 @@ def previewed(
     start = decoder_start_in(folder) if folder else None
     capacity = max_length_in(folder, max_length) if folder else max_length
     shown = []
-    for format_ in formats:
-        example = cell(format_, task, shape).present(record, task, shape)
-        shown.append(
-            shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
-        )
+    with _placed(record):
+        for format_ in formats:
+            example = cell(format_, task, shape).present(record, task, shape)
+            shown.append(
+                shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
+            )
     if out:
         _write(
             out,
             preview_html(Shown(place=str(record.origin or record.id), fields=fields_of(record), examples=shown)),
         )
-    values = _values(record, shown[0], tokenizer)
+    values = _values(record, shown, tokenizer)
     return Result({**values, "out": out} if out else values, shown=tuple(shown))
 
 
-def _values(record: Record, shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
-    """Give what ``--json`` prints of one example."""
-    tokens = (*shown.tokens, *shown.decoder)
+@contextmanager
+def _placed(record: Record) -> Iterator[None]:
+    """Give a refusal that knows no place the record's: a chat template sees a conversation and not its line."""
+    try:
+        yield
+    except DataError as error:
+        if error.at is not None:
+            raise
+        raise DataError(error.problem, error.remedy, at=record.origin or record.id) from error
+
+
+def _values(record: Record, shown: Sequence[ShownExample], tokenizer: Tokenizer) -> dict[str, object]:
+    """Give what ``--json`` prints: every example, and beside the record's own values those of the first once more."""
+    examples = [_example(one, tokenizer) for one in shown]
     return {
         "record": record.id,
         "place": str(record.origin or ""),
+        **examples[0],
+        "answer": answer_text(record),
+        "examples": examples,
+    }
+
+
+def _example(shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
+    """Give one example as plain values."""
+    tokens = (*shown.tokens, *shown.decoder)
+    return {
         "format": shown.arm,
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
         "tokens": [_token(t) for t in tokens],
         "cut": shown.n_cut,
-        "answer": answer_text(record),
     }
 
 

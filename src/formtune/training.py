@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
 from torch.utils.checkpoint import checkpoint
 
 from formtune.batches import Batch, by_budget, collate
@@ -26,7 +25,7 @@ from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
 from formtune.tokens import Tokens
-from formtune.weaving import Asked, asked_of, woven
+from formtune.weaving import Asked, alike_together, asked_of, families, woven
 
 N_ROWS = 512  # rows of the vocabulary that are whole at a time
 
@@ -56,6 +55,7 @@ class TrainSettings:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
     average: Literal["example", "token"] = "example"
+    order: Literal["random", "families"] = "random"
     validate_every: int = 50
     patience: int | None = None
     seed: int = 0
@@ -107,6 +107,10 @@ class Trained:
     stopped_early: bool
 
 
+class Diverged(SettingError):
+    """The loss of an update is no number."""
+
+
 class Objective(nn.Module):
     """The model with its loss, as one module: what accelerate wraps for several processes."""
 
@@ -143,7 +147,7 @@ class Objective(nn.Module):
         return (losses_S * self._here(factors_E)).sum(), batch.n_tokens
 
     def _laid_out(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Batch, Asked]:
-        if self.model.causal and self.model.packs:
+        if self.model.weaves:
             return woven(tokens, factors_E)
         batch = collate(tokens, causal=self.model.causal)
         return batch, asked_of(batch, factors_E)
@@ -188,7 +192,7 @@ def train(
         progress: told of every update.
 
     Raises:
-        SettingError: where there is nothing to train or the loss is no longer a number.
+        SettingError: where there is nothing to train; :class:`Diverged` where the loss is no longer a number.
     """
     if not examples:
         raise ValueError("There is nothing to train on.")
@@ -279,18 +283,22 @@ class _Loop:
         objective = Objective(model, label_smoothing=settings.label_smoothing)
         optimizer = _optimizer(_groups(model, parameters, settings), settings)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.optimizer.zero_grad()  # of a training before that diverged
         self.parameters = list(parameters.values())
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
 
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
+        if self.model.weaves:
+            examples = [examples[i] for i in alike_together(examples)]
         factors = factors_of(examples, self.settings)
-        groups = by_budget([_length(t) for t in examples], self.settings.micro_batch_tokens, sort=False)
+        lengths = [n_computed(t) for t in examples]
+        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
         parts = [self._backward([examples[i] for i in group], factors[group]) for group in groups]
         loss = sum(loss for loss, _ in parts)
         if not math.isfinite(loss):
-            raise SettingError(
+            raise Diverged(
                 f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
             )
         if self.settings.clip is not None:
@@ -309,12 +317,13 @@ class _Loop:
         )
 
     def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, int]:
-        loss, n_computed = self.objective(examples, factors_E)
+        loss, n_tokens = self.objective(examples, factors_E)
         self.accelerator.backward(loss)
-        return float(loss.detach()), n_computed
+        return float(loss.detach()), n_tokens
 
 
-def _length(tokens: Tokens) -> int:
+def n_computed(tokens: Tokens) -> int:
+    """Count the tokens of an example, both sides of it."""
     return len(tokens.ids_T) + (len(tokens.decoder.ids_T) if tokens.decoder else 0)
 
 
@@ -344,9 +353,11 @@ def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarra
 def _updates(examples: Sequence[Tokens], settings: TrainSettings, model: Model) -> Iterator[list[Tokens]]:
     """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
     chance = np.random.default_rng(settings.seed)
+    alone = [[i] for i in range(len(examples))]
+    groups = families(examples) if settings.order == "families" else alone
     done = epoch = 0
     while done < settings.steps:
-        order = chance.permutation(len(examples))
+        order = _order(groups, chance)
         for start in range(0, len(order), settings.batch_size):
             if done == settings.steps:
                 return
@@ -354,6 +365,12 @@ def _updates(examples: Sequence[Tokens], settings: TrainSettings, model: Model) 
             yield [corrupted(t, model.tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
+
+
+def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:
+    """Shuffle families, and the examples within each."""
+    shuffled = [groups[g] for g in chance.permutation(len(groups))]
+    return [group[i] for group in shuffled for i in (chance.permutation(len(group)) if len(group) > 1 else (0,))]
 
 
 def _groups(model: Model, parameters: dict[str, nn.Parameter], settings: TrainSettings) -> list[dict[str, object]]:

@@ -15,7 +15,6 @@ from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
 from formtune.metrics import Metric
-from formtune.prediction import predict
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
@@ -91,6 +90,7 @@ def spec_of(readied: Readied, plan: Plan, *, base_digest: str, prior: Sequence[f
         task=plan.task,
         options=plan.options,
         prior=tuple(prior),
+        max_new_tokens=plan.max_new_tokens,
     )
 
 
@@ -103,10 +103,10 @@ def traces(trained: Trained, metric: Metric | None) -> dict[str, str]:
     return {"trace.jsonl": "\n".join(lines) + "\n", "trace.svg": picture}
 
 
-def scored(run: OpenRun, records: Sequence[Record]) -> dict[str, Any]:
+def scored(run: OpenRun, records: Sequence[Record], *, generate: bool = False) -> dict[str, Any]:
     """Answer records with a run and score the answers: every metric, classes, confusion, calibration."""
     examples = run.present(records)
-    predictions = predict(run.model, examples, prior=run.prior)
+    predictions = run.predict(records, generate=generate)
     keys = ("id", "answer", "confidence", "valid")
     rows = [{key: getattr(p, key) for key in keys} for p in predictions]
     return {**evaluate(predictions, examples, run.task), "predictions": rows}

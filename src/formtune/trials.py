@@ -4,6 +4,7 @@ Every arm sees the same records in the same order for the same number of updates
 dev records with the first seed; the other seeds use it. The test records are read once per run, by final weights only.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from torch import Tensor
 from formtune.answers import Prediction
 from formtune.arms import Readied
 from formtune.bench import Bench
-from formtune.errors import SettingError
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.freezing import new_weights
@@ -22,9 +22,9 @@ from formtune.loading import Options
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
-from formtune.prediction import label_prior, predict
+from formtune.prediction import in_labels, label_prior, predict
 from formtune.progress import Event, Progress
-from formtune.training import TracePoint, Trained, TrainSettings
+from formtune.training import Diverged, TracePoint, Trained, TrainSettings
 from formtune.verdicts import Cost
 
 
@@ -112,18 +112,22 @@ class ArmRuns:
             parameters_trained=first.trained.n_parameters,
             tokens_computed=round(float(np.mean([r.trained.n_tokens for r in self.runs]))),
             training_s=float(np.mean([r.trained.seconds for r in self.runs])),
-            tokens_per_answer=float(np.mean([p.n_tokens_in + p.n_tokens_out for p in first.predictions])),
+            tokens_per_answer=float(np.mean([_tokens_of(p) for p in first.predictions])),
             ms_per_answer=first.ms_per_answer,
             parameters=self.n_parameters,
         )
+
+
+def _tokens_of(answer: Prediction) -> int:
+    """Count what an answer takes; a text written beside scored label words is not part of it."""
+    return answer.n_tokens_in + (answer.n_tokens_out if answer.label is None else 0)
 
 
 def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
     """Do the trials and the seeds of one arm; the winning trial is the first seed's run."""
     bench = Bench(readied, plan.task, options=plan.options)
     first, *others = plan.seeds
-    trials = [_trial(bench, rate, plan, progress=progress) for rate in plan.learning_rates]
-    chosen = max(trials, key=lambda trial: trial.score)
+    chosen, tried = _best_trial(bench, plan, progress=progress)
     bench.restore(chosen.weights)
     runs = [_read_test(bench, first, chosen.trained, plan=plan, progress=progress)]
     best_seed, best, weights = first, chosen.trained.best.score, chosen.weights
@@ -136,7 +140,7 @@ def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
     return ArmRuns(
         readied=readied,
         learning_rate=chosen.learning_rate,
-        tried={t.learning_rate: t.score[0] for t in trials},
+        tried=tried,
         runs=runs,
         best_seed=best_seed,
         weights=weights,
@@ -154,6 +158,29 @@ class _Trial:
     score: tuple[float, float]
     trained: Trained
     weights: Mapping[str, Tensor]
+
+
+def _best_trial(bench: Bench, plan: Plan, *, progress: Progress) -> tuple[_Trial, dict[float, float]]:
+    """Try the learning rates, keeping the weights of the best alone; one at which training diverges is no candidate.
+
+    Raises:
+        SettingError: where training diverges at every one.
+    """
+    best: _Trial | None = None
+    tried: dict[float, float] = {}
+    for rate in plan.learning_rates:
+        try:
+            trial = _trial(bench, rate, plan, progress=progress)
+        except Diverged as error:
+            if rate == plan.learning_rates[-1] and best is None:
+                raise
+            progress(Event(f"{bench.readied.arm.name}: {error.problem}"))
+            tried[rate] = -math.inf
+            continue
+        tried[rate] = trial.score[0]
+        best = trial if best is None or trial.score > best.score else best
+    assert best is not None
+    return best, tried
 
 
 def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Trial:
@@ -197,18 +224,9 @@ def prior_of(model: Model, readied: Readied, plan: Plan) -> np.ndarray | None:
 
     A class head is left as it is: its bias is trained.
 
-
-    Raises:
-        SettingError: where the format takes no such record.
     """
     if not plan.label_prior or not plan.task.labels or model.output == "head":
         return None
-    if not readied.blanks:
-        raise SettingError(
-            f"The format {readied.arm.name} takes no record that says nothing.",
-            "Leave it out.",
-            at="comparison.label_prior",
-        )
     return label_prior(model, readied.blanks)
 
 
@@ -227,7 +245,8 @@ def answered(
     generate: bool = False,
 ) -> tuple[list[Prediction], list[Outcome]]:
     """Answer examples with the bench's model as it stands, and set the answers beside what is right."""
-    predictions = predict(bench.model, examples, generate=generate, max_new_tokens=plan.max_new_tokens, prior=prior)
+    found = predict(bench.model, examples, generate=generate, max_new_tokens=plan.max_new_tokens, prior=prior)
+    predictions = in_labels(found, plan.task)
     return predictions, outcomes(predictions, examples, plan.task)
 
 
@@ -236,8 +255,10 @@ def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progres
     examples = list(bench.readied.test.examples.values())
     prior = prior_of(bench.model, bench.readied, plan)
     start = time.perf_counter()
-    predictions, found = answered(bench, examples, plan, prior=prior, generate=plan.generate)
+    predictions, found = answered(bench, examples, plan, prior=prior)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
+    if plan.generate:  # what is written beside scored words is not what an answer costs
+        predictions, found = answered(bench, examples, plan, prior=prior, generate=True)
     return SeedRun(
         seed=seed,
         trained=trained,

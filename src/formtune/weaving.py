@@ -9,6 +9,7 @@ fork), the place is asked several times.
 Shape letters: T tokens of the row, E examples, N things that are asked for.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,30 @@ def woven(tokens: Sequence[Tokens], factors_E: np.ndarray, *, shortest: int = SH
         batch = collate(tokens, causal=True)
         return batch, asked_of(batch, factors_E)
     batch = rooted(trie.pieces, trie.parents, trie.offsets)
-    return batch, _asked(tokens, factors_E, trie, batch)
+    return batch, _asked(tokens, factors_E, [_places(batch, leaf) for leaf in trie.leaves])
+
+
+def alike_together(tokens: Sequence[Tokens]) -> list[int]:
+    """Put examples that begin alike next to one another: their indices in the order of their ids."""
+    return sorted(range(len(tokens)), key=lambda i: tokens[i].ids_T.astype(">u4").tobytes())
+
+
+def families(tokens: Sequence[Tokens], *, shortest: int = SHORTEST) -> list[list[int]]:
+    """Part examples into those that share at least half of themselves: the questions of a paragraph, a document's turns.
+
+    Returns:
+        Indices per family; each index once.
+    """
+    found: list[list[int]] = []
+    for index in alike_together(tokens):
+        one = tokens[index].ids_T
+        last = tokens[found[-1][-1]].ids_T if found else one
+        enough = max(shortest, min(len(one), len(last)) // 2)
+        if found and common_length(one, last) >= enough:
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return found
 
 
 class _Trie:
@@ -82,10 +106,10 @@ class _Trie:
         self.parents: list[int] = []
         self.offsets: list[int] = []
         self.leaves = [-1] * len(tokens)
-        order = sorted(range(len(tokens)), key=lambda i: tokens[i].ids_T.astype(">u4").tobytes())
+        order = alike_together(tokens)
         ids = [tokens[i].ids_T for i in order]
         # How many tokens each example shares with the one before it in the order.
-        shared = [0, *(common_length(a, b) for a, b in zip(ids, ids[1:], strict=False))]
+        shared = [0, *(common_length(a, b) for a, b in itertools.pairwise(ids))]
         self._grow(order, ids, shared, shortest)
 
     def _grow(self, order: Sequence[int], ids: Sequence[np.ndarray], shared: Sequence[int], shortest: int) -> None:
@@ -98,7 +122,7 @@ class _Trie:
                     parent, depth = self._add(ids[first][depth:common], parent, depth), common
                 cuts = [i for i in range(first + 1, end) if shared[i] < depth + shortest]
                 bounds = [first, *cuts, end]
-                waiting += [(a, b, depth, parent) for a, b in zip(bounds, bounds[1:], strict=False)][::-1]
+                waiting += [(a, b, depth, parent) for a, b in itertools.pairwise(bounds)][::-1]
                 continue
             rest = ids[first][depth:]
             self.leaves[order[first]] = self._add(rest, parent, depth) if len(rest) or parent < 0 else parent
@@ -121,15 +145,19 @@ def common_length(a: np.ndarray, b: np.ndarray) -> int:
     return int(differ[0]) if len(differ) else n
 
 
-def _asked(tokens: Sequence[Tokens], factors_E: np.ndarray, trie: _Trie, batch: Batch) -> Asked:
-    """List what the examples ask of a trie, each token at a place once."""
+def _places(batch: Batch, leaf: int) -> np.ndarray:
+    """List the places of an example's tokens."""
+    return np.concatenate([np.arange(batch.starts_S[s], batch.ends_S[s]) for s in batch.path(leaf)])
+
+
+def _asked(tokens: Sequence[Tokens], factors_E: np.ndarray, rows: Sequence[np.ndarray]) -> Asked:
+    """List what the examples ask of the places that their tokens stand at, each token at a place once."""
     places, labels, weights = [], [], []
-    for example, (one, leaf) in enumerate(zip(tokens, trie.leaves, strict=True)):
-        row_T = np.concatenate([np.arange(batch.starts_S[s], batch.ends_S[s]) for s in batch.path(leaf)])
+    for one, row_T, factor in zip(tokens, rows, factors_E, strict=True):
         at = np.flatnonzero(one.weights_T[1:])
         places.append(row_T[at])
         labels.append(one.labels_T[at + 1].astype(np.int64))
-        weights.append(one.weights_T[at + 1] * factors_E[example])
+        weights.append(one.weights_T[at + 1] * factor)
     places_M, labels_M = np.concatenate(places), np.concatenate(labels)
     pairs_2N, which_M = np.unique(np.stack([places_M, labels_M]), axis=1, return_inverse=True)
     weights_N = np.bincount(which_M.ravel(), weights=np.concatenate(weights), minlength=pairs_2N.shape[1])

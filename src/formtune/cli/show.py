@@ -1,7 +1,7 @@
 """What a command prints: one JSON object, or the same for people to read."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -68,18 +68,35 @@ def numbers(console: "Console", made: Made) -> None:
 
 
 def formats(console: "Console", made: Made) -> None:
-    """Show what each format is, and which data it takes for which shape of model."""
+    """Show what each format is, which data it takes for which shape of model, and why not the others."""
     values = made.to_dict()
     for name, facts in values["about"].items():
         _line(console, name, "bold")
         _line(console, f"  {facts['summary']}")
         for fact in ("formula", "wins", "loses", "source"):
             _line(console, f"  {fact}: {facts[fact]}", "dim")
-        for row in values["formats"]:
-            shapes = [shape for shape, why_not in row["shapes"].items() if why_not is None]
-            if row["format"] == name and shapes:
-                _line(console, f"  {row['data']}: {', '.join(shapes)}", "green")
+        rows = {row["data"]: row["shapes"] for row in values["formats"] if row["format"] == name}
+        served = {
+            data: [shape for shape, why_not in shapes.items() if why_not is None] for data, shapes in rows.items()
+        }
+        for data in filter(served.get, served):
+            _line(console, f"  {data}: {', '.join(served[data])}", "green")
+        for line in _refusals(rows, [data for data in served if served[data]]):
+            _line(console, f"  {line}", "yellow")
         _line(console, "")
+
+
+def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str]) -> Iterator[str]:
+    """Say why the other cells are empty, a line for each reason; data that all share it, and no more, go unnamed."""
+    refused: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for data, shapes in rows.items():
+        for reason in dict.fromkeys(filter(None, shapes.values())):
+            whom = tuple(shape for shape, why_not in shapes.items() if why_not == reason)
+            refused.setdefault((reason, whom), []).append(data)
+    for (reason, whom), data in refused.items():
+        what = "" if data == served else f" {'; '.join(data)}"
+        on = "" if data != served and len(whom) == len(rows[data[0]]) else f" on {', '.join(whom)}"
+        yield f"not{what}{on}: {reason}"
 
 
 def inspection(console: "Console", made: Made) -> None:

@@ -177,7 +177,9 @@ def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) 
             records.append(item)
     if not records:
         raise _nothing_read(left_out, "DATA")
-    return Reading(identified(records), left_out, dialect, evidence.why, len(records) + len(left_out))
+    n_misplaced = squad.misplaced(records)
+    doubt = f"; {n_misplaced} of the answers do not stand where their start says" if n_misplaced else ""
+    return Reading(identified(records), left_out, dialect, evidence.why + doubt, len(records) + len(left_out))
 
 
 def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> Iterator[Record | LeftOut]:

@@ -1,5 +1,6 @@
 """Which column holds what: names that the field uses, flags that settle it, and what a dialect says it has seen."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -165,6 +166,8 @@ def share(table: Sequence[Object], names: Collection[str]) -> float:
 def text_in(value: Object, name: str) -> str:
     """Give the text in a column: a string as it is, a number as its digits, a list of strings as lines; or nothing.
 
+    "Not a number" is how some tables write an empty field, and is nothing too.
+
     Raises:
         RowFault: when the value is no text.
     """
@@ -178,6 +181,8 @@ def text_in(value: Object, name: str) -> str:
             return "true" if found else "false"
         case int():
             return str(found)
+        case float() if math.isnan(found):
+            return ""
         case float():
             return str(int(found)) if found.is_integer() else str(found)
         case list() if all(isinstance(part, str) for part in found):

@@ -1,10 +1,11 @@
 """Questions with choices: CommonsenseQA and ARC, lists of choices, columns A to E, and yes/no questions (BoolQ).
 
-An answer that is a whole number counts the choices from 0, as the data sets of the field have it.
+An answer that is a whole number, and neither a choice's label nor its text, counts the choices from 0, as the data
+sets of the field have it. Data that count from 1 are refused: read from 0, they would be wrong in silence.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from formtune.dialects.columns import (
     Columns,
@@ -42,6 +43,15 @@ _TRUTH = {"true": "yes", "false": "no", "yes": "yes", "no": "no"}
 NAMES = frozenset({*QUESTIONS, *_CHOICES, *_ANSWERS, "stem"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """The choices' texts, their labels, and the columns that held them (none where yes and no are understood)."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+
+
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for choices in one of the layouts, or for questions that are answered by yes and no alone."""
     table = objects(rows)
@@ -53,10 +63,9 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
         return None
     found = replace(columns, question=question, answer=answer, context=context)
     fitting = sum(_has_choices(value, question) for value in table)
-    if answer:
-        _refuse_counting_from_one(rows, answer)
     if fitting * 2 > len(table):
-        return Evidence(0.95 * fitting / len(table), f"choices beside the question in {question!r}", found)
+        counted = _how_answers_count(rows, question, answer) if answer else ""
+        return Evidence(0.95 * fitting / len(table), f"choices beside the question in {question!r}{counted}", found)
     if answer and _are_truths([value[answer] for value in table if value.get(answer) not in (None, "")]):
         return Evidence(0.95, f"question in {question!r}, yes or no in {answer!r}", found)
     return None
@@ -66,17 +75,16 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the question, the choices and the right one; none means: to be predicted."""
     value = as_object(row)
     name, context_name, answer_name = columns.question or "question", columns.context, columns.answer
-    choices, labels, used = _choices(value, name)
+    choices = _choices(value, name)
     context = (text_in(value, context_name) or None) if context_name else None
-    answer = value.get(answer_name) if answer_name else None
     yield Question(
         question=_question(value, name),
         context=context,
-        choices=choices,
-        answers=_answer(answer, choices, labels),
+        choices=choices.texts,
+        answers=_answer(value, answer_name, choices),
         group=context_group(context),
         origin=row.origin,
-        extra=rest({**_inside(value, name), **value}, {name, context_name or "", answer_name or "", *used}),
+        extra=rest({**_inside(value, name), **value}, {name, context_name or "", answer_name or "", *choices.columns}),
     )
 
 
@@ -102,16 +110,36 @@ def _has_choices(value: Object, question: str) -> bool:
     )
 
 
-def _refuse_counting_from_one(rows: Sequence[Row], answer: str) -> None:
-    """Refuse data in which an answer is the number of choices: read from 0, all the others would be wrong in silence."""
-    for row in rows:
-        value = row.value if isinstance(row.value, dict) else {}
-        number, column = value.get(answer), find(list(value), _CHOICES)
-        listed = value.get(column or "")
-        if isinstance(number, int) and isinstance(listed, list) and number == len(listed) > 1:
+def _how_answers_count(rows: Sequence[Row], question: str, answer: str) -> str:
+    """Say that answers were read as places from 0, where none of them shows it; empty where there is no doubt.
+
+    Raises:
+        DataError: when an answer is the number of its choices, and none is 0.
+    """
+    found = [(row, *counted) for row in rows if (counted := _counted(row.value, question, answer))]
+    if not found or any(place == 0 for _, place, _ in found):
+        return ""
+    for row, place, n_choices in found:
+        if place == n_choices:
             raise DataError(
-                "The answers count the choices from 1.", "Count from 0, or give the right choice itself.", at=row.origin
+                f"The answers count the choices from 1: this one is {place} of {n_choices}, and none is 0.",
+                "Count from 0, one less in every row, or give the letter or the text of the right choice.",
+                at=row.origin,
             )
+    return "; answers count the choices from 0 (none is 0, and none the number of the choices, so nothing proves it)"
+
+
+def _counted(value: Object | str, question: str, answer: str) -> tuple[int, int] | None:
+    """Give a row's answer as a place and the number of its choices, where the answer is read as a place."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        choices = _choices(value, question)
+        text = text_in(value, answer).strip()
+    except RowFault:
+        return None
+    place = _place(text, choices) if _named(text, value.get(answer), choices) is None else None
+    return None if place is None else (place, len(choices.texts))
 
 
 def _are_truths(answers: Sequence[object]) -> bool:
@@ -131,32 +159,46 @@ def _inside(value: Object, name: str) -> Object:
     )
 
 
-def _choices(value: Object, name: str) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+def _choices(value: Object, name: str) -> _Choices:
     """Find the choices, their labels, and the columns that held them."""
     inner = value.get(name)
     if isinstance(inner, dict):
-        return (*_labelled(inner.get("choices")), ["choices"])
+        return _Choices(*_labelled(inner.get("choices")), ("choices",))
     column = find(list(value), _CHOICES)
     if column:
-        return (*_labelled(value[column]), [column])
-    letters = _lettered(value)
+        return _Choices(*_labelled(value[column]), (column,))
+    letters = tuple(_lettered(value))
     if letters:
-        return tuple(filled_in(value, letter) for letter in letters), tuple(map(str.upper, letters)), letters
-    return _YES_NO, _YES_NO, []
+        return _Choices(tuple(filled_in(value, letter) for letter in letters), tuple(map(str.upper, letters)), letters)
+    return _Choices(_YES_NO, _YES_NO)
 
 
 def _labelled(found: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the texts of choices and their labels; letters where they have none."""
-    if isinstance(found, dict):
-        texts, labels = found.get("text") or [], found.get("label") or []
-    elif isinstance(found, list) and found and isinstance(found[0], dict):
-        texts, labels = [part.get("text") for part in found], [part.get("label") for part in found]
-    else:
-        texts, labels = found if isinstance(found, list) else [], []
-    if len(texts) < 2 or any(not str(text or "").strip() for text in texts):
-        raise RowFault("fewer than two choices, or an empty one")
+    match found:
+        case dict():
+            texts, labels = _listed(found.get("text")), _listed(found.get("label"))
+        case list() if any(isinstance(part, dict) for part in found):
+            parts = [part if isinstance(part, dict) else {} for part in found]
+            texts, labels = [part.get("text") for part in parts], [part.get("label") for part in parts]
+        case _:
+            texts, labels = _listed(found), []
     named = len(labels) == len(texts) and None not in labels
-    return tuple(map(str, texts)), tuple(map(str, labels)) if named else tuple(_LETTERS[: len(texts)])
+    filled = tuple(_short(text) for text in texts)
+    if len(filled) < 2 or not all(text.strip() for text in filled):
+        raise RowFault("fewer than two choices, or an empty one")
+    return filled, tuple(map(_short, labels)) if named else tuple(_LETTERS[: len(texts)])
+
+
+def _listed(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
+
+
+def _short(found: object) -> str:
+    """Give a choice or its label as text; one that is a list or an object is a fault."""
+    if isinstance(found, (list, dict)):
+        raise RowFault("a choice that is not a text", type(found).__name__)
+    return text_in({"choice": found}, "choice")
 
 
 def _lettered(value: Object) -> list[str]:
@@ -170,19 +212,30 @@ def _lettered(value: Object) -> list[str]:
     return found
 
 
-def _answer(answer: object, choices: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+def _answer(value: Object, name: str | None, choices: _Choices) -> tuple[str, ...]:
     """Find the right choice: a label, the choice's own text, or its place."""
-    text = "" if answer is None else str(answer).strip()
-    if not text:
+    text = text_in(value, name).strip() if name else ""
+    if not name or not text:
         return ()
-    if tuple(choices) == _YES_NO and text.casefold() in _TRUTH:
-        return (_TRUTH[text.casefold()],)
-    upper = [label.upper() for label in labels]
+    named, place = _named(text, value[name], choices), _place(text, choices)
+    if named is not None:
+        return (named,)
+    if place is None or place >= len(choices.texts):
+        raise RowFault("an answer that is none of the choices", repr(value[name]))
+    return (choices.texts[place],)
+
+
+def _named(text: str, answer: object, choices: _Choices) -> str | None:
+    """Find the choice whose label, or whose own text, an answer is; ``answer`` is what the row holds."""
+    if choices.texts == _YES_NO and text.casefold() in _TRUTH:
+        return _TRUTH[text.casefold()]
+    upper = [label.upper() for label in choices.labels]
     letter = text.upper().strip("().")
     if letter in upper:
-        return (choices[upper.index(letter)],)
-    if isinstance(answer, str) and text in choices:
-        return (text,)
-    if text.isdecimal() and int(text) < len(choices):
-        return (choices[int(text)],)
-    raise RowFault("an answer that is none of the choices", repr(answer))
+        return choices.texts[upper.index(letter)]
+    return text if isinstance(answer, str) and text in choices.texts else None
+
+
+def _place(text: str, choices: _Choices) -> int | None:
+    """Give the place that an answer counts; there is none where no row lists the choices."""
+    return int(text) if text.isdecimal() and choices.columns else None

@@ -7,6 +7,7 @@ Rajpurkar et al. 2016, 2018; Cui et al. 2019.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 import msgspec
 
@@ -22,6 +23,7 @@ ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"data", "paragraphs", "qas", "context", "question", "answers"})
 
 _NESTED = ("data", "paragraphs", "qas")
+_DETAIL_CHARACTERS = 40
 _QUESTION_KEYS = frozenset({"question", "query_text", "answers", "is_impossible"})
 
 
@@ -32,9 +34,9 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
         n_fitting = sum(_holds_objects(value.get(key)) for value in table)
         if n_fitting * 2 > len(table) and (key != "data" or _has_paragraphs(table)):
             return Evidence(n_fitting / len(table), f"questions nested in {key!r}", columns)
-    spans = sum(isinstance(found := value.get("answers"), dict) and "text" in found for value in table)
-    if table and spans * 2 > len(table) and share(table, ["question", "context"]) > 0.5:
-        return Evidence(spans / len(table), "'answers' with texts and starts beside 'context'", columns)
+    found = [answers for value in table if isinstance(answers := value.get("answers"), dict)]
+    if sum("text" in answers for answers in found) * 2 > len(table) and share(table, ["question", "context"]) > 0.5:
+        return Evidence(len(found) / len(table), "'answers' with texts and starts beside 'context'", columns)
     return None
 
 
@@ -60,6 +62,16 @@ def write(record: Record) -> Object | None:
     answers = [{"text": text, "answer_start": start} for text, start in zip(record.answers, starts, strict=True)]
     own = {"question": record.question, "answers": answers, "is_impossible": not record.answerable}
     return {**around, "context": record.context, "qas": [{"id": record.id, **extra, **own}]}
+
+
+def misplaced(records: Sequence[Record]) -> int:
+    """Count the answers that do not stand in their context where their start says."""
+    return sum(
+        start < 0 or not (record.context or "").startswith(text, start)
+        for record in records
+        if isinstance(record, Question)
+        for text, start in zip(record.answers, record.starts, strict=False)
+    )
 
 
 def document(paragraphs: Sequence[Object]) -> Object:
@@ -124,7 +136,10 @@ def _question(element: msgspec.Raw, origin: Origin, around: Object) -> Record | 
     if not isinstance(answers, list):
         return LeftOut("answers that are not a list", origin)
     impossible = value.get("is_impossible") is True
-    texts, starts = _answers([] if impossible else answers)
+    try:
+        texts, starts = _answers([] if impossible else answers)
+    except RowFault as fault:  # of this question alone; the document goes on
+        return LeftOut(fault.reason, origin, detail=fault.detail)
     aside = {name: content for name, content in around.items() if name != "context"}
     return Question(
         question=question,
@@ -139,32 +154,60 @@ def _question(element: msgspec.Raw, origin: Origin, around: Object) -> Record | 
 
 
 def _answers(found: Sequence[object]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Give the answers' texts, and where they start if all of them say so."""
-    pairs = [(part["text"], part.get("answer_start")) if isinstance(part, dict) else (part, None) for part in found]
-    texts = tuple(str(text) for text, _ in pairs)
-    starts = tuple(start for _, start in pairs if isinstance(start, int))
+    """Give the answers' texts, and where they start if all of them say so.
+
+    Raises:
+        RowFault: when an answer is not a text or is empty, or a start is not a number.
+    """
+    pairs = [(part.get("text"), part.get("answer_start")) if isinstance(part, dict) else (part, None) for part in found]
+    starts = tuple(start for start in (_start(found) for _, found in pairs) if start is not None)
+    texts = tuple(_text(text) for text, _ in pairs)
     return texts, starts if len(starts) == len(texts) else ()
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise RowFault("an answer that is not a text", repr(found)[:_DETAIL_CHARACTERS])
+    if not found.strip():
+        raise RowFault("an empty answer")
+    return found
+
+
+def _start(found: object) -> int | None:
+    """Give where an answer starts, as the data say it (CMRC has -1 for some); None where they do not."""
+    if isinstance(found, bool) or not isinstance(found, (int, type(None))):
+        raise RowFault("an answer_start that is not a whole number", repr(found)[:_DETAIL_CHARACTERS])
+    return found
 
 
 def _flat(row: Row, value: Object) -> Question:
     answers, context = value["answers"], value.get("context")
-    if not isinstance(context, str) or not isinstance(value["question"], str):
+    question = value["question"]
+    if not isinstance(context, str) or not isinstance(question, str) or not (context.strip() and question.strip()):
         raise RowFault("no question or no context")
     if not isinstance(answers, dict):
         raise RowFault("answers without texts and starts")
-    texts = tuple(str(text) for text in answers.get("text") or ())
-    starts = tuple(answers.get("answer_start") or ())
+    texts, starts = _answers(_side_by_side(answers.get("text"), answers.get("answer_start")))
     return Question(
-        question=value["question"],
+        question=question,
         context=context,
         answers=texts,
-        starts=starts if len(starts) == len(texts) else (),
+        starts=starts,
         # In SQuAD 2.0's flat rows an empty list is the sign for "the paragraph does not say".
         answerable=bool(texts),
         group=context_group(context),
         origin=row.origin,
         extra=rest(value, {"question", "context", "answers"}),
     )
+
+
+def _side_by_side(texts: object, starts: object) -> list[Object]:
+    """Bring the lists of texts and starts together; one text with its start may stand without lists."""
+    listed = texts if isinstance(texts, list) else [texts]
+    begin = starts if isinstance(starts, list) else [starts] * (1 if starts is not None else 0)
+    if begin and len(begin) != len(listed):
+        raise RowFault("not as many starts as answers", f"{len(begin)} for {len(listed)}")
+    return [{"text": text, "answer_start": start} for text, start in zip_longest(listed, begin)]
 
 
 def _holds_objects(value: object) -> bool:

@@ -184,6 +184,9 @@ class TrainingSettings(_Section):
     """Share of the probability that is spread over all answers."""
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs rare classes up to the weight of the others."""
+    order: Literal["random", "families"] = "random"
+    """In which order examples come: each on its own, or those that begin alike together (the questions of a paragraph),
+    which computes what they share once and makes updates less mixed."""
     average: Literal["example", "token"] = "example"
     """What counts equally in the loss: every example, or every learned token."""
     validate_every: Count | None = None

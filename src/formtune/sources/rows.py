@@ -1,7 +1,11 @@
 """What a file holds, row by row, before anyone asks what the rows mean."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 import msgspec
 
+from formtune.errors import DataError
 from formtune.records import Origin
 
 
@@ -18,3 +22,14 @@ class Row(msgspec.Struct, frozen=True):
     value: dict[str, object] | str
     origin: Origin
     raw: bytes = b""
+
+
+def check_names(names: Iterable[str], path: str) -> None:
+    """Refuse columns of one name, of which a row could keep only one.
+
+    Raises:
+        DataError: when a name stands twice.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"The column name {twice[0]!r} stands twice.", "Rename one of the two.", at=path)

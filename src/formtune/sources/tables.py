@@ -15,7 +15,7 @@ from typing import Literal
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
 from formtune.sources.lines import Opened, blocks_of
-from formtune.sources.rows import Row
+from formtune.sources.rows import Row, check_names
 from formtune.sources.streams import decode
 
 N_SAMPLE = 1000
@@ -61,18 +61,20 @@ def has_header(cells: Sequence[Sequence[str]], known_names: Collection[str]) -> 
     """Decide whether the first row names the columns.
 
     It does when it holds a known name, or when its values are unlike what stands under them: words over numbers, a
-    value that never comes again over values that do, a short name over long texts.
+    value that never comes again over values that do, a short name over long texts. Columns without a name, which
+    spreadsheets leave at the end of every line, have no vote.
     """
     if not cells:
         return False
-    known = [normalize(cell) in known_names for cell in cells[0]]
-    if not all(cell.strip() for cell in cells[0][1:-1]) and not any(known):
+    known = any(normalize(cell) in known_names for cell in cells[0])
+    named = [place for place, cell in enumerate(cells[0]) if cell.strip()]
+    has_gap = named[:1] not in ([0], [1]) or named != list(range(named[0], named[-1] + 1))
+    if has_gap and not known:
         return False
     below = [row for row in cells[1:] if len(row) == len(cells[0])]
-    if len(set(cells[0])) < len(cells[0]) or not below:
-        return any(known)
-    columns = zip(cells[0], zip(*below, strict=True), known, strict=True)
-    return sum(_vote(first, values, known=is_known) for first, values, is_known in columns) > 0
+    if len({cells[0][place] for place in named}) < len(named) or not below:
+        return known
+    return sum(_vote(cells[0][place], [row[place] for row in below], known_names) for place in named) > 0
 
 
 def normalize(name: str) -> str:
@@ -80,11 +82,11 @@ def normalize(name: str) -> str:
     return "_".join(name.replace("-", " ").replace("_", " ").casefold().split())
 
 
-def _vote(first: str, values: Sequence[str], *, known: bool) -> int:
-    """Vote for (above 0) or against a header, from one column."""
-    if first in values and len(first) > 0:
+def _vote(first: str, values: Sequence[str], known_names: Collection[str]) -> int:
+    """Vote for (above 0) or against a header, from one column that has a name."""
+    if first in values:
         return -2
-    if known:
+    if normalize(first) in known_names:
         return 3
     if _is_number(first):
         return -1
@@ -93,7 +95,7 @@ def _vote(first: str, values: Sequence[str], *, known: bool) -> int:
     if len(set(values)) * 2 <= len(values):
         return 1
     mean = sum(map(len, values)) / len(values)
-    return 1 if len(first) <= _SHORT_CHARACTERS and mean > 3 * len(first) and first else 0
+    return 1 if len(first) <= _SHORT_CHARACTERS and mean > 3 * len(first) else 0
 
 
 def _is_number(value: str) -> bool:
@@ -142,9 +144,7 @@ def _names(cells: Sequence[Sequence[str]], path: str, *, header: bool) -> list[s
         width = Counter(map(len, cells)).most_common(1)[0][0]
         return [str(place) for place in range(1, width + 1)]
     names = [name.strip() or f"column {place}" for place, name in enumerate(cells[0], 1)]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"The column name {twice[0]!r} stands twice.", "Rename one of the two.", at=path)
+    check_names(names, path)
     return names
 
 

@@ -1,0 +1,39 @@
+"""What a result was made of: digests of the files that were read, and of the records that stand in each part."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from formtune.model_files import file_digest
+from formtune.shards import digest_of
+from formtune.splits import Splits
+
+
+def input_digests(patterns: Sequence[str | None]) -> dict[str, str]:
+    """Digest local files, by the path that each was read from.
+
+    What is no local file (standard input, an address on the Hub, the name of a column) has none. This is asked for when
+    the work is done, so a file that has gone meanwhile is no error.
+
+    Args:
+        patterns: paths and globs; None is passed over.
+
+    Returns:
+        Path → SHA-256 in hex.
+    """
+    return {name: file_digest(Path(name)) for pattern in patterns if pattern for name in _files(pattern)}
+
+
+def _files(pattern: str) -> Iterator[str]:
+    found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    yield from (name for name in found if Path(name).is_file())
+
+
+def split_digests(parts: Splits) -> dict[str, str]:
+    """Digest the ids of the records of each part, in their order; an id is made of what its record says.
+
+    Returns:
+        ``train``, ``dev`` and ``test`` → SHA-256 in hex.
+    """
+    named = {"train": parts.train, "dev": parts.dev, "test": parts.test}
+    return {name: digest_of([record.id for record in records]) for name, records in named.items()}
