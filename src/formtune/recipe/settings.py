@@ -36,6 +36,7 @@ def _freeze(value: object) -> object:
     return value
 
 
+_STDIN = ("-", "/dev/stdin")
 Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 _FREEZE_SCHEMA: dict[str, object] = {
@@ -107,6 +108,9 @@ class DataSettings(_Section):
         if files and not self.train:
             problem = "There are files to choose or test on, and none to train on."
             raise PydanticCustomError("setting", problem, {"remedy": "Give the training records with --train."})
+        if sum(path in _STDIN for path in self.paths + files) > 1:
+            problem = "Standard input is named twice, and can be read only once."
+            raise PydanticCustomError("setting", problem, {"remedy": "Name files for the other parts."})
         return self
 
 
