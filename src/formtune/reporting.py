@@ -205,7 +205,7 @@ def _write(
     trained = chosen.trained
     recipe = asked.recipe.to_dict()
     settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
-    made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked)}
+    made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked, runs)}
     facts = {"settings": settings, "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
     manifest = {"kind": "comparison", "verdict": values["verdict"], **made_of}
     files = traces(trained, asked.plan.chosen_by)
@@ -219,11 +219,12 @@ def _write(
         (staging / "traces.jsonl").write_bytes(_traces(runs))
 
 
-def _origin(asked: Contest) -> dict[str, dict[str, str]]:
-    """Give the digests of what went in: the files, and the records of each part."""
+def _origin(asked: Contest, runs: Sequence[ArmRuns]) -> dict[str, dict[str, str]]:
+    """Give the digests of what went in: the files, the records of each part, the models."""
     data = asked.recipe.data
     paths = [*data.paths, *data.train, *data.dev, *data.test, data.columns.source, data.columns.target]
-    return {"inputs": input_digests(paths), "splits": split_digests(asked.parts)}
+    models = {run.readied.arm.model: run.base_digest for run in runs}
+    return {"inputs": input_digests(paths), "splits": split_digests(asked.parts), "models": models}
 
 
 def _traces(runs: Sequence[ArmRuns]) -> bytes:
