@@ -39,7 +39,7 @@ from formtune.results import Compared
 from formtune.runs import save_run
 from formtune.shards import staged, versions
 from formtune.showing import shown_example
-from formtune.splits import Splits
+from formtune.splits import Splits, together
 from formtune.tokens import load_tokenizer
 from formtune.training_job import spec_of, traces
 from formtune.trials import ArmRuns, Plan
@@ -176,7 +176,7 @@ def compared(asked: Contest, runs: Sequence[ArmRuns], records: Sequence[Record])
         confidence=settings.confidence,
         n_resamples=settings.resamples,
         seed=asked.recipe.seed,
-        groups=[r.group or r.id for r in records],
+        groups=together(records),
         labels=[g for g in golds if g is not None] if asked.plan.task.labels else None,
     )
 
@@ -221,10 +221,8 @@ def _write(
 
 def _origin(asked: Contest, runs: Sequence[ArmRuns]) -> dict[str, dict[str, str]]:
     """Give the digests of what went in: the files, the records of each part, the models."""
-    data = asked.recipe.data
-    paths = [*data.paths, *data.train, *data.dev, *data.test, data.columns.source, data.columns.target]
     models = {run.readied.arm.model: run.base_digest for run in runs}
-    return {"inputs": input_digests(paths), "splits": split_digests(asked.parts), "models": models}
+    return {"inputs": input_digests(asked.recipe.data.named), "splits": split_digests(asked.parts), "models": models}
 
 
 def _traces(runs: Sequence[ArmRuns]) -> bytes:

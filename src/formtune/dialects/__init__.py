@@ -206,7 +206,7 @@ def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) 
     if not records:
         raise _nothing_read(left_out, "DATA")
     n_misplaced = squad.misplaced(records)
-    doubt = f"; {n_misplaced} of the answers do not stand where their start says" if n_misplaced else ""
+    doubt = f"; answers that do not stand where their start says: {n_misplaced}" if n_misplaced else ""
     return Reading(identified(records), left_out, dialect, evidence.why + doubt, len(records) + len(left_out))
 
 

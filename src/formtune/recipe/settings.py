@@ -84,6 +84,8 @@ class DataSettings(_Section):
     """How the file is laid out; recognized where it is not given."""
     encoding: str | None = None
     """The text encoding of the files; recognized where it is not given."""
+    header: bool | None = None
+    """Whether the first line of a table names its columns; decided from what stands under it where it is not given."""
     columns: ColumnSettings = ColumnSettings()
     """Which column holds what, where it is not recognized by its name."""
     train: Paths = ()
@@ -98,6 +100,12 @@ class DataSettings(_Section):
     """How many records to draw for choosing; 10 % where no size is given, none where tokens are prepared."""
     n_test: CountOrNone | None = None
     """How many records to draw for the test; 10 % where no size is given, none where tokens are prepared."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Everything that is named as a file, split or not; aligned files stand where columns do."""
+        aligned = (self.columns.source, self.columns.target)
+        return (*self.paths, *self.train, *self.dev, *self.test, *(name for name in aligned if name))
 
     @model_validator(mode="after")
     def _one_way_of_splitting(self) -> "DataSettings":
