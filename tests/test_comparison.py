@@ -390,3 +390,11 @@ def test_records_of_one_group_decide_nothing():
     stats = {0: np.ones((40, 2))}
     with pytest.raises(SettingError, match="--group: All test records belong together"):
         compare_arms([Arm("a", stats), Arm("b", stats)], metric=METRICS["accuracy"], groups=["film"] * 40)
+
+
+def test_groups_are_told_where_records_do_not_stand_alone():
+    """Sixty questions about five paragraphs are five observations, and whoever reads the interval should know."""
+    chance = np.random.default_rng(0)
+    arms = [Arm(name, {s: np.stack([chance.integers(0, 2, 60), np.ones(60)], 1) for s in (0, 1, 2)}) for name in "ab"]
+    found = compare_arms(arms, metric=METRICS["accuracy"], groups=[i // 12 for i in range(60)], n_resamples=200)
+    assert found.advice[0].startswith("With 60 test records in 5 groups and 3 seeds, ")

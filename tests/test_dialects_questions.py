@@ -143,7 +143,7 @@ def test_answers_that_do_not_stand_where_they_start_are_told(tmp_path: Path) -> 
     """They are kept as the data have them, and counted in the evidence."""
     row = {"question": "q?", "context": "abc def", "answers": {"text": ["def", "abc"], "answer_start": [4, 1]}}
     found = rows(tmp_path, row)
-    assert found.evidence.endswith("; 1 of the answers do not stand where their start says")
+    assert found.evidence.endswith("; answers that do not stand where their start says: 1")
     assert questions(found)[0].starts == (4, 1)
 
 

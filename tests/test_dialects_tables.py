@@ -393,3 +393,36 @@ def test_a_table_whose_last_columns_have_no_name_is_read_below_its_header(tmp_pa
     content = "v1,v2,,,\nham,Go until jurong,,,\nspam,Free entry,,,\n"
     found = labelled(table(tmp_path, content, columns=Columns(text="v2", label="v1")))
     assert found == [({"v2": "Go until jurong"}, ("ham",)), ({"v2": "Free entry"}, ("spam",))]
+
+
+def test_flags_that_are_given_are_not_asked_for_again(tmp_path: Path) -> None:
+    """The message says what is missing beside them."""
+    with pytest.raises(DataError) as told:
+        table(tmp_path, "text,label\na,x\nb,y\n", columns=Columns(question="text", label="label"))
+    assert told.value.problem == (
+        "The columns 'text', 'label' do not make a record of --label and --question: multiple-choice needs a question"
+        " (--question) with 'choices' or columns A, B, C ..., and an answer (--answer)."
+    )
+    assert told.value.remedy == "Add what is missing, or take back --label or --question."
+
+
+def test_an_object_without_keys_is_no_line_of_text(tmp_path: Path) -> None:
+    """The message says what the file holds."""
+    with pytest.raises(DataError, match=r"a.json: The file holds objects without a key\. Give objects with keys\."):
+        table(tmp_path, "{}", "a.json")
+
+
+def test_one_column_has_one_role(tmp_path: Path) -> None:
+    """A text that is its own label teaches nothing."""
+    with pytest.raises(SettingError, match="--text and --label: The column 'text' is named twice"):
+        table(tmp_path, "text,label\na,x\n", columns=Columns(text="text", label="text"))
+    with pytest.raises(SettingError, match="--text and --label: The column 'text' is named twice"):
+        table(tmp_path, "text,label\na,x\n", columns=Columns(text="label,text", label="TEXT"))
+    with pytest.raises(SettingError, match="--text: The column 'text' is named twice"):
+        table(tmp_path, "text,label\na,x\n", columns=Columns(text="text,text", label="label"))
+
+
+def test_a_flag_that_a_dialect_has_no_use_for_is_refused(tmp_path: Path) -> None:
+    """It would be passed over in silence."""
+    with pytest.raises(SettingError, match=r"--question: The dialect 'labelled' has no use for it; it needs a text"):
+        table(tmp_path, "text,label\na,x\n", dialect="labelled", columns=Columns(question="text", label="label"))

@@ -216,3 +216,27 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         write(LABELLED, "labeled", str(tmp_path / "a.csv"))
     with pytest.raises(SettingError, match="The file cannot be written"):
         write(LABELLED, "labelled", str(tmp_path / "no" / "a.csv"))
+
+
+def test_a_glob_does_not_say_which_file_is_the_source(tmp_path: Path) -> None:
+    """Its order is the alphabet's, which would make German the source of English."""
+    (tmp_path / "par.de").write_text("Hunde\n")
+    (tmp_path / "par.en").write_text("Dogs\n")
+    with pytest.raises(SettingError) as told:
+        read([str(tmp_path / "par.*")])
+    assert str(told.value).replace(f"{tmp_path}/", "") == (
+        "DATA: Nothing says which of these files is the source: par.de, par.en. Name them with --source par.de"
+        " --target par.en, or the other way round, in place of DATA; or one after the other, the source first."
+    )
+    named = read([], columns=Columns(source=str(tmp_path / "par.en"), target=str(tmp_path / "par.de")))
+    assert named.evidence == "line N of par.en is the source, line N of par.de its target"
+    assert named.evidence == read([str(tmp_path / "par.en"), str(tmp_path / "par.de")]).evidence
+
+
+@pytest.mark.parametrize("source", ["src", "zh"])
+def test_a_glob_will_do_where_the_names_say_the_source(tmp_path: Path, source: str) -> None:
+    """One file is called the source, or all the others are called targets."""
+    for ending in ("ref0", "ref1", source):
+        (tmp_path / f"dev.{ending}").write_text("x\n")
+    evidence = read([str(tmp_path / "dev.*")]).evidence
+    assert evidence == f"line N of dev.{source} is the source, line N of dev.ref0, dev.ref1 its target"

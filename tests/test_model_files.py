@@ -55,6 +55,19 @@ def test_the_shortest_limit_counts(tmp_path: Path) -> None:
     assert max_length_in(folder) == DEFAULT_LENGTH
 
 
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert", "mpnet"])
+def test_positions_behind_the_padding_are_not_for_tokens(family: str, tmp_path: Path) -> None:
+    """514 entries are 512 tokens where padding is 1, which it also is where it is not told."""
+    assert max_length_in(folder_with(tmp_path, model_type=family, max_position_embeddings=514, pad_token_id=1)) == 512
+    assert max_length_in(folder_with(tmp_path, model_type=family, max_position_embeddings=514)) == 512
+    assert max_length_in(folder_with(tmp_path, model_type="bert", max_position_embeddings=512, pad_token_id=0)) == 512
+
+
+def test_a_limit_that_is_no_number_does_not_count(tmp_path: Path) -> None:
+    """The others do."""
+    assert max_length_in(folder_with(tmp_path, max_position_embeddings="many", n_positions=64)) == 64
+
+
 def test_a_decoder_begins_with_its_start_or_its_padding(tmp_path: Path) -> None:
     """T5 writes both, others one."""
     assert decoder_start_in(folder_with(tmp_path, decoder_start_token_id=3, pad_token_id=0)) == 3

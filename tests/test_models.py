@@ -1,18 +1,22 @@
 """Models: one way in for every family, and the same numbers however tokens are laid out."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from token_examples import answering, tokens
 
 from formtune.batches import Batch, collate, forest
 from formtune.errors import SettingError
 from formtune.examples import Output
-from formtune.freezing import Lora, blocks_of, trained
-from formtune.loading import Options, load_model, tiny
+from formtune.freezing import Lora, blocks_of, freeze, frozen_bottom, trained
+from formtune.loading import Options, _raise_thresholds, load_model, tiny
 from formtune.models import Model
+from formtune.tokens import byte_tokenizer
 
 CAUSAL = ("gpt2", "llama")
 PACKING = (("bert", "mask"), ("bert", "head"), ("gpt2", "text"), ("llama", "text"), ("llama", "head"))
@@ -170,6 +174,105 @@ def test_parts_and_patterns_freeze(spec: str, frozen: str) -> None:
     assert "class_head.linear.weight" in trained(model)
 
 
+IDS = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+WIDE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+STACKS = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+FFN = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+
+
+def of_config(config: Any) -> Model:
+    """Make a model of a configuration, with nothing frozen."""
+    shape = "encoder-decoder" if config.is_encoder_decoder else "decoder"
+    loader: Any = transformers.AutoModelForSeq2SeqLM if shape != "decoder" else transformers.AutoModelForCausalLM
+    if config.model_type in ("modernbert", "mpnet"):
+        shape, loader = "encoder", transformers.AutoModelForMaskedLM
+    module = loader.from_config(config)
+    return Model(module, byte_tokenizer(), name="a", shape=shape, output="text", max_length=64)
+
+
+def opt() -> Model:
+    """Make an OPT with projections around its blocks."""
+    return of_config(
+        transformers.OPTConfig(
+            **IDS, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64, word_embed_proj_dim=16
+        )
+    )
+
+
+def norms_of(family: str) -> tuple[Model, set[str]]:
+    """Make a model of a family, and name the norms that follow its blocks."""
+    match family:
+        case "opt":
+            return opt(), {"model.decoder.final_layer_norm"}
+        case "t5":
+            return tiny("t5"), {"encoder.final_layer_norm", "decoder.final_layer_norm"}
+        case "bloom":
+            return of_config(transformers.BloomConfig(**IDS, hidden_size=32, n_layer=2, n_head=4)), {"transformer.ln_f"}
+        case "mbart":
+            sides = {"model.encoder.layer_norm", "model.decoder.layer_norm"}
+            return of_config(transformers.MBartConfig(**IDS, **STACKS, **FFN, d_model=32)), sides
+        case "phi":
+            return of_config(transformers.PhiConfig(**IDS, **WIDE)), {"model.final_layernorm"}
+        case _:
+            special = {"cls_token_id": 0, "sep_token_id": 1}
+            return of_config(transformers.ModernBertConfig(**IDS, **WIDE, **special)), {"model.final_norm"}
+
+
+@pytest.mark.parametrize("family", ["opt", "t5", "bloom", "mbart", "phi", "modernbert"])
+def test_the_norm_after_the_blocks_is_free_in_every_family(family: str) -> None:
+    """Whatever it is called, so that arms with different models are frozen alike; norms of embeddings are not."""
+    model, norms = norms_of(family)
+    freeze(model, "all-but-top-0")
+    inside = {id(p) for p in model.base.parameters()}
+    free = {n for n, p in model.module.named_parameters() if p.requires_grad and id(p) in inside}
+
+    assert {n.rpartition(".")[0] for n in free} == norms
+
+
+@pytest.mark.parametrize(
+    ("family", "frozen"),
+    [
+        ("gpt2", {"transformer.wte.weight", "transformer.wpe.weight"}),
+        ("opt", {"model.decoder.embed_tokens.weight", "model.decoder.embed_positions.weight"}),
+        ("bloom", {f"transformer.word_embeddings{end}" for end in (".weight", "_layernorm.weight", "_layernorm.bias")}),
+    ],
+)
+def test_embeddings_are_those_of_words_and_of_positions(family: str, frozen: set[str]) -> None:
+    """With the norm behind them, where there is one."""
+    model = tiny("gpt2") if family == "gpt2" else norms_of(family)[0]
+    freeze(model, "embeddings")
+
+    assert {n for n, p in model.module.named_parameters() if not p.requires_grad} == frozen
+
+
+def test_what_lies_below_a_frozen_block_and_is_free_keeps_the_bottom_from_being_frozen() -> None:
+    """OPT's projection stands between embeddings and blocks, MPNet's table of distances is in each block."""
+    model = opt()
+    freeze(model, "embeddings,*.layers.0.*")
+    assert frozen_bottom(model) == ()
+    freeze(model, "*.project_*")
+    assert blocks_of(model)[0][0] in frozen_bottom(model)
+
+    model = of_config(transformers.MPNetConfig(**IDS, **WIDE))
+    freeze(model, "embeddings,*.layer.0.*")
+    assert frozen_bottom(model) == ()
+
+
+def test_the_sides_of_an_encoder_decoder_are_frozen_apart() -> None:
+    """The decoder's own positions are free, and the encoder is whole."""
+    model = of_config(transformers.MBartConfig(**IDS, **STACKS, **FFN, d_model=32))
+    freeze(model, "encoder")
+
+    assert set(blocks_of(model)[0]) <= set(frozen_bottom(model))
+    assert not set(blocks_of(model)[1]) & set(frozen_bottom(model))
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused() -> None:
+    """With the place of the setting."""
+    with pytest.raises(SettingError, match=r"model\.freeze: '\[' is not a regular expression"):
+        tiny("llama", options=Options(freeze="re:["))
+
+
 def test_a_pattern_that_matches_nothing_is_refused() -> None:
     """It would otherwise train everything in silence."""
     with pytest.raises(SettingError, match=r"model\.freeze: 'layers\.9' freezes nothing"):
@@ -286,3 +389,49 @@ def test_an_encoder_decoder_classifies_with_its_encoder() -> None:
         scores = [model.classes(model.hidden(batch), batch) for batch in (with_target, without)]
 
     assert torch.equal(scores[0], scores[1])
+
+
+def granting(limit_bytes: int, asked: list[tuple[int, int]]) -> Any:
+    """Stand in for a C library that refuses thresholds of mapping above a limit."""
+
+    def mallopt(option: int, value: int) -> int:
+        asked.append((option, value))
+        return int(option != -3 or value <= limit_bytes)
+
+    return mallopt
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "asked"),
+    [
+        (1 << 40, [(-3, 1 << 30), (-1, 1 << 30)]),
+        (32 << 20, [(-3, 1 << 30), (-3, 32 << 20), (-1, 1 << 30)]),
+        (0, [(-3, 1 << 30), (-3, 32 << 20)]),
+    ],
+)
+def test_memory_is_kept_as_far_as_the_c_library_allows(limit_bytes: int, asked: list[tuple[int, int]]) -> None:
+    """Up to glibc 2.34 a threshold has a limit; where none is granted, its own tuning stays."""
+    done: list[tuple[int, int]] = []
+    _raise_thresholds(granting(limit_bytes, done))
+
+    assert done == asked
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert", "mpnet"])
+def test_an_example_as_long_as_told_runs(family: str, tmp_path: Path) -> None:
+    """Positions begin behind the padding id: 2 here, but 1 in MPNet whatever it is told."""
+    tokenizer = byte_tokenizer()
+    ids = {**IDS, "vocab_size": tokenizer.n_vocabulary, "pad_token_id": tokenizer.pad_id}
+    config = transformers.AutoConfig.for_model(family, **ids, **WIDE, max_position_embeddings=24)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.full.to_str())
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<pad>", "model_max_length": 1e30}')
+
+    model = load_model(str(tmp_path), output="head", n_classes=2)
+
+    n = 22 if family == "mpnet" else 21
+    assert model.max_length == n
+    with torch.no_grad():
+        assert len(model.hidden(collate([tokens([7] * n)], causal=False))) == n
+        with pytest.raises((IndexError, RuntimeError)):
+            model.hidden(collate([tokens([7] * (n + 1))], causal=False))

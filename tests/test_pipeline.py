@@ -17,6 +17,7 @@ from formtune.answers import read_predictions
 from formtune.arms import BLANKS
 from formtune.cli import run
 from formtune.fitting import NO_ROOM, TOO_LONG
+from formtune.model_files import file_digest
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled
 from formtune.runs import open_run
@@ -437,6 +438,69 @@ def test_a_prior_of_letters_is_refused_before_training(tmp_path: Path, capsys: p
     said = told(capsys, *asked, "--set", "comparison.label_prior=true")
 
     assert said.startswith("comparison.label_prior: These labels have no prior")
+
+
+def test_a_text_twice_is_one_observation(reviews: Path, tmp_path: Path) -> None:
+    """Otherwise a file with repeated rows would be sure of what it does not know."""
+    bare = pipeline.compare(recipe_for(reviews, tmp_path / "bare"))
+    again = {"train": str(tmp_path / "train.csv"), "dev": str(tmp_path / "dev.csv"), "test": str(tmp_path / "test.csv")}
+    pipeline.split(recipe_for(reviews, tmp_path / "parts"))
+    for name, path in again.items():
+        rows = [json.loads(line) for line in (tmp_path / "parts" / f"{name}.jsonl").read_text().splitlines()]
+        rows = [row for row in rows for _ in range(3 if name == "test" else 1)]
+        Path(path).write_text("text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows))
+    thrice = pipeline.compare(recipe_for(reviews, tmp_path / "thrice", data=again))
+
+    assert thrice.values["sizes"]["test"] == 3 * bare.values["sizes"]["test"]
+    (one,), (three,) = bare.values["pairs"], thrice.values["pairs"]
+    assert three["difference"] == pytest.approx(one["difference"])
+    assert three["high"] - three["low"] == pytest.approx(one["high"] - one["low"], rel=0.15)
+
+
+def test_every_result_says_what_it_was_made_of(reviews: Path, tmp_path: Path) -> None:
+    """The digests of the file that was read, and of the records of each part."""
+    changed = {"formats": "seq2seq", "models": tiny_folder("llama"), "training": {"steps": 1}}
+    for verb, kind in (("split", "split"), ("prepare", "prepared"), ("train", "run")):
+        getattr(pipeline, verb)(recipe_for(reviews, tmp_path / verb, **changed))
+        manifest = read_manifest(tmp_path / verb, kind=kind)
+        assert manifest["inputs"] == {str(reviews): file_digest(reviews)}
+        assert set(manifest["splits"]) == {"train", "dev", "test"}
+        assert "left_out" in manifest
+
+
+def test_a_run_whose_specification_is_not_whole_is_refused(reviews: Path, tmp_path: Path) -> None:
+    """With the manifest's path."""
+    pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification", training={"steps": 1}))
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["spec"]["task"]
+    path.write_text(json.dumps(manifest))
+
+    with pytest.raises(ft.DataError, match="The run's specification is not whole") as error:
+        pipeline.predict(str(tmp_path / "run"), ["warm film"])
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_weights_that_are_not_those_of_the_settings_are_refused(reviews: Path, tmp_path: Path) -> None:
+    """Another freezing trains other weights."""
+    pipeline.train(recipe_for(reviews, tmp_path / "run", formats="classification", training={"steps": 1}))
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["spec"]["options"]["freeze"] = "all-but-top-1"
+    path.write_text(json.dumps(manifest))
+
+    with pytest.raises(ft.DataError, match="not the weights that this model trains"):
+        pipeline.predict(str(tmp_path / "run"), ["warm film"])
+
+
+def test_whether_a_table_has_a_header_can_be_said(tmp_path: Path) -> None:
+    """Where the first row looks like any other."""
+    path = tmp_path / "bare.csv"
+    path.write_text("a warm film,fresh\na dull film,rotten\nan odd film,fresh\n")
+    kinds = {"paths": [str(path)], "columns": {"text": "1", "label": "2"}}
+    found = pipeline.inspect(make_recipe({"data": {**kinds, "header": False}}))
+
+    assert found["records"] == 3
 
 
 def test_labels_that_are_numbers_are_told_to_want_words(reviews: Path, tmp_path: Path) -> None:

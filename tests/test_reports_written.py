@@ -57,9 +57,9 @@ def test_the_manifests_name_what_went_in(compared: Compared, folder: Path) -> No
     shown = dict(compared.report.repeat.digests) if compared.report.repeat else {}
     assert {f"{name} records": digest[:16] for name, digest in whole["splits"].items()}.items() <= shown.items()
     assert whole["left_out"] == compared.values["left_out"] != []
-    assert {key: best[key] for key in ("inputs", "splits", "left_out")} == {
-        key: whole[key] for key in ("inputs", "splits", "left_out")
-    }
+    assert whole["models"] == {tiny_folder("bert"): best["spec"]["base_digest"]}
+    shared = ("inputs", "splits", "models", "left_out")
+    assert {key: best[key] for key in shared} == {key: whole[key] for key in shared}
 
 
 def test_the_metric_that_checkpoints_are_chosen_by_is_drawn(compared: Compared, folder: Path) -> None:

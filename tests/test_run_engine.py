@@ -1,14 +1,23 @@
 """A run behind the server: its prompts are those of training, and its answers the model's own."""
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import openai
 import pytest
-from serving_fakes import serving
+from serving_fakes import serving, wait_for
+from tiny_models import tiny_folder
 
+from formtune import pipeline
 from formtune.examples import Output, Task
 from formtune.formats import FORMATS, infer_task, present
 from formtune.loading import Options, tiny
+from formtune.recipe import make_recipe
 from formtune.records import Conversation, Labelled, Message, Pair, Record
 from formtune.runs import OpenRun
 from formtune.serving.engine import ChatTurn, Prompt, Sampling
@@ -32,7 +41,7 @@ CONTROLS = "<s></s><pad><mask><extra_id_0>"
 def opened(family: str, format_name: str, task: Task, *, output: Output, max_length: int = 512) -> RunEngine:
     """Make a run of a small random model."""
     model = tiny(family, output=output, n_classes=len(task.labels), options=Options(max_length=max_length))
-    return RunEngine(OpenRun("tiny", "0123456789ab", FORMATS[format_name], task, model, output, None, {}))
+    return RunEngine(OpenRun("tiny", "0123456789ab", FORMATS[format_name], task, model, output, None, 64, {}))
 
 
 def trained_ids(engine: RunEngine, format_name: str, record: Record, *, task: Task) -> list[int]:
@@ -239,3 +248,32 @@ class TestOverHTTP:
         with pytest.raises(openai.BadRequestError, match="does not answer /v1/classify") as caught:
             client.post("/classify", body={"input": "Hi"}, cast_to=object)
         assert caught.value.code == "unsupported_by_model"
+
+
+def test_a_served_run_tells_one_json_object_and_where_it_is(tmp_path: Path) -> None:
+    """With --quiet nothing else is written, not even for a request; SIGTERM ends it with 0."""
+    rows = "".join(f"{word} film {n},{word}\n" for word in ("warm", "dull") for n in range(4))
+    (tmp_path / "films.csv").write_text(f"text,label\n{rows}")
+    folder = str(tmp_path / "run")
+    settings: dict[str, object] = {
+        "data": {"paths": [str(tmp_path / "films.csv")], "n_train": 4, "n_dev": 2, "n_test": 2},
+        "formats": "classification",
+        "models": tiny_folder("bert"),
+        "training": {"steps": 1, "batch_size": 2},
+        "out": folder,
+    }
+    pipeline.train(make_recipe(settings))
+    command = [sys.executable, "-m", "formtune", "serve", folder, "--port", "0", "--json", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            told = json.loads(process.stdout.readline())
+            assert told == {"run": folder, "url": told["url"]}
+            wait_for(lambda: httpx.get(f"{told['url']}/readyz").status_code == 200, 60)
+            answer = httpx.post(f"{told['url']}/v1/classify", json={"input": "warm film"}).json()
+            process.send_signal(signal.SIGTERM)
+            rest, logged = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert answer["data"][0]["label"] in ("warm", "dull")
+    assert (process.returncode, rest, logged) == (0, "", "")

@@ -30,8 +30,9 @@ from formtune.serving.engine_thread import EngineThread
 from formtune.serving.guard import PUBLIC
 from formtune.serving.inputs import record_of_input, record_of_turns
 from formtune.serving.launch import open_socket
+from formtune.serving.launch import run as run_server
 from formtune.serving.problems import Problem
-from formtune.serving.settings import Key, Limits, check_host, read_key
+from formtune.serving.settings import Key, Limits, Notice, check_host, read_key
 from formtune.serving.text_stream import TextStream
 from formtune.tokenizers import byte_tokenizer
 
@@ -684,6 +685,22 @@ def test_the_code_of_the_guide_runs_against_a_server(url: str, capsys: pytest.Ca
     assert isinstance(client, openai.OpenAI)
     client.close()
     assert capsys.readouterr().out == "A FINE FILM.\n"
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_server_tells_its_address_to_the_program_alone(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """An error is raised all the same."""
+
+    def load() -> Shouter:
+        raise SettingError("No voice.", "Drink something.", at="engine")
+
+    urls: list[str] = []
+    notice = Notice(quiet=quiet, listening=urls.append)
+    with pytest.raises(SettingError, match="No voice"):
+        run_server(load, host="127.0.0.1", port=0, limits=Limits(drain_s=1), key=None, notice=notice)
+    assert len(urls) == 1
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", urls[0])
+    assert capfd.readouterr().err == ("" if quiet else f"Listening on {urls[0]}. The model is being loaded.\n")
 
 
 def test_the_web_half_knows_no_torch() -> None:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formtune.errors import DataError, SettingError
+from formtune.recipe import make_recipe
 from formtune.records import LeftOut
 from formtune.sources import Row, Slice, expand, open_bytes, read_lines, read_rows, slices, stem_and_suffix
 from formtune.sources.hub import hub_files, pick_files
@@ -576,3 +577,10 @@ def test_a_hub_that_cannot_be_reached_is_told() -> None:
     """Without a network the address stays a clear error."""
     with pytest.raises(DataError, match=r"hf://me/films/a\.jsonl: The Hub cannot be reached"):
         expand(["hf://me/films/a.jsonl"])
+
+
+@pytest.mark.parametrize("data", [{"train": "-", "test": "-"}, {"train": "-", "dev": "/dev/stdin"}])
+def test_standard_input_is_one_part(data: dict[str, str]) -> None:
+    """It can be read only once."""
+    with pytest.raises(SettingError, match="data: Standard input is named twice, and can be read only once"):
+        make_recipe({"data": data})

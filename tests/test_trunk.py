@@ -8,6 +8,7 @@ from token_examples import tokens
 from formtune.batches import Batch, collate, forest
 from formtune.loading import Options, tiny
 from formtune.models import Model
+from formtune.training import TrainSettings, train
 from formtune.trunk import Trunk
 
 FROZEN = Options(freeze="all-but-top-1")
@@ -85,6 +86,27 @@ def test_beyond_its_limit_nothing_more_is_kept_and_nothing_changes() -> None:
         for _ in range(2):
             assert torch.allclose(cached.hidden(some([7, 8], [9, 10])), plain.hidden(some([7, 8], [9, 10])), atol=1e-6)
     assert cached.trunk.size_bytes == 2 * 32 * 4
+
+
+def weights_after_training(spec: str, *, cache_trunk: bool) -> dict[str, torch.Tensor]:
+    """Train five updates from the same beginning; give every weight, and say whether the cache was there."""
+    model = tiny("gpt2", options=Options(freeze=spec, cache_trunk=cache_trunk))
+    examples = [tokens([20 + i] * (2 + i), [30 + i, 31], id=str(i)) for i in range(4)]
+    train(model, examples, settings=TrainSettings(steps=5, batch_size=4, learning_rate=1e-2))
+    assert (model.trunk is not None) == (cache_trunk and "embeddings" in spec)
+    return {n: p.detach().clone() for n, p in model.module.named_parameters()}
+
+
+@pytest.mark.parametrize("spec", ["embeddings,*h.0.*", "*.wte.*,*h.0.*"])
+def test_training_with_the_cache_ends_where_training_without_it_ends(spec: str) -> None:
+    """Position tables are embeddings too; where one is trained, nothing above it is kept."""
+    cached, plain = (weights_after_training(spec, cache_trunk=yes) for yes in (True, False))
+    before = {n: p.detach() for n, p in tiny("gpt2").module.named_parameters()}
+
+    assert all(torch.allclose(cached[n], plain[n], atol=1e-5) for n in plain)
+    moved = {n for n in before if not torch.equal(before[n], plain[n])}
+    assert ("transformer.wpe.weight" in moved) == ("embeddings" not in spec)
+    assert "transformer.h.1.mlp.c_fc.weight" in moved
 
 
 def test_free_embeddings_switch_the_cache_off() -> None:

@@ -136,6 +136,8 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
     """
     _check(arms)
     first_SNK = list(arms[0].stats_by_seed.values())
+    n_units = len(statistics.group_sums(first_SNK[0], groups))
+    _check_groups(n_units)
     terms = Terms(
         metric=metric,
         margin=metric.margin if margin is None else margin,
@@ -143,14 +145,8 @@ def compare_arms(  # noqa: PLR0913 (each is a setting of its own)
         baseline=majority_baseline(metric, labels) if labels is not None else None,
         n_records=len(first_SNK[0]),
         n_seeds=len(first_SNK),
+        n_units=n_units,
     )
-    n_units = len(statistics.group_sums(first_SNK[0], groups))
-    if n_units < 2:
-        raise SettingError(
-            "All test records belong together, so nothing tells how others would do.",
-            "Give test records of several groups.",
-            at="--group",
-        )
     weights_BU = statistics.resample(n_units, n_resamples, seed=seed)
     resampled = [_resampled(arm, metric, groups=groups, weights_BU=weights_BU) for arm in arms]
     results = {one.arm.name: _arm_result(one, terms) for one in resampled}
@@ -192,6 +188,15 @@ def as_builtins(comparison: Comparison) -> dict[str, object]:
     """Give the comparison as dicts, lists, texts and numbers, ready for JSON."""
     plain: dict[str, object] = msgspec.to_builtins(comparison, str_keys=True)
     return plain
+
+
+def _check_groups(n_units: int) -> None:
+    if n_units < 2:
+        raise SettingError(
+            "All test records belong together, so nothing tells how others would do.",
+            "Give test records of several groups.",
+            at="--group",
+        )
 
 
 def _check(arms: Sequence[Arm]) -> None:

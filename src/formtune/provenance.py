@@ -9,19 +9,19 @@ from formtune.shards import digest_of
 from formtune.splits import Splits
 
 
-def input_digests(patterns: Sequence[str | None]) -> dict[str, str]:
+def input_digests(patterns: Sequence[str]) -> dict[str, str]:
     """Digest local files, by the path that each was read from.
 
     What is no local file (standard input, an address on the Hub, the name of a column) has none. This is asked for when
     the work is done, so a file that has gone meanwhile is no error.
 
     Args:
-        patterns: paths and globs; None is passed over.
+        patterns: paths and globs.
 
     Returns:
         Path → SHA-256 in hex.
     """
-    return {name: file_digest(Path(name)) for pattern in patterns if pattern for name in _files(pattern)}
+    return {name: file_digest(Path(name)) for pattern in patterns for name in _files(pattern)}
 
 
 def _files(pattern: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ from formtune.results import Compared
 from formtune.runs import save_run
 from formtune.shards import staged, versions
 from formtune.showing import shown_example
-from formtune.splits import Splits
+from formtune.splits import Splits, together
 from formtune.tokens import load_tokenizer
 from formtune.training_job import spec_of, traces
 from formtune.trials import ArmRuns, Plan
@@ -176,7 +176,7 @@ def compared(asked: Contest, runs: Sequence[ArmRuns], records: Sequence[Record])
         confidence=settings.confidence,
         n_resamples=settings.resamples,
         seed=asked.recipe.seed,
-        groups=[r.group or r.id for r in records],
+        groups=together(records),
         labels=[g for g in golds if g is not None] if asked.plan.task.labels else None,
     )
 
@@ -205,7 +205,7 @@ def _write(
     trained = chosen.trained
     recipe = asked.recipe.to_dict()
     settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
-    made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked)}
+    made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked, runs)}
     facts = {"settings": settings, "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
     manifest = {"kind": "comparison", "verdict": values["verdict"], **made_of}
     files = traces(trained, asked.plan.chosen_by)
@@ -219,11 +219,10 @@ def _write(
         (staging / "traces.jsonl").write_bytes(_traces(runs))
 
 
-def _origin(asked: Contest) -> dict[str, dict[str, str]]:
-    """Give the digests of what went in: the files, and the records of each part."""
-    data = asked.recipe.data
-    paths = [*data.paths, *data.train, *data.dev, *data.test, data.columns.source, data.columns.target]
-    return {"inputs": input_digests(paths), "splits": split_digests(asked.parts)}
+def _origin(asked: Contest, runs: Sequence[ArmRuns]) -> dict[str, dict[str, str]]:
+    """Give the digests of what went in: the files, the records of each part, the models."""
+    models = {run.readied.arm.model: run.base_digest for run in runs}
+    return {"inputs": input_digests(asked.recipe.data.named), "splits": split_digests(asked.parts), "models": models}
 
 
 def _traces(runs: Sequence[ArmRuns]) -> bytes:

@@ -149,7 +149,12 @@ def open_run(folder: str | Path) -> OpenRun:
     from safetensors.torch import load_file
 
     manifest = read_manifest(folder, kind="run")
-    spec = read_spec(manifest["spec"])
+    try:
+        spec, digest = read_spec(manifest["spec"]), manifest["files"][WEIGHTS][:12]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"The run's specification is not whole ({error}).", "Train it again.", at=Path(folder) / MANIFEST
+        ) from error
     n_classes = len(spec.task.labels) if spec.output == "head" else 0
     # Whoever answers strangers keeps nothing of what they asked.
     options = replace(spec.options, cache_trunk=False)
@@ -160,14 +165,22 @@ def open_run(folder: str | Path) -> OpenRun:
             "Give the run the model that it was made with.",
             at=Path(folder) / MANIFEST,
         )
-    weights = load_file(Path(folder) / WEIGHTS)
-    with torch.no_grad():
-        for name, parameter in trained(model).items():
-            parameter.copy_(weights[name])
+    _put(load_file(Path(folder) / WEIGHTS), model, at=Path(folder) / WEIGHTS)
     format_ = custom_format(spec.template, spec.format) if spec.template else named(spec.format)
-    digest = manifest["files"][WEIGHTS][:12]
     prior = np.array(spec.prior) if spec.prior else None
     return OpenRun(spec.name, digest, format_, spec.task, model, spec.output, prior, manifest, spec.max_new_tokens)
+
+
+def _put(weights: Mapping[str, Tensor], model: Model, *, at: Path) -> None:
+    """Put trained weights over a model's own."""
+    parameters = trained(model)
+    if weights.keys() != parameters.keys() or any(weights[n].shape != p.shape for n, p in parameters.items()):
+        raise DataError(
+            "These are not the weights that this model trains under the run's settings.", "Train it again.", at=at
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
 
 
 def read_spec(values: Mapping[str, Any]) -> RunSpec:

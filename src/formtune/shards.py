@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from formtune.errors import DataError, SettingError
+from formtune.model_files import read_json
 from formtune.tokens import Tokens
 
 MANIFEST = "manifest.json"
@@ -132,18 +133,20 @@ def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
         kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"`` or ``"split"``.
 
     Raises:
-        DataError: where it is not there, is something else, or a file differs from its digest.
+        DataError: where it is not there, is something else or damaged, or a file differs from its digest.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise DataError(
             f"There is no {kind} here: {MANIFEST} is missing.", f"Give the folder of a finished {kind}.", at=folder
         )
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
     if manifest.get("kind") != kind:
         raise DataError(
             f"This is a {manifest.get('kind')!r}, not a {kind}.", f"Give the folder of a {kind}.", at=folder
         )
+    if not isinstance(manifest.get("files"), dict):
+        raise DataError("The entry 'files' is missing or damaged.", f"Make the {kind} again.", at=path)
     for name, digest in manifest["files"].items():
         file = Path(folder) / name
         if not file.is_file() or _digest(file) != digest:
@@ -168,6 +171,8 @@ def write_tokens(path: Path, tokens: Sequence[Tokens], *, sequences: Sequence[in
         "id": pa.array([t.id for t in tokens]),
         "sequence": pa.array(sequences, pa.int32()),
         "gold": pa.array([t.gold for t in tokens], pa.int32()),
+        "corrupt": pa.array([t.corrupt for t in tokens], pa.string()),
+        "candidates": pa.array([list(t.candidates) for t in tokens], pa.list_(pa.list_(pa.int32()))),
     }
     for prefix, side in (("", tokens), ("decoder_", [t.decoder for t in tokens])):
         if all(one is None for one in side):
@@ -201,7 +206,14 @@ def _tokens(row: Mapping[str, Any]) -> Tokens:
     decoder = None
     if row.get("decoder_ids") is not None:
         decoder = Tokens(id=row["id"], **_arrays(row, "decoder_"))
-    return Tokens(id=row["id"], gold=row["gold"], decoder=decoder, **_arrays(row, ""))
+    return Tokens(
+        id=row["id"],
+        gold=row["gold"],
+        corrupt=row["corrupt"],
+        candidates=tuple(np.array(ids, dtype=np.int32) for ids in row["candidates"]),
+        decoder=decoder,
+        **_arrays(row, ""),
+    )
 
 
 def _arrays(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from formtune.errors import DataError, SettingError
+from formtune.model_files import read_json
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
 from formtune.text_encoders import Follows, Json, TextEncoders, is_ordinary
 
@@ -73,7 +74,7 @@ class Tokenizer:
         self.at = at
         self.full, parts = _parse(spec, at)
         roles = _role_texts(config)
-        _add_declared(self.full, config, roles)
+        _add_declared(self.full, _declared(config, at), roles)
         self.unk_id = _unknown_id(parts["model"])
         self.controls = _controls(self.full, roles, self.unk_id)
         found = {role: self.full.token_to_id(text) for role, text in roles.items()}
@@ -265,13 +266,26 @@ def _role_texts(config: Mapping[str, Any]) -> dict[str, str]:
     return roles
 
 
-def _add_declared(full: tokenizers.Tokenizer, config: Mapping[str, Any], roles: Mapping[str, str]) -> None:
-    """Add tokens that only the configuration declares, at their ids, as transformers does."""
+def _declared(config: Mapping[str, Any], at: object) -> list[AddedToken]:
+    """List the tokens that the configuration declares, in the order of their ids."""
+    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
     declared = config.get("added_tokens_decoder") or {}
-    for _, entry in sorted(declared.items(), key=lambda item: int(item[0])):
-        flags = {k: bool(entry.get(k, False)) for k in ("single_word", "lstrip", "rstrip", "normalized", "special")}
-        if full.token_to_id(entry["content"]) is None:
-            full.add_tokens([AddedToken(entry["content"], **flags)])
+    try:
+        entries = [entry for _, entry in sorted(declared.items(), key=lambda item: int(item[0]))]
+        return [AddedToken(e["content"], **{n: bool(e.get(n, False)) for n in names}) for e in entries]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "'added_tokens_decoder' in tokenizer_config.json does not name tokens by their ids.",
+            "Copy the file again.",
+            at=at,
+        ) from error
+
+
+def _add_declared(full: tokenizers.Tokenizer, declared: Iterable[AddedToken], roles: Mapping[str, str]) -> None:
+    """Add tokens that only the configuration declares, at their ids, as transformers does."""
+    for token in declared:
+        if full.token_to_id(token.content) is None:
+            full.add_tokens([token])
     known = {token.content for token in full.get_added_tokens_decoder().values()}
     plain = [text for text in roles.values() if text not in known and full.token_to_id(text) is not None]
     full.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in plain])
@@ -335,27 +349,22 @@ def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object]
             "Make one with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER).",
             at=place,
         )
-    config = _read_object(place / "special_tokens_map.json") | _read_object(place / "tokenizer_config.json")
+    told = [place / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
+    config: Json = {key: value for path in told if path.is_file() for key, value in read_json(path).items()}
     source = _template_source(place, config)
     return Tokenizer(file.read_bytes(), config, template=source, template_options=template_options, at=file)
-
-
-def _read_object(file: Path) -> Json:
-    if not file.is_file():
-        return {}
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Json)
-    except msgspec.DecodeError as error:
-        raise DataError(f"This is not a JSON object ({error}).", "Copy the file again.", at=file) from error
 
 
 def _template_source(folder: Path, config: Json) -> str | None:
     own = folder / "chat_template.jinja"
     if own.is_file():
-        return own.read_text(encoding="utf-8")
+        try:
+            return own.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"This is not UTF-8 ({error}).", "Copy the file again.", at=own) from error
     value = config.get("chat_template")
     if isinstance(value, list):
-        named = {entry["name"]: entry["template"] for entry in value}
+        named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
         value = named.get("default")
     return value if isinstance(value, str) and value.strip() else None
 

@@ -132,6 +132,8 @@ class Terms:
     baseline: float | None
     n_records: int
     n_seeds: int
+    n_units: int | None = None
+    """Groups of records that count as one observation each; None where every record stands alone."""
 
 
 def decide(arms: Mapping[str, ArmResult], pairs: Sequence[PairResult], *, terms: Terms) -> Verdict:
@@ -246,8 +248,9 @@ def _more(pair: PairResult, terms: Terms) -> str:
 
 def _on_power(verdict: Verdict, terms: Terms) -> str:
     seeds = "1 seed" if terms.n_seeds == 1 else f"{terms.n_seeds} seeds"
+    groups = f" in {terms.n_units} groups" if terms.n_units not in (None, terms.n_records) else ""
     return (
-        f"With {terms.n_records} test records and {seeds}, a true difference of "
+        f"With {terms.n_records} test records{groups} and {seeds}, a true difference of "
         f"{amount(verdict.minimum_detectable, terms.metric)} is found four times in five; smaller ones less often."
     )
 

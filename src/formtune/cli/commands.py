@@ -1,5 +1,6 @@
 """The commands: each reads its flags, calls one function of the pipeline and prints what came out."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -170,6 +171,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: str | None = None,
+    json: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Answer over HTTP, in the way of OpenAI's API.
 
@@ -177,10 +180,18 @@ def serve(
         host: Address to listen on; any but this machine's own needs a key.
         port: Port to listen on; 0 takes any free one.
         api_key_file: File with the key that clients must send; else FORMTUNE_API_KEY.
+        json: Print one JSON object, with run and URL, once the address is taken, and nothing else.
+        quiet: Write only errors; no line for a request.
     """
     from formtune import serving
 
-    serving.serve(run, host=host, port=port, api_key_file=api_key_file)
+    def listening(url: str) -> None:
+        if json:
+            show.plain_json({"run": run, "url": url})
+            sys.stdout.flush()
+
+    notice = serving.Notice(quiet=quiet, listening=listening)
+    serving.serve(run, host=host, port=port, api_key_file=api_key_file, notice=notice)
     return 0
 
 

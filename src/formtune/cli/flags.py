@@ -30,6 +30,8 @@ class ReadFlags:
     """How the file is laid out, where it is not recognized."""
     encoding: str | None = None
     """Text encoding of the files, where it is not recognized."""
+    header: Annotated[bool | None, Parameter(negative="--no-header")] = None
+    """Whether the first line of a table names its columns, where it is not recognized."""
     text: str | None = None
     """Column of the labelled text; two of a pair with a comma."""
     label: str | None = None
@@ -149,7 +151,10 @@ class Common:
 
 Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | CompareFlags | OutFlags
 PLACES: Mapping[str, str] = {
-    **{name: f"data.{name}" for name in ("dialect", "encoding", "train", "dev", "test", "n_train", "n_dev", "n_test")},
+    **{
+        name: f"data.{name}"
+        for name in ("dialect", "encoding", "header", "train", "dev", "test", "n_train", "n_dev", "n_test")
+    },
     **{
         name: f"data.columns.{name}"
         for name in ("text", "label", "question", "context", "answer", "source", "target", "group")

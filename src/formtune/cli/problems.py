@@ -19,20 +19,16 @@ EXTRAS: Mapping[str, str] = {
         (
             "accelerate",
             "gguf",
-            "matplotlib",
-            "optuna",
             "peft",
             "sacrebleu",
             "safetensors",
             "scipy",
-            "sklearn",
             "torch",
             "transformers",
         ),
         "train",
     ),
-    **dict.fromkeys(("fastapi", "prometheus_client", "uvicorn"), "serve"),
-    "datasets": "datasets",
+    **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
 }
 _KINDS: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 

@@ -89,10 +89,10 @@ def formats(console: "Console", made: Made) -> None:
 def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str]) -> Iterator[str]:
     """Say why the other cells are empty, a line for each reason; data that all share it, and no more, go unnamed."""
     refused: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for data, shapes in rows.items():
+    for one, shapes in rows.items():
         for reason in dict.fromkeys(filter(None, shapes.values())):
             whom = tuple(shape for shape, why_not in shapes.items() if why_not == reason)
-            refused.setdefault((reason, whom), []).append(data)
+            refused.setdefault((reason, whom), []).append(one)
     for (reason, whom), data in refused.items():
         what = "" if data == served else f" {'; '.join(data)}"
         on = "" if data != served and len(whom) == len(rows[data[0]]) else f" on {', '.join(whom)}"

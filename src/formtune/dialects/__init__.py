@@ -104,7 +104,7 @@ def read(
     if dialect is not None and dialect not in DIALECTS:
         raise unknown("dialect", dialect, list(DIALECTS), at="--dialect")
     files = expand(paths) if paths else []
-    together = _aligned_files(files, dialect, columns)
+    together = _aligned_files(files, dialect, columns, named=paths)
     if together:
         rows: list[Row | LeftOut] = [row for part in together for row in aligned.aligned_rows(part, encoding=encoding)]
         return _read_rows(rows, "aligned", Evidence(1.0, aligned.describe(together)))
@@ -131,18 +131,22 @@ def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
     return write_file(records, DIALECTS[dialect], path)
 
 
-def _aligned_files(files: Sequence[str], dialect: str | None, columns: Columns) -> list[aligned.Aligned]:
+def _aligned_files(
+    files: Sequence[str], dialect: str | None, columns: Columns, *, named: Sequence[str]
+) -> list[aligned.Aligned]:
     """Find files that belong together line by line; empty where that is not what was given."""
     if dialect not in (None, "aligned"):
         return []
     if not files and columns.source and columns.target:
         targets = [columns.target] if Path(columns.target).exists() else columns.target.split(",")
         return [aligned.Aligned(expand([columns.source])[0], tuple(expand(targets)))]
-    found = aligned.find_aligned(files)
+    if given_roles(columns):  # which are columns then, since files are given as DATA
+        return []
+    found = aligned.find_aligned(files, named=named)
     if dialect == "aligned" and not found:
         if len(files) < 2:
             raise DataError("One file alone is not aligned.", f"Give {aligned.NEEDS}.", at=files[0] if files else None)
-        return [aligned.align(files)]
+        return [aligned.align(files, named=named)]
     return found
 
 
@@ -151,20 +155,44 @@ def _recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tu
     names = names_of(objects(rows))
     if columns.group:
         settle(columns, "group", names)
+    able = _able(dialect, columns)
+    _refuse_two_roles(columns, names)
+    evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
+    best = max(evidence, key=lambda name: evidence[name].score, default=None)
+    if best is None or (dialect is None and evidence[best].score < _ENOUGH):
+        raise _unrecognized(rows, columns, list(able))
+    return best, evidence[best]
+
+
+def _able(dialect: str | None, columns: Columns) -> dict[str, Dialect]:
+    """List the dialects that have a use for the roles that the user has given."""
     roles = given_roles(columns)
-    able = {name: module for name, module in DIALECTS.items() if set(roles) <= module.ROLES}
-    if dialect is not None:
-        able = {dialect: DIALECTS[dialect]}
-    if not able:
+    asked = DIALECTS if dialect is None else {dialect: DIALECTS[dialect]}
+    able = {name: module for name, module in asked.items() if set(roles) <= module.ROLES}
+    if able:
+        return able
+    if dialect is None:
         flags = " and ".join(f"--{role}" for role in roles)
         raise SettingError(
             f"No dialect has a use for {flags} together.", "Name the columns of one kind of record.", at=flags
         )
-    evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
-    best = max(evidence, key=lambda name: evidence[name].score, default=None)
-    if best is None or (dialect is None and evidence[best].score < _ENOUGH):
-        raise _unrecognized(rows, names, list(able))
-    return best, evidence[best]
+    useless = ", ".join(f"--{role}" for role in roles if role not in DIALECTS[dialect].ROLES)
+    raise SettingError(
+        f"The dialect {dialect!r} has no use for it; it needs {DIALECTS[dialect].NEEDS}.",
+        "Leave this out, or name another dialect, or none.",
+        at=useless,
+    )
+
+
+def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
+    """Refuse a column that is named twice: what is asked would be its own answer."""
+    roles: dict[str, str] = {}
+    for role in given_roles(columns):
+        for name in settle(columns, role, names):
+            if name in roles:
+                flags = f"--{roles[name]} and --{role}" if roles[name] != role else f"--{role}"
+                raise SettingError(f"The column {name!r} is named twice.", "Name another column for one.", at=flags)
+            roles[name] = role
 
 
 def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) -> Reading:
@@ -178,7 +206,7 @@ def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) 
     if not records:
         raise _nothing_read(left_out, "DATA")
     n_misplaced = squad.misplaced(records)
-    doubt = f"; {n_misplaced} of the answers do not stand where their start says" if n_misplaced else ""
+    doubt = f"; answers that do not stand where their start says: {n_misplaced}" if n_misplaced else ""
     return Reading(identified(records), left_out, dialect, evidence.why + doubt, len(records) + len(left_out))
 
 
@@ -208,16 +236,24 @@ def _given_names(columns: Columns) -> set[str]:
     return {normalize(part) for name in given if name for part in (name, *name.split(",")) if not part.isdecimal()}
 
 
-def _unrecognized(rows: Sequence[Row], names: Sequence[str], able: Sequence[str]) -> DataError:
+def _unrecognized(rows: Sequence[Row], columns: Columns, able: Sequence[str]) -> DataError:
     """Say what was found, and the flag that settles it."""
     place = rows[0].origin.file
+    table = objects(rows)
+    names = names_of(table)
     if not names:
-        return DataError("The file holds lines of text, not columns.", f"Choose from: {', '.join(DIALECTS)}.", at=place)
+        what = "objects without a key" if table else "lines of text, not columns"
+        remedy = "Give objects with keys." if table else f"Name the layout with --dialect: {', '.join(DIALECTS)}."
+        return DataError(f"The file holds {what}.", remedy, at=place)
     shown = f"{quoted(names[:12])}{' ...' if len(names) > 12 else ''}"
     numbered = " (the first line names none)" if all(name.isdecimal() for name in names) else ""
     found = f"The columns {shown}{numbered} do not tell"
+    needs = "; or ".join(f"{name} needs {DIALECTS[name].NEEDS}" for name in able)
+    if roles := given_roles(columns):
+        flags = " and ".join(f"--{role}" for role in roles)
+        problem = f"The columns {shown}{numbered} do not make a record of {flags}: {needs}."
+        return DataError(problem, f"Add what is missing, or take back {flags.replace(' and ', ' or ')}.", at=place)
     if len(able) <= 2:
-        needs = "; or ".join(f"{name} needs {DIALECTS[name].NEEDS}" for name in able)
         has_flags = any(DIALECTS[name].ROLES for name in able)
         remedy = "Name the columns with these flags." if has_flags else "Name another with --dialect, or none at all."
         return DataError(f"{found} what is what: {needs}.", remedy, at=place)

@@ -5,12 +5,12 @@ Files belong together when their names differ in the ending only: ``train.en`` a
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object
-from formtune.errors import DataError
+from formtune.errors import DataError, SettingError
 from formtune.records import Origin, Pair, Record
 from formtune.sources import Row, decode, open_utf8, stem_and_suffix
 from formtune.sources.lines import Opened, lines_of
@@ -35,10 +35,12 @@ class Aligned:
     targets: tuple[str, ...]
 
 
-def find_aligned(paths: Sequence[str]) -> list[Aligned]:
+def find_aligned(paths: Sequence[str], *, named: Collection[str]) -> list[Aligned]:
     """Find out which files belong together, by their names; empty where not every file has its fellow.
 
-    The source is the file that is called so (``.src``), else the one that is named first.
+    Args:
+        paths: the files.
+        named: those whose place the user chose, rather than a glob or the Hub; see :func:`align`.
     """
     sets: dict[str, list[str]] = {}
     for path in paths:
@@ -48,12 +50,28 @@ def find_aligned(paths: Sequence[str]) -> list[Aligned]:
         sets.setdefault(stem, []).append(path)
     if any(len(files) < 2 for files in sets.values()):
         return []
-    return [align(files) for files in sets.values()]
+    return [align(files, named=named) for files in sets.values()]
 
 
-def align(paths: Sequence[str]) -> Aligned:
-    """Take one file as the source and the others as its targets."""
-    source = next((path for path in paths if _SOURCE.fullmatch(stem_and_suffix(path)[1])), paths[0])
+def align(paths: Sequence[str], *, named: Collection[str]) -> Aligned:
+    """Take one file as the source and the others as its targets.
+
+    The source is the file that is called so (``.src``), or the only one that is not called a target (``.ref0``), else
+    the one that the user names first.
+
+    Raises:
+        SettingError: when neither the names nor the user say which file is the source.
+    """
+    sources = [path for path in paths if _SOURCE.fullmatch(stem_and_suffix(path)[1])]
+    others = [path for path in paths if not _TARGET.fullmatch(stem_and_suffix(path)[1])]
+    source = sources[0] if sources else others[0] if len(others) == 1 else paths[0]
+    if not sources and len(others) != 1 and not set(paths) <= set(named):
+        raise SettingError(
+            f"Nothing says which of these files is the source: {', '.join(paths)}.",
+            f"Name them with --source {paths[0]} --target {paths[1]}, or the other way round, in place of DATA;"
+            " or one after the other, the source first.",
+            at="DATA",
+        )
     return Aligned(source, tuple(path for path in paths if path != source))
 
 
@@ -82,7 +100,9 @@ def aligned_rows(files: Aligned, *, encoding: str | None = None) -> list[Row]:
 def describe(files: Sequence[Aligned]) -> str:
     """Say which files were taken together, as evidence."""
     names = [[PurePath(path).name for path in (part.source, *part.targets)] for part in files]
-    return "; ".join(f"line N of {', '.join(rest)} belongs to line N of {first}" for first, *rest in names)
+    return "; ".join(
+        f"line N of {first} is the source, line N of {', '.join(rest)} its target" for first, *rest in names
+    )
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:

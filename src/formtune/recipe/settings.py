@@ -36,6 +36,7 @@ def _freeze(value: object) -> object:
     return value
 
 
+_STDIN = ("-", "/dev/stdin")
 Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 _FREEZE_SCHEMA: dict[str, object] = {
@@ -83,6 +84,8 @@ class DataSettings(_Section):
     """How the file is laid out; recognized where it is not given."""
     encoding: str | None = None
     """The text encoding of the files; recognized where it is not given."""
+    header: bool | None = None
+    """Whether the first line of a table names its columns; decided from what stands under it where it is not given."""
     columns: ColumnSettings = ColumnSettings()
     """Which column holds what, where it is not recognized by its name."""
     train: Paths = ()
@@ -98,6 +101,12 @@ class DataSettings(_Section):
     n_test: CountOrNone | None = None
     """How many records to draw for the test; 10 % where no size is given, none where tokens are prepared."""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Everything that is named as a file, split or not; aligned files stand where columns do."""
+        aligned = (self.columns.source, self.columns.target)
+        return (*self.paths, *self.train, *self.dev, *self.test, *(name for name in aligned if name))
+
     @model_validator(mode="after")
     def _one_way_of_splitting(self) -> "DataSettings":
         files = self.train + self.dev + self.test
@@ -107,6 +116,9 @@ class DataSettings(_Section):
         if files and not self.train:
             problem = "There are files to choose or test on, and none to train on."
             raise PydanticCustomError("setting", problem, {"remedy": "Give the training records with --train."})
+        if sum(path in _STDIN for path in self.paths + files) > 1:
+            problem = "Standard input is named twice, and can be read only once."
+            raise PydanticCustomError("setting", problem, {"remedy": "Name files for the other parts."})
         return self
 
 

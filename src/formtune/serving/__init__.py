@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from formtune.errors import MissingExtra
-from formtune.serving.settings import Limits, read_key
+from formtune.serving.settings import Limits, Notice, read_key
 
-__all__ = ["Limits", "serve"]
+__all__ = ["Limits", "Notice", "serve"]
 
 
 def serve(
@@ -21,6 +21,7 @@ def serve(
     port: int = 8000,
     api_key_file: str | Path | None = None,
     limits: Limits | None = None,
+    notice: Notice = Notice(),
 ) -> None:
     """Serve a run until SIGTERM or Ctrl-C; returns when running answers have ended.
 
@@ -30,8 +31,10 @@ def serve(
         port: 0 takes any free one.
         api_key_file: file with the key that clients must send; else the environment variable ``FORMTUNE_API_KEY``.
         limits: how much one client may ask for; None takes the defaults.
+        notice: what is told of the server itself.
 
     Raises:
+        DataError: when there is no whole run in the folder; told before anything listens.
         MissingExtra: when the extra ``serve`` is not installed.
         SettingError: when the host needs a key, the key is unusable, or the address is taken.
         FormtuneError: when the run cannot be loaded.
@@ -39,8 +42,11 @@ def serve(
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "serve")
+    from formtune.shards import read_manifest
+
+    read_manifest(run, kind="run")
     from formtune.serving import launch
     from formtune.serving.run_engine import open_engine
 
     key = read_key(api_key_file)
-    launch.run(partial(open_engine, run), host=host, port=port, limits=limits or Limits(), key=key)
+    launch.run(partial(open_engine, run), host=host, port=port, limits=limits or Limits(), key=key, notice=notice)

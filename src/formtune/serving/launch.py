@@ -14,7 +14,7 @@ from formtune.serving.app import create_app
 from formtune.serving.engine import Engine
 from formtune.serving.engine_thread import EngineThread
 from formtune.serving.guard import LOOPBACK_HOSTS, PUBLIC
-from formtune.serving.settings import Key, Limits, check_host, is_loopback
+from formtune.serving.settings import Key, Limits, Notice, check_host, is_loopback
 
 LAST_WORDS_S = 5  # for what is already written to reach its clients, after the work has ended
 
@@ -50,13 +50,14 @@ class Server(uvicorn.Server):
         config: uvicorn's.
         thread: owns the engine; it is also an attribute.
         drain_s: seconds that running answers get.
+        quiet: not to say that it is ready.
     """
 
-    def __init__(self, config: uvicorn.Config, thread: EngineThread, *, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, thread: EngineThread, *, drain_s: float, quiet: bool = False) -> None:
         super().__init__(config)
         self.thread = thread
         self._drain_s = drain_s
-        self._told_ready = False
+        self._told_ready = quiet
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # as a signal handler is called
         """Begin to drain; on a second signal, give running answers no more time."""
@@ -104,7 +105,12 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def make_server(
-    load: Callable[[], Engine], *, limits: Limits, key: Key | None = None, check_names: bool = True
+    load: Callable[[], Engine],
+    *,
+    limits: Limits,
+    key: Key | None = None,
+    check_names: bool = True,
+    quiet: bool = False,
 ) -> Server:
     """Put the server together; it takes its socket when it is run.
 
@@ -113,6 +119,7 @@ def make_server(
         limits: how much one client may ask for.
         key: what clients must send.
         check_names: answer only requests that call the server by a name of this machine.
+        quiet: write errors only.
     """
     thread = EngineThread(load, queue_size=limits.queue_size, timeout_s=limits.timeout_s)
     app = create_app(thread, limits=limits, key=key, hosts=LOOPBACK_HOSTS if check_names else None)
@@ -122,14 +129,17 @@ def make_server(
         ws="none",
         lifespan="on",
         log_config=LOGGING,
+        access_log=not quiet,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
-    return Server(config, thread, drain_s=limits.drain_s)
+    return Server(config, thread, drain_s=limits.drain_s, quiet=quiet)
 
 
-def run(load: Callable[[], Engine], *, host: str, port: int, limits: Limits, key: Key | None) -> None:
+def run(
+    load: Callable[[], Engine], *, host: str, port: int, limits: Limits, key: Key | None, notice: Notice = Notice()
+) -> None:
     """Serve until a signal ends it.
 
     Raises:
@@ -137,11 +147,16 @@ def run(load: Callable[[], Engine], *, host: str, port: int, limits: Limits, key
         FormtuneError: what loading the engine raised.
     """
     check_host(host, key)
-    server = make_server(load, limits=limits, key=key, check_names=key is None and is_loopback(host))
+    check_names = key is None and is_loopback(host)
+    server = make_server(load, limits=limits, key=key, check_names=check_names, quiet=notice.quiet)
     with open_socket(host, port) as listener:
         name, number = listener.getsockname()[:2]
         shown = f"[{name}]" if ":" in name else name
-        sys.stderr.write(f"Listening on http://{shown}:{number}. The model is being loaded.\n")
+        url = f"http://{shown}:{number}"
+        if notice.listening:
+            notice.listening(url)
+        if not notice.quiet:
+            sys.stderr.write(f"Listening on {url}. The model is being loaded.\n")
         server.run(sockets=[listener])
     if server.thread.failure:
         raise server.thread.failure

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,19 @@ class Limits:
     queue_size: int = 64
     timeout_s: float = 120.0
     drain_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a server tells of itself, beside its answers.
+
+    Attributes:
+        quiet: nothing but errors goes to standard error: neither address and readiness nor a line a request.
+        listening: told the URL as soon as the address is taken.
+    """
+
+    quiet: bool = False
+    listening: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

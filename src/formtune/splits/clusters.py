@@ -64,6 +64,12 @@ def cluster(records: Sequence[Record]) -> list[Cluster]:
     ]
 
 
+def together(records: Sequence[Record]) -> list[int]:
+    """Number the records so that those which must not be parted have one number: they are one observation."""
+    number = {record.id: n for n, one in enumerate(cluster(records)) for record in one.records}
+    return [number[record.id] for record in records]
+
+
 def shuffled(clusters: Iterable[Cluster], seed: int) -> list[Cluster]:
     """Bring clusters into an order that depends on the seed and their ids alone."""
     return sorted(clusters, key=lambda c: hashlib.sha256(f"{seed}\n{c.records[0].id}".encode()).digest())
