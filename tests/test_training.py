@@ -14,8 +14,9 @@ from formtune.errors import SettingError
 from formtune.freezing import Lora, trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
+from formtune.objective import Objective
 from formtune.tokens import Tokens
-from formtune.training import Look, Objective, TrainSettings, _groups, _updates, factors_of, train
+from formtune.training import Look, TrainSettings, _groups, _updates, factors_of, train
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
 

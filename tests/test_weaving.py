@@ -11,8 +11,8 @@ from formtune.batches import Batch, collate
 from formtune.freezing import trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
+from formtune.objective import Objective
 from formtune.tokens import Tokens
-from formtune.training import Objective
 from formtune.weaving import Asked, asked_of, woven
 
 

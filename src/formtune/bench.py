@@ -13,8 +13,9 @@ from formtune.examples import Task
 from formtune.freezing import renew, trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
+from formtune.objective import Objective
 from formtune.tokens import Tokens
-from formtune.training import Look, Objective, TracePoint, Trained, TrainSettings, factors_of, n_computed, train
+from formtune.training import Look, TracePoint, Trained, TrainSettings, factors_of, n_computed, train
 
 DEV_SEED = 2**31  # beyond what users take for training seeds
 

@@ -15,19 +15,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from formtune.batches import Batch, by_budget, collate
+from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
+from formtune.objective import Objective
 from formtune.tokens import Tokens
-from formtune.weaving import Asked, alike_together, asked_of, families, woven
-
-N_ROWS = 512  # rows of the vocabulary that are whole at a time
+from formtune.weaving import alike_together, families
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +53,7 @@ class TrainSettings:
     class_weights: tuple[float, ...] = ()
     average: Literal["example", "token"] = "example"
     order: Literal["random", "families"] = "random"
+    share_prefixes: bool = True
     validate_every: int = 50
     patience: int | None = None
     seed: int = 0
@@ -109,69 +107,6 @@ class Trained:
 
 class Diverged(SettingError):
     """The loss of an update is no number."""
-
-
-class Objective(nn.Module):
-    """The model with its loss, as one module: what accelerate wraps for several processes."""
-
-    def __init__(self, model: Model, *, label_smoothing: float) -> None:
-        super().__init__()
-        self.model = model
-        self.module = model.module
-        self.class_head = model.class_head
-        self.label_smoothing = label_smoothing
-
-    def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
-        """Add up the losses of examples.
-
-        Args:
-            tokens: the examples of a micro-batch.
-            factors_E: float32, what the loss of each counts; holds the update's denominator.
-
-        Returns:
-            The loss, and how many tokens were computed.
-        """
-        with self.model.autocast():
-            if self.class_head is not None:
-                return self._of_classes(tokens, factors_E)
-            batch, asked = self._laid_out(tokens, factors_E)
-            hidden_TD = self.model.hidden(batch)
-            return self._of_tokens(hidden_TD, asked), batch.n_tokens
-
-    def _of_classes(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
-        batch = collate(tokens, causal=False)
-        scores_SK = self.model.classes(self.model.hidden(batch), batch)
-        losses_S = F.cross_entropy(
-            scores_SK.float(), self._here(batch.golds_S), reduction="none", label_smoothing=self.label_smoothing
-        )
-        return (losses_S * self._here(factors_E)).sum(), batch.n_tokens
-
-    def _laid_out(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Batch, Asked]:
-        if self.model.weaves:
-            return woven(tokens, factors_E)
-        batch = collate(tokens, causal=self.model.causal)
-        return batch, asked_of(batch, factors_E)
-
-    def _of_tokens(self, hidden_TD: Tensor, asked: Asked) -> Tensor:
-        """Add up the losses of what is asked, a bounded number of rows of the vocabulary at a time."""
-        losses = [hidden_TD.new_zeros((), dtype=torch.float32)]
-        for start in range(0, len(asked.places_N), N_ROWS):
-            rows = slice(start, start + N_ROWS)
-            chunk = (self._here(asked.labels_N[rows]), self._here(asked.weights_N[rows]))
-            states_ND = hidden_TD[self._here(asked.places_N[rows])]
-            if torch.is_grad_enabled() and len(asked.places_N) > N_ROWS:
-                losses.append(checkpoint(self._chunk, states_ND, *chunk, use_reentrant=False))
-            else:
-                losses.append(self._chunk(states_ND, *chunk))
-        return torch.stack(losses).sum()
-
-    def _chunk(self, states_ND: Tensor, labels_N: Tensor, weights_N: Tensor) -> Tensor:
-        logits_NV = self.model.logits(states_ND)
-        losses_N = F.cross_entropy(logits_NV, labels_N, reduction="none", label_smoothing=self.label_smoothing)
-        return (losses_N * weights_N).sum()
-
-    def _here(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
 def train(
@@ -280,7 +215,7 @@ class _Loop:
                 "Start it without a launcher.",
                 at="accelerate",
             )
-        objective = Objective(model, label_smoothing=settings.label_smoothing)
+        objective = Objective(model, label_smoothing=settings.label_smoothing, shares=settings.share_prefixes)
         optimizer = _optimizer(_groups(model, parameters, settings), settings)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.optimizer.zero_grad()  # of a training before that diverged
@@ -290,7 +225,7 @@ class _Loop:
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
-        if self.model.weaves:
+        if self.model.weaves and self.settings.share_prefixes:
             examples = [examples[i] for i in alike_together(examples)]
         factors = factors_of(examples, self.settings)
         lengths = [n_computed(t) for t in examples]

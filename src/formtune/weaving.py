@@ -110,9 +110,9 @@ class _Trie:
         ids = [tokens[i].ids_T for i in order]
         # How many tokens each example shares with the one before it in the order.
         shared = [0, *(common_length(a, b) for a, b in itertools.pairwise(ids))]
-        self._grow(order, ids, shared, shortest)
+        self._grow(order, ids, shared, shortest=shortest)
 
-    def _grow(self, order: Sequence[int], ids: Sequence[np.ndarray], shared: Sequence[int], shortest: int) -> None:
+    def _grow(self, order: Sequence[int], ids: Sequence[np.ndarray], shared: Sequence[int], *, shortest: int) -> None:
         waiting = [(0, len(order), 0, -1)]
         while waiting:
             first, end, depth, parent = waiting.pop()

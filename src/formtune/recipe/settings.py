@@ -199,6 +199,8 @@ class TrainingSettings(_Section):
     order: Literal["random", "families"] = "random"
     """In which order examples come: each on its own, or those that begin alike together (the questions of a paragraph),
     which computes what they share once and makes updates less mixed."""
+    share_prefixes: bool = True
+    """Whether what examples of an update share at the beginning is computed once; changes nothing but rounding."""
     average: Literal["example", "token"] = "example"
     """What counts equally in the loss: every example, or every learned token."""
     validate_every: Count | None = None
