@@ -76,7 +76,7 @@ def test_the_metric_that_checkpoints_are_chosen_by_is_drawn(compared: Compared, 
 
 def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
     """Standard input, an address on the Hub, the name of a column, a file that has gone."""
-    assert input_digests(["-", "hf://me/films", "text", None, str(tmp_path), str(tmp_path / "gone.csv")]) == {}
+    assert input_digests(["-", "hf://me/films", "text", str(tmp_path), str(tmp_path / "gone.csv")]) == {}
 
 
 def test_the_digest_of_a_part_is_that_of_its_records_ids() -> None:

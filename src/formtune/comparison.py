@@ -229,7 +229,7 @@ def _resampled(arm: Arm, metric: Metric, *, groups: Sequence[Hashable] | None, w
 def _spread(values_S: Floats, draws_BS: Floats, *, n_units: int, terms: Terms) -> Spread:
     metric = terms.metric
     step = metric.high - metric.low if metric.all_or_nothing else 0.0
-    doubt = statistics.two_records_of_doubt(n_units, step=step)
+    doubt = statistics.two_records_of_doubt(terms.n_records, step=step)
     return statistics.spread(values_S, draws_BS, n_units=n_units, doubt=doubt)
 
 

@@ -147,13 +147,13 @@ def between(spread: Spread, a_S: Floats, b_S: Floats) -> Spread:
     return replace(spread, seeds=total, freedom=freedom)
 
 
-def two_records_of_doubt(n_units: int, *, step: float) -> float:
-    """Give the variance of a mean that two made-up units (records, groups) add which disagree by ``step``, either way.
+def two_records_of_doubt(n_records: int, *, step: float) -> float:
+    """Give the variance of a mean that two made-up records add which disagree by ``step``, one either way.
 
     For metrics by which a record is right or wrong: without it, ten records on which two arms happen to agree would
     prove them equal, and six disagreements in a hundred would prove too much (Bonett and Price 2012).
     """
-    return 2 * (step / (n_units + 2)) ** 2
+    return 2 * (step / (n_records + 2)) ** 2
 
 
 def half_width(spread: Spread, confidence: float) -> float:
