@@ -28,7 +28,7 @@ MARKED = (
 )
 
 
-def main(model_folder: str, rows_path: str, layout: str, precision: str) -> None:
+def main(model_folder: str, rows_path: str, *, layout: str, precision: str) -> None:
     """Train for one epoch and print what it took."""
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
@@ -87,4 +87,4 @@ def main(model_folder: str, rows_path: str, layout: str, precision: str) -> None
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2], layout=sys.argv[3], precision=sys.argv[4])
