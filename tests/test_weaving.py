@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from token_examples import tokens
 
+from formtune import objective
 from formtune.batches import Batch, collate
 from formtune.freezing import trained
 from formtune.loading import Options, tiny
@@ -84,8 +85,7 @@ def test_equal_questions_of_one_place_are_asked_once_with_their_weights_added() 
 def gradients(model: Model, batch: Batch, asked: Asked) -> torch.Tensor:
     """The gradient of every parameter for what is asked of a batch."""
     model.module.zero_grad()
-    objective = Objective(model, label_smoothing=0.1)
-    objective._of_tokens(model.hidden(batch), asked).backward()
+    Objective(model, label_smoothing=0.1)._of_tokens(model.hidden(batch), asked).backward()
     return torch.cat([p.grad.flatten() for p in trained(model).values() if p.grad is not None])
 
 
@@ -101,6 +101,17 @@ def test_sharing_changes_no_gradient(family: str, freeze: str) -> None:
     found = gradients(model, *woven(examples, factors))
 
     assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_scores_in_chunks_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than a few rows of the vocabulary are whole at a time."""
+    model = tiny("llama")
+    batch, asked = woven(questions(), np.ones(6, dtype=np.float32))
+    whole = gradients(model, batch, asked)
+    monkeypatch.setattr(objective, "N_ROWS", 5)
+    chunked = gradients(model, batch, asked)
+
+    assert (chunked - whole).abs().max() <= 1e-5 * whole.abs().max()
 
 
 TOKENS = st.lists(st.lists(st.integers(1, 3), min_size=2, max_size=9), min_size=1, max_size=8)

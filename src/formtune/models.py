@@ -177,8 +177,15 @@ class Model:
             return self._padded(batch)
         return self.trunk.hidden(batch, self._packed) if self.trunk else self._packed(batch)
 
-    def logits(self, hidden_ND: Tensor) -> Tensor:
-        """Score the vocabulary at chosen places: ``[N, D]`` → ``[N, V]``, float32."""
+    def logits(self, hidden_ND: Tensor, *, exact: bool = True) -> Tensor:
+        """Score the vocabulary at chosen places: ``[N, D]`` → ``[N, V]``, float32.
+
+        Args:
+            hidden_ND: their states.
+            exact: computed in float32 whatever the precision; a loss does not need that, a choice among words does.
+        """
+        if not exact:
+            return self._logits(hidden_ND).float()
         with torch.autocast(self.device.type, enabled=False):  # in bfloat16 scores of label words would tie
             return self._logits(hidden_ND.float())
 
