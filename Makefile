@@ -44,7 +44,7 @@ test: $(INSTALLED) ## Run the unit tests (two minutes)
 test-all: $(INSTALLED) ## Run every test, the slow and the end-to-end ones too
 	$(PYTEST)
 
-BENCHMARKS := $(filter-out benchmarks/data_folder.py,$(sort $(wildcard benchmarks/*.py)))
+BENCHMARKS := $(filter-out benchmarks/data_folder.py benchmarks/peer_environment.py,$(sort $(wildcard benchmarks/*.py)))
 
 bench: $(INSTALLED) ## Measure what is promised, by real trainings (long); fails where a figure is out of bounds
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
