@@ -34,7 +34,7 @@ from formtune.outcomes import Outcome
 from formtune.prediction import predict
 from formtune.records import Labelled, Record
 from formtune.splits import split
-from formtune.training import TrainSettings
+from formtune.updates import TrainSettings
 
 ACCURACY = METRICS["accuracy"]
 CHEAP = TrainSettings(steps=40, batch_size=8, learning_rate=1e-3, head_learning_rate=1e-2, validate_every=40)

@@ -24,7 +24,7 @@ from formtune.loading import Options
 from formtune.metrics import METRICS
 from formtune.prediction import predict
 from formtune.splits import Splits, split
-from formtune.training import TrainSettings
+from formtune.updates import TrainSettings
 
 N_PER_CLASS = 8
 N_SPLITS = 10

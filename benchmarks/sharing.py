@@ -15,7 +15,8 @@ from formtune import dialects
 from formtune.formats import cell, infer_task, named
 from formtune.loading import Options, load_model
 from formtune.tokens import tokenize
-from formtune.training import TrainSettings, train
+from formtune.training import train
+from formtune.updates import TrainSettings
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ from formtune.formats import cell, named
 from formtune.loading import Options, load_model
 from formtune.model_files import resolve
 from formtune.tokens import tokenize
-from formtune.training import TrainSettings, train
+from formtune.training import train
+from formtune.updates import TrainSettings
 
 MODEL = "smollm2-135m"
 TRL = "trl==1.16.0"

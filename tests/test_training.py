@@ -15,8 +15,10 @@ from formtune.freezing import Lora, trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.objective import Objective
+from formtune.optimizing import parameter_groups
 from formtune.tokens import Tokens
-from formtune.training import Look, TrainSettings, _groups, _updates, factors_of, train
+from formtune.training import Look, train
+from formtune.updates import TrainSettings, factors_of, updates
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
 
@@ -249,8 +251,8 @@ def test_nothing_to_train_is_refused() -> None:
 def test_every_epoch_sees_every_example_once_in_a_new_order() -> None:
     """The order depends on the seed alone."""
     model = tiny("llama")
-    updates = list(_updates(examples(model, 6), TrainSettings(steps=6, batch_size=2, seed=1), model))
-    ids = [[t.id for t in update] for update in updates]
+    found = list(updates(examples(model, 6), TrainSettings(steps=6, batch_size=2, seed=1), model.tokenizer))
+    ids = [[t.id for t in update] for update in found]
     epochs = [sum(ids[:3], []), sum(ids[3:], [])]
 
     assert [sorted(e) for e in epochs] == [["0", "1", "2", "3", "4", "5"]] * 2
@@ -262,7 +264,7 @@ def test_adapters_train_at_the_rate_that_is_tried_and_heads_at_their_own() -> No
     model = tiny("bert", output="head", n_classes=2, options=Options(lora=Lora(rank=2)))
     settings = TrainSettings(steps=1, learning_rate=1e-5, head_learning_rate=1e-3, weight_decay=0.0)
 
-    groups = {g["lr"]: len(g["params"]) for g in _groups(model, trained(model), settings)}  # type: ignore[arg-type]
+    groups = {g["lr"]: len(g["params"]) for g in parameter_groups(model, trained(model), settings)}  # type: ignore[arg-type]
 
     assert groups == {1e-5: len(trained(model)) - 2, 1e-3: 2}
 

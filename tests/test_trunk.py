@@ -8,8 +8,9 @@ from token_examples import tokens
 from formtune.batches import Batch, collate, forest
 from formtune.loading import Options, tiny
 from formtune.models import Model
-from formtune.training import TrainSettings, train
+from formtune.training import train
 from formtune.trunk import Trunk
+from formtune.updates import TrainSettings
 
 FROZEN = Options(freeze="all-but-top-1")
 

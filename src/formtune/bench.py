@@ -15,7 +15,8 @@ from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.objective import Objective
 from formtune.tokens import Tokens
-from formtune.training import Look, TracePoint, Trained, TrainSettings, factors_of, n_computed, train
+from formtune.training import Look, TracePoint, Trained, train
+from formtune.updates import TrainSettings, factors_of, n_computed
 
 DEV_SEED = 2**31  # beyond what users take for training seeds
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
     from formtune.runs import OpenRun
-    from formtune.training import TrainSettings
     from formtune.trials import Plan
+    from formtune.updates import TrainSettings
 
 
 # --- bytes → records → splits ----------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def length_of(recipe: Recipe) -> "Length":
 
 def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "TrainSettings":
     """Turn the recipe's ``training`` section into what the loop takes, for so many training records."""
-    from formtune.training import TrainSettings
+    from formtune.updates import TrainSettings
 
     asked = recipe.training
     per_epoch = math.ceil(len(golds) / asked.batch_size)

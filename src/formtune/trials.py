@@ -24,7 +24,8 @@ from formtune.models import Model
 from formtune.outcomes import Outcome
 from formtune.prediction import in_labels, label_prior, predict
 from formtune.progress import Event, Progress
-from formtune.training import Diverged, TracePoint, Trained, TrainSettings
+from formtune.training import Diverged, TracePoint, Trained
+from formtune.updates import TrainSettings
 from formtune.verdicts import Cost
 
 

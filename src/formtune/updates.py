@@ -1,0 +1,100 @@
+"""Which examples make an update, in which order, and what each of them counts.
+
+Everything here is decided by the settings and a seed, before a model has seen anything.
+
+Shape letters: E examples of an update.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from formtune.corruption import corrupted
+from formtune.tokens import Tokenizer, Tokens
+from formtune.weaving import families
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a model is fine-tuned; the recipe's ``training`` section says what each is for.
+
+    Attributes:
+        steps: number of updates.
+        batch_size: examples in an update.
+        validate_every: updates between two looks at the dev records.
+        patience: looks without a better one after which training stops; None for never.
+        class_weights: a factor for each class, or empty.
+    """
+
+    steps: int
+    batch_size: int = 16
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor"] = "adamw"
+    learning_rate: float = 5e-5
+    head_learning_rate: float | None = None
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float | None = 1.0
+    micro_batch_tokens: int = 4096
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    average: Literal["example", "token"] = "example"
+    order: Literal["random", "families"] = "random"
+    share_prefixes: bool = True
+    validate_every: int = 50
+    patience: int | None = None
+    seed: int = 0
+
+
+def n_computed(tokens: Tokens) -> int:
+    """Count the tokens of an example, both sides of it."""
+    return len(tokens.ids_T) + (len(tokens.decoder.ids_T) if tokens.decoder else 0)
+
+
+def _side(tokens: Tokens) -> Tokens:
+    return tokens.decoder or tokens
+
+
+def n_learned(tokens: Tokens) -> int:
+    """Count the tokens of an example that are learned; a class counts as one."""
+    return int(np.count_nonzero(_side(tokens).weights_T)) or int(tokens.gold is not None)
+
+
+def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarray:
+    """Say what the loss of each example of an update counts, so that the update's loss is a weighted mean.
+
+    Returns:
+        float32 ``[S]``: to multiply the sum of an example's weighted token losses (its one loss, for a class head).
+    """
+    counts = np.array(
+        [1.0 if not settings.class_weights or t.gold is None else settings.class_weights[t.gold] for t in examples]
+    )
+    weights = np.array([float(_side(t).weights_T.sum()) or 1.0 for t in examples])
+    if settings.average == "token":
+        return np.asarray(counts / (counts * weights).sum(), dtype=np.float32)
+    return np.asarray(counts / weights / counts.sum(), dtype=np.float32)
+
+
+def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer) -> Iterator[list[Tokens]]:
+    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
+    chance = np.random.default_rng(settings.seed)
+    alone = [[i] for i in range(len(examples))]
+    groups = families(examples) if settings.order == "families" else alone
+    done = epoch = 0
+    while done < settings.steps:
+        order = _order(groups, chance)
+        for start in range(0, len(order), settings.batch_size):
+            if done == settings.steps:
+                return
+            picked = [examples[i] for i in order[start : start + settings.batch_size]]
+            yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
+            done += 1
+        epoch += 1
+
+
+def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:
+    """Shuffle families, and the examples within each."""
+    shuffled = [groups[g] for g in chance.permutation(len(groups))]
+    return [group[i] for group in shuffled for i in (chance.permutation(len(group)) if len(group) > 1 else (0,))]
