@@ -10,10 +10,11 @@ import torch
 import transformers
 from token_examples import answering, tokens
 
+from formtune.adapters import Lora
 from formtune.batches import Batch, collate, forest
 from formtune.errors import SettingError
 from formtune.examples import Output
-from formtune.freezing import Lora, blocks_of, freeze, frozen_bottom, trained
+from formtune.freezing import blocks_of, freeze, frozen_bottom, trained
 from formtune.loading import Options, _raise_thresholds, load_model, tiny
 from formtune.models import Model
 from formtune.tokens import byte_tokenizer
@@ -321,7 +322,7 @@ def test_a_segment_is_pooled_to_one_state(pooling: str) -> None:
 def test_seeds_draw_new_heads_and_nothing_else() -> None:
     """Two seeds share the pretrained weights."""
     one = tiny("bert", output="head", n_classes=2, seed=0)
-    from formtune.freezing import renew
+    from formtune.adapters import renew
 
     before = {n: p.detach().clone() for n, p in trained(one).items()}
     renew(one, seed=1)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from token_examples import answering, tokens
 
+from formtune.adapters import Lora
 from formtune.batches import collate
 from formtune.bench import dev_loss
 from formtune.errors import SettingError
-from formtune.freezing import Lora, trained
+from formtune.freezing import trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.objective import Objective

@@ -6,11 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from formtune.adapters import renew
 from formtune.arms import Readied
 from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.examples import Task
-from formtune.freezing import renew, trained
+from formtune.freezing import trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.objective import Objective

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from formtune import attention
+from formtune.adapters import Lora, add_lora, renew
 from formtune.batches import Batch, forest
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
-from formtune.freezing import Lora, add_lora, blocks_of, freeze, frozen_bottom, frozen_depth, renew
+from formtune.freezing import blocks_of, freeze, frozen_bottom, frozen_depth
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer

@@ -124,7 +124,7 @@ def models_of(recipe: Recipe) -> Sequence[str]:
 
 def options_of(recipe: Recipe) -> "Options":
     """Turn the recipe's ``model`` section into what loading takes."""
-    from formtune.freezing import Lora
+    from formtune.adapters import Lora
     from formtune.loading import Options
 
     chosen = recipe.model

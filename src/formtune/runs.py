@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from formtune.adapters import Lora
 from formtune.answers import Prediction
 from formtune.errors import DataError
 from formtune.examples import Example, Format, Output, Task
 from formtune.formats import cell, custom_format, named
-from formtune.freezing import Lora, trained
+from formtune.freezing import trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.prediction import in_labels, predict, too_long

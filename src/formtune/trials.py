@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from formtune.adapters import new_weights
 from formtune.answers import Prediction
 from formtune.arms import Readied
 from formtune.bench import Bench
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
-from formtune.freezing import new_weights
 from formtune.loading import Options
 from formtune.metrics import Metric
 from formtune.models import Model
