@@ -177,11 +177,45 @@ def frozen_bottom(model: "Model") -> tuple[nn.Module, ...]:
 
 
 def trained(model: "Model") -> dict[str, nn.Parameter]:
-    """List what is trained, by name; the class head's names begin with ``class_head.``; tied weights once."""
-    found = {n: p for n, p in model.module.named_parameters() if p.requires_grad}
+    """List what is trained, by name; the class head's names begin with ``class_head.``; tied weights once.
+
+    What only waits to join (gradual unfreezing) is listed as well, at any moment of a training.
+    """
+    found = {n: p for n, p in model.module.named_parameters() if p.requires_grad or n in model.waiting}
     if model.class_head:
         used = {id(p) for p in model.body.parameters()}
         # BERT's own pooler is not read: the head stands on the states themselves.
         found = {n: p for n, p in found.items() if id(p) in used and "pooler" not in n.split(".")}
         found |= {f"class_head.{n}": p for n, p in model.class_head.named_parameters()}
     return found
+
+
+def levels(model: "Model") -> dict[str, int]:
+    """Say how far below the top everything that is trained lies.
+
+    Returns:
+        By name: 0 for heads and for what follows the blocks; n for the n-th block from the top of its stack; one more
+        than there are blocks for embeddings and whatever else lies beside or below them.
+    """
+    used = {id(p) for p in model.body.parameters()}
+    stacks = [stack for stack in blocks_of(model) if all(id(p) in used for p in stack.parameters())]
+    found = {id(p): 1 + max(map(len, stacks), default=0) for p in model.base.parameters()}
+    found |= dict.fromkeys(_top(model, dict.fromkeys(_stacks(model), 0)), 0)
+    for stack in stacks:
+        found |= {id(p): len(stack) - place for place, block in enumerate(stack) for p in block.parameters()}
+    new = {name for name in model.fresh if "lora_" not in name}
+    return {name: 0 if name in new else found.get(id(p), 0) for name, p in trained(model).items()}
+
+
+def hold(model: "Model", names: frozenset[str]) -> None:
+    """Let some of what is trained wait: it gets no gradient, until another call lets it join.
+
+    Args:
+        model: whose parameters.
+        names: as :func:`trained` lists them; the others join.
+    """
+    if names == model.waiting:
+        return
+    for name, parameter in trained(model).items():
+        parameter.requires_grad_(name not in names)
+    model.waiting = names

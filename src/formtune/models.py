@@ -62,6 +62,7 @@ class Model:
         quiet: frozen modules at the bottom, whose dropout stays off while training (cached or not).
         precision: ``"float32"``, or ``"bfloat16"`` for autocast.
         fresh: names of parameters that do not come from the pretrained weights.
+        waiting: names of parameters that are trained, but have not joined yet (gradual unfreezing).
         base_digest: digest of the folder it was loaded from.
     """
 
@@ -91,6 +92,7 @@ class Model:
         self.quiet: tuple[nn.Module, ...] = ()
         self.precision = "float32"
         self.fresh: frozenset[str] = frozenset()
+        self.waiting: frozenset[str] = frozenset()
         self.base_digest = ""
 
     @property

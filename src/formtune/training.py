@@ -21,7 +21,7 @@ from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
 from formtune.objective import Objective
-from formtune.optimizing import optimizer_of, parameter_groups, rate_at
+from formtune.optimizing import optimizer_of, parameter_groups, set_rates
 from formtune.tokens import Tokens
 from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
 from formtune.weaving import alike_together
@@ -188,7 +188,6 @@ class _Loop:
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.optimizer.zero_grad()  # of a training before that diverged
         self.parameters = list(parameters.values())
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, settings))
 
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
@@ -206,9 +205,8 @@ class _Loop:
             )
         if self.settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
-        rate = float(self.schedule.get_last_lr()[0])
+        rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
-        self.schedule.step()
         self.optimizer.zero_grad()
         return TracePoint(
             step=step,

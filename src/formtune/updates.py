@@ -23,6 +23,7 @@ class TrainSettings:
     Attributes:
         steps: number of updates.
         batch_size: examples in an update.
+        unfreeze_every: updates after which one more block joins; None for all from the beginning.
         validate_every: updates between two looks at the dev records.
         patience: looks without a better one after which training stops; None for never.
         class_weights: a factor for each class, or empty.
@@ -33,7 +34,9 @@ class TrainSettings:
     optimizer: Literal["adamw", "adam", "sgd", "adafactor"] = "adamw"
     learning_rate: float = 5e-5
     head_learning_rate: float | None = None
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    layer_decay: float = 1.0
+    unfreeze_every: int | None = None
+    schedule: Literal["linear", "cosine", "constant", "inverse_sqrt", "wsd"] = "linear"
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float | None = 1.0
