@@ -15,7 +15,7 @@ from formtune.errors import SettingError
 if TYPE_CHECKING:
     from formtune.models import Model
 
-PARTS = ("none", "embeddings", "encoder", "body")
+PARTS = ("none", "embeddings", "encoder", "body", "all-but-biases", "all-but-norms")
 
 
 def blocks_of(model: "Model") -> list[nn.ModuleList]:
@@ -43,11 +43,13 @@ def freeze(model: "Model", spec: str) -> None:
     Args:
         model: loaded; heads that are new stay free whatever is frozen.
         spec: ``"none"``; ``"all-but-top-K"`` (all but the top K blocks of each stack, the norm after them and the
-            heads); ``"embeddings"`` (of words, positions and types, and their norm); ``"encoder"`` (of an encoder-decoder); ``"body"`` (all but the heads); a glob
-            over parameter names (``"*.layer.0.*"``) or ``re:`` and a regular expression. Several with commas.
+            heads); ``"all-but-biases"`` (Ben Zaken et al. 2022, "BitFit": the norms' and pretrained heads' biases are
+            trained as well); ``"all-but-norms"``; ``"embeddings"`` (of words, positions and types, and their norm);
+            ``"encoder"`` (of an encoder-decoder); ``"body"`` (all but the heads); a glob over parameter names
+            (``"*.layer.0.*"``) or ``re:`` and a regular expression. Several with commas.
 
     Raises:
-        SettingError: where a name is not known or a pattern matches nothing.
+        SettingError: where a name is not known, a pattern matches nothing, or the model has no such part.
     """
     for part in filter(None, (p.strip() for p in spec.split(","))):
         frozen = _matching(model, part)
@@ -63,6 +65,8 @@ def _matching(model: "Model", part: str) -> set[str]:
         return set()
     if top:
         return _all_but_top(model, int(top.group(1)))
+    if part in ("all-but-biases", "all-but-norms"):
+        return _all_but(model, part.removeprefix("all-but-"))
     if part in ("embeddings", "encoder", "body"):
         return _part(model, part)
     pattern = _compiled(part)
@@ -139,7 +143,28 @@ def _top(model: "Model", n_free: Mapping[str, int]) -> set[int]:
     return {id(p) for module in after for p in module.parameters()}
 
 
+def _all_but(model: "Model", kind: str) -> set[str]:
+    """Name everything but the biases, or but the norms."""
+    norms = {id(p) for m in model.module.modules() if _is_norm(m) for p in m.parameters()}
+    named = dict(model.module.named_parameters())
+    kept = {n for n, p in named.items() if (id(p) in norms if kind == "norms" else n.endswith("bias"))}
+    if not {id(named[n]) for n in kept} & {id(p) for p in model.base.parameters()}:
+        raise SettingError(
+            f"A model of the type {model.family!r} has no {kind}, so nothing of it would be trained.",
+            "Write all-but-norms, all-but-top-4, or body for the head alone; or train adapters (model.lora).",
+            at="model.freeze",
+        )
+    return named.keys() - kept
+
+
 def _all_but_top(model: "Model", top: int) -> set[str]:
+    if not blocks_of(model):
+        raise SettingError(
+            f"The layers of the model type {model.family!r} are not separate blocks (ALBERT's share one), so its top "
+            f"{top} cannot be kept free.",
+            "Freeze embeddings, body or nothing, or train adapters (model.lora).",
+            at="model.freeze",
+        )
     for stack in blocks_of(model):
         if top > len(stack):
             raise SettingError(
