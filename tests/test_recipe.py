@@ -58,7 +58,8 @@ def test_an_unknown_setting_gets_its_place_and_the_nearest_name() -> None:
         "training.learning_rte: There is no setting 'learning_rte'; the nearest is 'learning_rate'. Choose from: "
     )
     assert refused({"model": {"lora": {"rnk": 3}}}) == (
-        "model.lora.rnk: There is no setting 'rnk'; the nearest is 'rank'. Choose from: rank, alpha, dropout, targets."
+        "model.lora.rnk: There is no setting 'rnk'; the nearest is 'rank'. Choose from: kind, rank, alpha, "
+        "rank_stabilized, dropout, targets."
     )
 
 
@@ -93,7 +94,10 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one() -> None:
             "training: Both epochs and steps are given. Give training.epochs or training.steps.",
         ),
         ({"training": 3}, "training: This holds settings, not 3. Write `key: value` lines under it."),
-        ({"model": {"freeze": "all-but-top"}}, "model.freeze: This says no number of blocks. Write all-but-top-4."),
+        (
+            {"model": {"freeze": "all-but-top"}},
+            "model.freeze: This does not say what stays free. Write all-but-top-4, all-but-biases or all-but-norms.",
+        ),
         ({"task": {"words": {True: "yes"}}}, "task.words: True is not text. Write it in quotes."),
         (
             {"data": {"paths": "a.csv", "train": "b.csv"}},

@@ -27,15 +27,15 @@ class Lora:
         kind: ``"lora"``, or ``"dora"`` for learned lengths.
         rank: inner width r.
         alpha: scale.
-        root: divide by the root of the rank, so that a large rank learns as well (Kalajdzievski 2023, "rsLoRA").
+        rank_stabilized: divide by the root of the rank, so that a large rank learns as well (Kalajdzievski 2023).
         dropout: on the adapter's input, while training.
-        targets: names (endings) of the linear layers; empty for peft's choice for the family, else ``"all-linear"``.
+        targets: names (endings) of the layers; empty for every linear layer of the body.
     """
 
     kind: Literal["lora", "dora"] = "lora"
     rank: int = 8
     alpha: float = 16.0
-    root: bool = False
+    rank_stabilized: bool = False
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
 
@@ -75,7 +75,7 @@ def _config(model: "Model", lora: Lora) -> "LoraConfig":
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         use_dora=lora.kind == "dora",
-        use_rslora=lora.root,
+        use_rslora=lora.rank_stabilized,
         target_modules=list(lora.targets) or "all-linear",
         exclude_modules="|".join(frozen) or None,
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in layers.values()),  # GPT-2

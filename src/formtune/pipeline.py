@@ -153,11 +153,12 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     asked = recipe.training
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
-    own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "metric"}
+    own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
     return TrainSettings(
         **asked.model_dump(exclude=own),
         steps=steps,
         validate_every=asked.validate_every or per_epoch,
+        unfreeze_every=max(1, round(asked.unfreeze_every * per_epoch)) if asked.unfreeze_every else None,
         class_weights=_balanced(task, golds) if asked.class_weights == "balanced" else (),
         seed=recipe.seed,
     )

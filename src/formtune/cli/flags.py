@@ -90,7 +90,7 @@ class TrainFlags:
     """What of the model is trained, and how."""
 
     freeze: str | None = None
-    """What is not trained: none, all-but-top-4, embeddings, encoder, body, or a pattern."""
+    """What is not trained: none, all-but-top-4, all-but-biases, embeddings, encoder, body, or a pattern."""
     lora: Annotated[int | None, Parameter(name="--lora")] = None
     """Train low-rank adapters of this rank instead of the weights."""
     epochs: float | None = None

@@ -31,8 +31,13 @@ def _freeze(value: object) -> object:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"all-but-top-{value}"
-    if isinstance(value, str) and value.startswith("all-but") and not re.fullmatch(r"all-but-top-\d+.*", value):
-        raise PydanticCustomError("setting", "This says no number of blocks.", {"remedy": "Write all-but-top-4."})
+    if (
+        isinstance(value, str)
+        and value.startswith("all-but")
+        and not re.match(r"all-but-(top-\d+|biases|norms)", value)
+    ):
+        remedy = "Write all-but-top-4, all-but-biases or all-but-norms."
+        raise PydanticCustomError("setting", "This does not say what stays free.", {"remedy": remedy})
     return value
 
 
@@ -136,10 +141,14 @@ class TaskSettings(_Section):
 class LoraSettings(_Section):
     """Low-rank adapters: the weights stay as they are, a small product of two matrices is learned beside them."""
 
+    kind: Literal["lora", "dora"] = "lora"
+    """``dora`` also learns the length of what makes each output of a layer, apart from its direction."""
     rank: Count = 8
     """Width of the product."""
     alpha: Positive = 16.0
     """Its scale: the product counts alpha / rank."""
+    rank_stabilized: bool = False
+    """Whether the product counts alpha / the root of the rank instead, so that a large rank learns as well (rsLoRA)."""
     dropout: Share = 0.0
     """Share of its inputs that is dropped while training."""
     targets: Names = ()
@@ -150,9 +159,10 @@ class ModelSettings(_Section):
     """How a model is taken up: what of it is trained, in which precision, how long its input may be."""
 
     freeze: Annotated[str, BeforeValidator(_freeze), WithJsonSchema(_FREEZE_SCHEMA)] = "none"
-    """What is not trained: ``none``; ``all-but-top-4`` (or ``4``): all but the 4 topmost blocks and the head; a part:
-    ``embeddings``, ``encoder``, ``body`` (all but the head); a glob over parameter names; or ``re:`` and a regular
-    expression. Several with commas."""
+    """What is not trained: ``none``; ``all-but-top-4`` (or ``4``): all but the 4 topmost blocks and the head;
+    ``all-but-biases`` (and new heads), where the model has biases; ``all-but-norms``; a part: ``embeddings``,
+    ``encoder``, ``body`` (all but the head); a glob over parameter names; or ``re:`` and a regular expression. Several
+    with commas."""
     lora: LoraSettings | None = None
     """Low-rank adapters instead of the weights themselves."""
     max_length: Count | None = None
@@ -176,8 +186,15 @@ class TrainingSettings(_Section):
     """Step sizes to try, for every format the same; the one best on the dev records is kept."""
     head_learning_rate: Positive | None = None
     """Step size of a new head; that of the pretrained weights where it is not given."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the step size falls after the warm-up."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the step size from each block to the one below it; embeddings have the smallest, heads their own.
+    0.8 to 0.95 are usual."""
+    unfreeze_every: Positive | None = None
+    """Epochs after which one more block is trained, from the top down to what ``model.freeze`` leaves free, then the
+    embeddings; at first the head and the topmost block. Blocks whose turn does not come are not trained. Everything
+    from the beginning where it is not given."""
+    schedule: Literal["linear", "cosine", "constant", "inverse_sqrt", "wsd"] = "linear"
+    """How the step size falls after the warm-up; ``wsd`` stays, and falls to zero over the last fifth of the updates."""
     warmup: Share = 0.1
     """Share of the updates over which the step size rises from zero."""
     epochs: Positive | None = 3.0
