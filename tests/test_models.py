@@ -15,7 +15,7 @@ from formtune.batches import Batch, collate, forest
 from formtune.errors import SettingError
 from formtune.examples import Output
 from formtune.freezing import blocks_of, freeze, frozen_bottom, trained
-from formtune.loading import Options, _raise_thresholds, load_model, tiny
+from formtune.loading import Options, load_model, tiny
 from formtune.models import Model
 from formtune.tokens import byte_tokenizer
 
@@ -390,32 +390,6 @@ def test_an_encoder_decoder_classifies_with_its_encoder() -> None:
         scores = [model.classes(model.hidden(batch), batch) for batch in (with_target, without)]
 
     assert torch.equal(scores[0], scores[1])
-
-
-def granting(limit_bytes: int, asked: list[tuple[int, int]]) -> Any:
-    """Stand in for a C library that refuses thresholds of mapping above a limit."""
-
-    def mallopt(option: int, value: int) -> int:
-        asked.append((option, value))
-        return int(option != -3 or value <= limit_bytes)
-
-    return mallopt
-
-
-@pytest.mark.parametrize(
-    ("limit_bytes", "asked"),
-    [
-        (1 << 40, [(-3, 1 << 30), (-1, 1 << 30)]),
-        (32 << 20, [(-3, 1 << 30), (-3, 32 << 20), (-1, 1 << 30)]),
-        (0, [(-3, 1 << 30), (-3, 32 << 20)]),
-    ],
-)
-def test_memory_is_kept_as_far_as_the_c_library_allows(limit_bytes: int, asked: list[tuple[int, int]]) -> None:
-    """Up to glibc 2.34 a threshold has a limit; where none is granted, its own tuning stays."""
-    done: list[tuple[int, int]] = []
-    _raise_thresholds(granting(limit_bytes, done))
-
-    assert done == asked
 
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert", "mpnet"])

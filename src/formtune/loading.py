@@ -1,10 +1,7 @@
 """Names → loaded models: the right class for the output, heads, freezing, and the proof that packing is exact."""
 
-import ctypes
 import os
-import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +16,11 @@ from formtune.batches import Batch, forest
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import blocks_of, freeze, frozen_bottom, frozen_depth
+from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-_SIZES_BYTES = (1 << 30, 32 << 20)  # below which memory is not mapped anew: as good as never, or what glibc 2.34 grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,7 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
     Raises:
         SettingError: where the model cannot serve the output, or an option does not fit it.
     """
-    _keep_memory()
+    _use_machine()
     folder = resolve(name)
     tokenizer = load_tokenizer(folder)
     shape = shape_in(folder)
@@ -82,22 +77,12 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
     return prepared(model, seed=seed, options=options)
 
 
-def _keep_memory() -> None:
-    """Let glibc keep freed memory: tensors of every step are as large as the last step's, and pages cost to map anew.
-
-    What the environment says (``MALLOC_*``, ``GLIBC_TUNABLES``) goes first; other C libraries are left alone.
-    """
-    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        _raise_thresholds(mallopt)
-
-
-def _raise_thresholds(mallopt: Callable[[int, int], int]) -> None:
-    """Set the higher threshold that is granted; where none is, nothing, since any setting ends glibc's own tuning."""
-    if any(mallopt(_M_MMAP_THRESHOLD, size_bytes) for size_bytes in _SIZES_BYTES):
-        mallopt(_M_TRIM_THRESHOLD, _SIZES_BYTES[0])
+def _use_machine() -> None:
+    """Keep freed memory, and start no more threads than there are processors; what the environment says goes first."""
+    keep_memory()
+    n_processors = processors()
+    if not {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys() and torch.get_num_threads() > n_processors:
+        torch.set_num_threads(n_processors)  # torch knows of affinity, but not of a container's quota
 
 
 def prepared(model: Model, *, seed: int, options: Options) -> Model:
