@@ -16,6 +16,7 @@ from formtune import pipeline
 from formtune.answers import read_predictions
 from formtune.arms import BLANKS
 from formtune.cli import run
+from formtune.examples import Task
 from formtune.fitting import NO_ROOM, TOO_LONG
 from formtune.model_files import file_digest
 from formtune.recipe import Recipe, make_recipe
@@ -128,9 +129,19 @@ def test_a_run_can_be_trained_scored_and_asked(reviews: Path, tmp_path: Path) ->
     assert len((tmp_path / "run" / "trace.jsonl").read_text().splitlines()) == trained["steps"]
 
 
-def test_adapters_are_saved_and_opened_again(reviews: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"lora": {"rank": 2}, "freeze": "all-but-top-2"},
+        {"lora": {"rank": 2, "kind": "dora"}},
+        {"freeze": "all-but-biases"},
+    ],
+    ids=["lora", "dora", "biases"],
+)
+def test_a_part_that_was_trained_is_saved_and_opened_again(
+    model: dict[str, object], reviews: Path, tmp_path: Path
+) -> None:
     """The opened run answers as the trained model did."""
-    model = {"lora": {"rank": 2}, "freeze": "all-but-top-2"}
     recipe = recipe_for(reviews, tmp_path / "run", formats="classification", model=model)
     pipeline.split(recipe_for(reviews, tmp_path / "parts"))
     trained = pipeline.train(recipe)
@@ -139,6 +150,16 @@ def test_adapters_are_saved_and_opened_again(reviews: Path, tmp_path: Path) -> N
     assert pipeline.evaluate(str(tmp_path / "run"), test)["metrics"]["log_loss"] == pytest.approx(
         trained["metrics"]["log_loss"]
     )
+
+
+@pytest.mark.parametrize(("epochs", "updates"), [(None, None), (1, 4), (0.5, 2), (0.01, 1)])
+def test_epochs_until_a_block_joins_become_updates(epochs: float | None, updates: int | None) -> None:
+    """Twenty-four records in batches of six; at least one update."""
+    recipe = make_recipe({"training": {"batch_size": 6, "unfreeze_every": epochs, "layer_decay": 0.9}})
+
+    settings = pipeline.train_settings(recipe, Task(kind="plain"), [None] * 24)
+
+    assert (settings.unfreeze_every, settings.layer_decay) == (updates, 0.9)
 
 
 def test_a_run_is_not_opened_over_another_model(reviews: Path, tmp_path: Path) -> None:
