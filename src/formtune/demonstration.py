@@ -188,7 +188,7 @@ def film_recipe(path: Path, out: Path) -> Recipe:
             },
             "formats": "seq2seq,classification,generative_qa,masked_lm",
             "models": DEMO_MODELS,
-            "model": {"freeze": "all-but-top-6", "precision": "bfloat16"},
+            "model": {"freeze": "all-but-top-6"},
             "training": {
                 "epochs": 3,
                 "batch_size": 8,
@@ -208,7 +208,7 @@ def question_recipe(path: Path, out: Path) -> Recipe:
             "data": {"paths": [str(path)], "n_train": 64, "n_dev": 32, "n_test": 100},
             "formats": "generative_qa,classification",
             "models": DEMO_MODELS,
-            "model": {"freeze": "all-but-top-6", "precision": "bfloat16", "max_length": 160},
+            "model": {"freeze": "all-but-top-6", "max_length": 160},
             "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "head_learning_rate": 1e-3},
             "comparison": {"seeds": 3},
             "out": str(out),

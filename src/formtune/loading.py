@@ -32,7 +32,7 @@ class Options:
         lora: adapters, or None.
         max_length: most tokens of one example; None for the model's own limit.
         pooling: ``"mean"``, ``"first"``, ``"last"``; None for what the model was trained with.
-        precision: ``"float32"`` or ``"bfloat16"``.
+        precision: ``"float32"`` or ``"bfloat16"``; ``"auto"`` until :func:`formtune.precision.settled` has measured.
         cache_trunk: keep what a frozen bottom computes.
     """
 
@@ -57,6 +57,8 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
     Raises:
         SettingError: where the model cannot serve the output, or an option does not fit it.
     """
+    if options.precision == "auto":
+        raise ValueError("The precision is not settled.")
     _use_machine()
     folder = resolve(name)
     tokenizer = load_tokenizer(folder)

@@ -167,6 +167,24 @@ def check_weights(folder: Path) -> None:
         )
 
 
+def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Tell the shape of every tensor in a model's files, by name, from their headers alone.
+
+    What cannot be read is passed over here: loading the model says what is wrong with it.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            n_bytes = int.from_bytes(file.read(8), "little")
+            raw = file.read(n_bytes) if n_bytes < path.stat().st_size else b""
+        try:
+            header = json.loads(raw or b"{}")
+        except ValueError:
+            continue
+        found |= {name: tuple(one["shape"]) for name, one in header.items() if name != "__metadata__"}
+    return found
+
+
 def unpacked_gguf(path: Path) -> Path:
     """Turn a GGUF file into an ordinary folder, once; the copy is kept in the cache under the file's digest.
 

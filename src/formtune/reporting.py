@@ -201,10 +201,10 @@ def _write(
     asked: Contest, values: Mapping[str, Any], report: ReportData, *, runs: Sequence[ArmRuns], best: ArmRuns
 ) -> None:
     chosen = next(one for one in best.runs if one.seed == best.best_seed)
-    spec = spec_of(best.readied, asked.plan, base_digest=best.base_digest, prior=chosen.prior)
+    spec = spec_of(best.readied, best.plan, base_digest=best.base_digest, prior=chosen.prior)
     trained = chosen.trained
     recipe = asked.recipe.to_dict()
-    settings = {**asdict(asked.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
+    settings = {**asdict(best.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
     made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked, runs)}
     facts = {"settings": settings, "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
     manifest = {"kind": "comparison", "verdict": values["verdict"], **made_of}
@@ -285,6 +285,7 @@ def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
             "; ".join(f"{r.readied.arm.name} {r.learning_rate:g} of {len(r.tried)} tried" for r in runs),
         ),
         ("frozen", asked.plan.options.freeze),
+        ("calculated in", "; ".join({f"{r.readied.arm.model} {r.plan.options.precision}": "" for r in runs})),
         ("texts cut to fit", "; ".join(f"{r.readied.arm.name} {r.readied.n_truncated}" for r in runs)),
         ("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())),
     ]

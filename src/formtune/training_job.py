@@ -21,7 +21,7 @@ from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
 from formtune.training import Trained
-from formtune.trials import Plan, answered, fine_tuned, prior_of
+from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
 
 def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, progress: Progress) -> Result:
@@ -34,7 +34,7 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         out: folder of the run.
         progress: told of every update.
     """
-    bench = Bench(readied, plan.task, options=plan.options)
+    bench, plan = taken_up(readied, plan, progress=progress)
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
     progress(Event(f"{stage}: test records"))

@@ -22,6 +22,7 @@ from formtune.loading import Options
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
+from formtune.precision import settled
 from formtune.prediction import in_labels, label_prior, predict
 from formtune.progress import Event, Progress
 from formtune.training import Diverged, TracePoint, Trained
@@ -85,6 +86,7 @@ class ArmRuns:
 
     Attributes:
         readied: the arm and its material.
+        plan: what the arm got, with what was measured on this machine in the place of ``"auto"``.
         learning_rate: the one that won on the dev records.
         tried: learning rate → dev score of its trial (larger is better).
         runs: one per seed.
@@ -96,6 +98,7 @@ class ArmRuns:
     """
 
     readied: Readied
+    plan: Plan
     learning_rate: float
     tried: Mapping[float, float]
     runs: Sequence[SeedRun]
@@ -124,9 +127,19 @@ def _tokens_of(answer: Prediction) -> int:
     return answer.n_tokens_in + (answer.n_tokens_out if answer.label is None else 0)
 
 
+def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench, Plan]:
+    """Load an arm's model, and settle what depends on the machine.
+
+    Returns:
+        The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
+    """
+    options = settled(plan.options, readied.arm.model, progress=progress)
+    return Bench(readied, plan.task, options=options), replace(plan, options=options)
+
+
 def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
     """Do the trials and the seeds of one arm; the winning trial is the first seed's run."""
-    bench = Bench(readied, plan.task, options=plan.options)
+    bench, plan = taken_up(readied, plan, progress=progress)
     first, *others = plan.seeds
     chosen, tried = _best_trial(bench, plan, progress=progress)
     bench.restore(chosen.weights)
@@ -140,6 +153,7 @@ def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
             best_seed, best, weights = seed, trained.best.score, bench.weights()
     return ArmRuns(
         readied=readied,
+        plan=plan,
         learning_rate=chosen.learning_rate,
         tried=tried,
         runs=runs,

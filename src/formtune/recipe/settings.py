@@ -169,8 +169,9 @@ class ModelSettings(_Section):
     """Longest input in tokens; what the model can take where it is not given."""
     pooling: Literal["mean", "first", "last"] | None = None
     """Which positions the class head reads; what suits the model where it is not given."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What the model calculates in."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the model calculates in; ``auto`` measures for a second and takes bfloat16 where it is clearly faster here.
+    Weights are kept and learned in float32."""
     cache_trunk: bool = True
     """Whether the output of frozen bottom blocks is computed once and kept."""
 
