@@ -1,14 +1,20 @@
 """The precision is measured on the model's own matrices, once, and written down as what it came to."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_models import tiny_folder
+from token_examples import answering, tokens
 
-from formtune.loading import Options, load_model
+from formtune.adapters import Lora
+from formtune.freezing import trained
+from formtune.loading import Options, load_model, tiny
 from formtune.model_files import shapes_in
+from formtune.objective import Objective
 from formtune.precision import block_shapes, gain, settled
 from formtune.progress import Event
 
@@ -86,3 +92,43 @@ def test_a_model_is_loaded_with_a_settled_precision() -> None:
     """A run must be opened with what it was trained with."""
     with pytest.raises(ValueError, match="not settled"):
         load_model(tiny_folder("llama"), output="text", options=Options(precision="auto"))
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "xlnet"])
+@pytest.mark.parametrize(
+    "options", [Options(freeze="all-but-top-1"), Options(lora=Lora(rank=2)), Options(lora=Lora(kind="dora", rank=2))]
+)
+def test_rounding_frozen_weights_once_changes_no_number(family: str, options: Options) -> None:
+    """Loss and gradients equal, bit by bit, those of autocast, which rounds the same weights at every use."""
+    output = "mask" if family == "bert" else "text"
+    rounded = tiny(family, output=output, options=replace(options, precision="bfloat16"))  # type: ignore[arg-type]
+    exact = tiny(family, output=output, options=options)  # type: ignore[arg-type]
+    exact.precision = "bfloat16"
+    make = answering if family == "t5" else tokens
+    examples = [make([20 + i] * (3 + i), [30 + i] * 3, id=str(i)) for i in range(3)]
+    factors = np.full(3, 0.3, dtype=np.float32)
+    losses = []
+    for model in (rounded, exact):
+        for name, parameter in trained(model).items():  # LoRA's B begins at zero, behind which no gradient flows
+            torch.manual_seed(len(name))
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+        loss, _ = Objective(model, label_smoothing=0.0)(examples, factors)
+        torch.autograd.backward(loss)
+        losses.append(loss.detach())
+
+    dtypes = {p.dtype for p in rounded.module.parameters()}
+    assert dtypes == (
+        {torch.float32} if options.lora and options.lora.kind == "dora" else {torch.float32, torch.bfloat16}
+    )
+    assert torch.equal(*losses)
+    pairs = list(zip(trained(rounded).values(), trained(exact).values(), strict=True))
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None and b.grad is not None)
+    assert any(a.grad is not None and a.grad.any() for a, _ in pairs)
+
+
+def test_what_words_are_scored_with_stays_in_float32() -> None:
+    """The head is tied to the embeddings, and scores are exact."""
+    model = tiny("llama", options=Options(freeze="*", precision="bfloat16"))
+
+    assert model.module.get_output_embeddings().weight.dtype == torch.float32
+    assert {p.dtype for name, p in model.module.named_parameters() if "norm" in name} == {torch.float32}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from formtune import attention
 from formtune.adapters import Lora, add_lora, renew
@@ -97,11 +97,27 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     if options.lora:
         add_lora(model, options.lora)
     renew(model, seed)
+    if options.precision == "bfloat16" and not (options.lora and options.lora.kind == "dora"):  # it measures weights
+        _round_frozen(model)
     model.quiet = frozen_bottom(model)
     if options.cache_trunk:
         model.trunk = _trunk(model)
     model.train(False)
     return model
+
+
+def _round_frozen(model: Model) -> None:
+    """Keep the weights of frozen linear layers in bfloat16: autocast would cast them at every use, to the same numbers.
+
+    This halves the memory of a frozen model. Embeddings, norms and the head over the vocabulary stay as they are, since
+    scores of words are computed in float32.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.module.get_output_embeddings()
+    for layer in model.base.modules():
+        if isinstance(layer, nn.Linear | Conv1D) and layer is not head and not layer.weight.requires_grad:
+            layer.weight.data = layer.weight.data.bfloat16()
 
 
 def _forget_habits(model: Model) -> None:
