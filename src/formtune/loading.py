@@ -121,9 +121,13 @@ def _round_frozen(model: Model) -> None:
 
 
 def _forget_habits(model: Model) -> None:
-    """Drop what a model's files say of how to write (a repetition penalty, a least length): greedy is greedy."""
+    """Drop what a model's files say of how to write (a repetition penalty, a least length): greedy is greedy.
+
+    Nor are keys and values kept where nothing is written: that copies them in every block.
+    """
     from transformers import GenerationConfig
 
+    model.module.config.use_cache = False
     if getattr(model.module, "generation_config", None) is not None:
         model.module.generation_config = GenerationConfig()
 
