@@ -1,112 +1,209 @@
-"""Attention segment by segment: a flat row of examples, none of which sees another.
+"""Attention over a flat row of examples, none of which sees another: who sees whom is a :class:`~formtune.forests.Forest`.
 
-On a CPU this is faster than one dense mask over the row (15.8 s against 20.5 s for four steps of SmolLM2-135M), and
-it is exact on any attention backend that ``transformers`` has. A segment with ancestors attends to their keys first.
+On a CPU each group of segments attends in a call of its own, on CUDA one FlexAttention kernel takes the whole row. One
+dense mask over the row, padded buckets and one autograd function for the whole forest were measured too, and lost:
+``benchmarks/attention_backends.py`` and decision 0012 have the figures behind the constants here.
+
+Shape letters: H heads, G heads of keys and values, T places of the row, Q queries, K keys, D width of a head.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import flex_attention
 
-from formtune.batches import Batch
+from formtune.dropout import dropped
+from formtune.forests import Forest, Sight
 
 NAME = "formtune_segments"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One segment of the row: its own places and, in order, those of its ancestors."""
-
-    start: int
-    end: int
-    before: tuple[tuple[int, int], ...] = ()
-
-
-def plan(batch: Batch) -> tuple[Span, ...]:
-    """List what each segment of a batch may see."""
-    bounds = list(zip(batch.starts_S.tolist(), batch.ends_S.tolist(), strict=True))
-    return tuple(Span(*bounds[s], before=tuple(bounds[a] for a in batch.path(s)[:-1])) for s in range(batch.n_segments))
+LONG = 512  # keys a place meets on average from which bfloat16 is worth its backward pass on a CPU
+BOTH_WAYS = 256  # keys up to which plain products are faster on a CPU than its fused kernel, where no half is left out
+NARROWEST = 16  # width of a head from which FlexAttention's kernels work
+CHANGES = ("softcap", "s_aux", "position_bias")  # what would change the scores, and is not computed here
 
 
 def install() -> None:
     """Make the attention known to ``transformers`` under :data:`NAME`; doing it twice changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register(NAME, segment_attention)
+    AttentionInterface.register(NAME, forest_attention)
     AttentionMaskInterface.register(NAME, _no_mask)
 
 
 def _no_mask(*_args: Any, **_kwargs: Any) -> None:
-    return None  # the spans say who sees whom; a dense mask over the row would cost T² for nothing
+    return None  # the forest says who sees whom; a dense mask over the row would cost T² for nothing
 
 
-def segment_attention(  # noqa: PLR0913, PLR0917 (the signature is that of transformers' attention interface)
+def forest_attention(  # noqa: PLR0913, PLR0917 (the signature is that of transformers' attention interface)
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     _attention_mask: Tensor | None,
     *,
-    segments: tuple[Span, ...],
+    segments: Forest,
     scaling: float | None = None,
     dropout: float = 0.0,
     is_causal: bool | None = None,
     sliding_window: int | None = None,
-    **_others: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each segment and to its ancestors.
 
     Args:
         module: the attention layer; its ``is_causal`` holds where the argument is None.
-        query: ``[1, heads, T, width]``; keys and values may have fewer heads (grouped queries).
+        query: ``[1, H, T, D]``; keys and values may have fewer heads (grouped queries).
         key: as the query.
         value: as the query.
-        _attention_mask: ignored; the spans are the mask.
+        _attention_mask: ignored; the forest is the mask.
         segments: who sees whom.
         scaling: factor on the scores.
         dropout: probability, while training.
         is_causal: whether a place sees only what stands before it.
         sliding_window: how many places back a place may look at most.
+        others: what a family hands on besides.
 
     Returns:
-        ``[1, T, heads, width]``, and None for the weights.
+        ``[1, T, H, D]``, and None for the weights.
+
+    Raises:
+        TypeError: where a family asks for something that changes the scores and is not computed here (Gemma 2's
+            soft cap, GPT-OSS's sinks); such a model is padded instead.
     """
+    refused = [name for name in CHANGES if others.get(name) is not None]
+    if refused:
+        raise TypeError(f"This attention does not know {', '.join(refused)}.")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    given = query.dtype
-    if query.device.type == "cpu":  # in bfloat16 its backward pass takes more than twice as long for short texts
-        query, key, value = query.float(), key.float(), value.float()
-    grouped = key.shape[1] != query.shape[1]
-
-    def seen(span: Span) -> Tensor:
-        places = [*span.before, (span.start, span.end)]
-        key_S = torch.cat([key[:, :, a:b] for a, b in places], 2)
-        value_S = torch.cat([value[:, :, a:b] for a, b in places], 2)
-        mask = _mask(span, key_S.shape[2], causal=causal, window=sliding_window, device=query.device)
-        return F.scaled_dot_product_attention(
-            query[:, :, span.start : span.end],
-            key_S,
-            value_S,
-            attn_mask=mask,
-            dropout_p=dropout,
-            is_causal=causal and mask is None,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-
+    sight = Sight(causal, sliding_window)
     with torch.autocast(query.device.type, enabled=False):
-        return torch.cat([seen(span) for span in segments], 2).transpose(1, 2).contiguous().to(given), None
+        if query.is_cuda and not dropout and query.shape[-1] >= NARROWEST:
+            states = by_blocks(query, key, value, forest=segments, sight=sight, scale=scaling, attend=_compiled())
+        else:
+            states = by_groups(query, key, value, forest=segments, sight=sight, scale=scaling, dropout=dropout)
+    return states.transpose(1, 2).contiguous().to(value.dtype), None
 
 
-def _mask(span: Span, n_keys: int, *, causal: bool, window: int | None, device: torch.device) -> Tensor | None:
-    """Give a mask (True: seen) where SDPA's own causal flag does not say it: behind ancestors, or in a window."""
-    n_queries = span.end - span.start
-    narrow = window is not None and n_keys > window
-    if not narrow and (not causal or n_keys == n_queries):
-        return None
-    query_Q1 = torch.arange(n_keys - n_queries, n_keys, device=device)[:, None]
-    key_1K = torch.arange(n_keys, device=device)[None, :]
-    seen_QK = key_1K <= query_Q1 if causal else torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
-    return seen_QK & ((query_Q1 - key_1K).abs() < window) if narrow and window is not None else seen_QK
+def by_groups(  # noqa: PLR0913 (what attention takes)
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    forest: Forest,
+    sight: Sight,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend group by group: ``[1, H, T, D]`` and keys and values ``[1, G, T, D]`` → ``[1, H, T, D]``.
+
+    On a CPU in float32, whatever comes in, unless texts are long: in bfloat16 the backward pass of short ones takes twice
+    as long.
+    """
+    on_cpu, long = query.device.type == "cpu", forest.n_keys_mean >= LONG
+    kind = torch.float32 if on_cpu and (dropout or not long) else value.dtype
+    query, key, value = query.to(kind), key.to(kind), value.to(kind)
+    if long or not on_cpu:  # for short texts copying the heads costs more than grouping them
+        key, value = _repeated(key, query), _repeated(value, query)
+    queries, keys, values = (_pieces(states, forest) for states in (query, key, value))
+    found = []
+    for group in forest.groups:
+        plain = on_cpu and (dropout > 0 or not (sight.causal or group.n_keys > BOTH_WAYS))
+        states = (queries[group.own], _joined(keys, group.seen), _joined(values, group.seen))
+        attend = _plain if plain else _fused
+        found.append(attend(*states, mask=forest.mask(group, sight), sight=sight, scale=scale, dropout=dropout))
+    return torch.cat(found, 2)
+
+
+def _pieces(states: Tensor, forest: Forest) -> dict[tuple[int, int], Tensor]:
+    """Part a row ``[1, H, T, D]`` into what groups and ancestors hold, by place.
+
+    Parted once, since each slice would get a gradient as long as the row.
+    """
+    own = dict(
+        zip((g.own for g in forest.groups), torch.split(states, [g.n_queries for g in forest.groups], 2), strict=True)
+    )
+    ancestors = {span for g in forest.groups for span in g.before} - own.keys()
+    return own | {(start, end): states[:, :, start:end] for start, end in sorted(ancestors)}
+
+
+def _joined(pieces: dict[tuple[int, int], Tensor], spans: tuple[tuple[int, int], ...]) -> Tensor:
+    return torch.cat([pieces[span] for span in spans], 2) if len(spans) > 1 else pieces[spans[0]]
+
+
+def _repeated(states: Tensor, query: Tensor) -> Tensor:
+    """Give keys or values as many heads as the queries have."""
+    times = query.shape[1] // states.shape[1]
+    return states.repeat_interleave(times, 1) if times > 1 else states
+
+
+def _fused(  # noqa: PLR0913 (what attention takes)
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None,
+    sight: Sight,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=sight.causal and mask is None,
+        scale=scale,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+
+
+def _plain(  # noqa: PLR0913 (what attention takes)
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None,
+    sight: Sight,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    """Attend in two products, which torch does anyway where there is dropout, with its own slow draws."""
+    if mask is None and sight.causal:
+        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores_QK = (query * scale) @ _repeated(key, query).transpose(2, 3)
+    if mask is not None:
+        scores_QK = scores_QK.masked_fill(~mask, -torch.inf)
+    shares_QK = dropped(scores_QK.softmax(-1), dropout)
+    return shares_QK @ _repeated(value, query)
+
+
+def by_blocks(  # noqa: PLR0913 (what attention takes)
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    forest: Forest,
+    sight: Sight,
+    scale: float | None = None,
+    attend: Callable[..., Any] = flex_attention,
+) -> Tensor:
+    """Attend in one kernel over the row, blocks that nobody sees left out; shapes as in :func:`by_groups`.
+
+    Not run on a GPU by us: what is tested is FlexAttention's own reference on a CPU, which is ``attend`` uncompiled.
+    """
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    blocks = forest.blocks(sight)
+    states: Tensor = attend(
+        query, key, value, block_mask=blocks, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
+    )
+    return states
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    return torch.compile(flex_attention)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from formtune import attention
 from formtune.adapters import Lora, add_lora, renew
 from formtune.batches import Batch, forest
+from formtune.dropout import quicken
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import blocks_of, freeze, frozen_bottom, frozen_depth
@@ -92,6 +93,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     model.precision = options.precision
     attention.install()
     _forget_habits(model)
+    quicken(model.module)
     prove(model)
     freeze(model, options.freeze)
     if options.lora:

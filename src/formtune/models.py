@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formtune import attention
 from formtune.batches import Batch
 from formtune.examples import Output, Shape
+from formtune.forests import Forest
 from formtune.tokens import Tokenizer
 from formtune.trunk import Trunk
 
@@ -235,7 +235,7 @@ class Model:
         }
         if self.family == "bert":
             inputs["token_type_ids"] = self._long(batch.types_T)[None]
-        states: Tensor = self.base(**inputs, segments=attention.plan(batch)).last_hidden_state[0]
+        states: Tensor = self.base(**inputs, segments=Forest(batch, self.device)).last_hidden_state[0]
         return states
 
     def _padded(self, batch: Batch) -> Tensor:
