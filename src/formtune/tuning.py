@@ -1,0 +1,382 @@
+"""The search over settings: trials on one training, chosen by the dev records alone; the winner reads the test once.
+
+Every trial has the same seed and records, so that only its settings tell it from the others. The log in the search's
+folder is written as each trial ends (:mod:`formtune.studies`); a search that was stopped goes on where it was.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from formtune.arms import Readied
+from formtune.bench import Bench
+from formtune.errors import SettingError
+from formtune.loading import Options
+from formtune.metrics import Metric
+from formtune.model_files import read_json
+from formtune.precision import settled
+from formtune.progress import Event, Progress
+from formtune.reports import TrialPoint, search_picture
+from formtune.results import Result
+from formtune.shards import MANIFEST, read_manifest, staged
+from formtune.spaces import Range, Space
+from formtune.studies import ENOUGH_FOR_IMPORTANCE, JOURNAL, STATES, Attempt, Pruned, State, Study, Tried, opened
+from formtune.training import Diverged, Look, TracePoint, Trained
+from formtune.training_job import done_by, write_run
+from formtune.trials import Plan, as_memory_allows, judge_of, told
+from formtune.updates import TrainSettings
+
+RUN, RECIPE, RESULT, TRIALS, PICTURE = "run", "best.yaml", "tuning.json", "trials.jsonl", "trials.svg"
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is searched.
+
+    Attributes:
+        space: what each setting is drawn from, by its place.
+        own: what the first trial has; empty where that is drawn as well.
+        configure: a trial's values → how the model is taken up and trained.
+        recipe_of: values → the whole recipe that has them, as plain settings and as YAML.
+        trials: how many, those of earlier sittings counted.
+        hours: of trials, after which no other begins.
+        pruner: a name of :data:`formtune.studies.PRUNERS`.
+        asked: everything that makes it this search and no other, as plain values.
+    """
+
+    space: Space
+    own: Values
+    configure: Callable[[Values], tuple[Options, TrainSettings]]
+    recipe_of: Callable[[Values], tuple[Values, str]]
+    trials: int
+    hours: float | None
+    pruner: str
+    asked: Values
+
+
+def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: Path, progress: Progress) -> Result:
+    """Search, or go on with a search; then score the winner on the test records and write what was found.
+
+    Args:
+        readied: the arm and its material.
+        plan: what all trials share; its ``chosen_by`` is what is best.
+        search: what is searched.
+        facts: what else belongs in the manifest, ``left_out`` among it.
+        out: folder of the search.
+        progress: told of every update.
+
+    Raises:
+        SettingError: where the folder holds another search, a value cannot be used, or no trial ends well.
+    """
+    _begin(out, search.asked)
+    with opened(out / JOURNAL, search.space, seed=plan.settings.seed, pruner=search.pruner) as study:
+        if not _goes_on(study.tried(), search) and (out / RESULT).is_file():
+            read_manifest(out, kind="tuning")
+            return Result(read_json(out / RESULT))
+        trials = _Trials(readied, plan, search, progress=progress)
+        try:
+            while _goes_on(study.tried(), search):
+                trials.run(study.next(search.own))
+        except KeyboardInterrupt:
+            progress(
+                Event(f"stopped; {len(study.tried())} trials are kept, and the same command goes on with the rest")
+            )
+            raise
+        return _concluded(study, trials, facts=facts, out=out, progress=progress)
+
+
+def _goes_on(tried: Sequence[Tried], search: Search) -> bool:
+    in_time = search.hours is None or sum(one.seconds for one in tried) < 3600 * search.hours
+    return len(tried) < search.trials and in_time
+
+
+def _begin(out: Path, asked: Values) -> None:
+    """Make the folder of a search with a manifest that says which it is; where it is there already, compare that.
+
+    Raises:
+        SettingError: where it is another search, saying in what.
+    """
+    manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else {}
+    if manifest.get("kind") not in ("study", "tuning"):
+        with staged(out, {"kind": "study", "asked": asked}) as staging:
+            (staging / JOURNAL).touch()
+        return
+    odd = list(_differing(manifest.get("asked", {}), asked))
+    if odd:
+        raise SettingError(
+            f"{str(out)!r} holds another search: {'; '.join(odd[:4])}{' ...' if len(odd) > 4 else ''}.",
+            "Give another folder, or remove it.",
+            at="--out",
+        )
+
+
+def _differing(before: object, now: object, at: str = "") -> Iterator[str]:
+    """Say in which places two nested settings differ, a phrase each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _differing(before.get(name), now.get(name), f"{at}.{name}" if at else name)
+    elif before != now:
+        section, _, name = at.partition(".")
+        yield f"{name} differs" if section == "digests" else f"{at} was {_said(before)} and is {_said(now)}"
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The best trial of this sitting, with what it trained."""
+
+    tried: Tried
+    trained: Trained
+    weights: Mapping[str, Tensor]
+
+
+class _Trials:
+    """Runs trials one after the other, keeping the weights of the best alone.
+
+    One loaded model is kept, for as long as the next trial takes it up in the same way: loading takes seconds, and a
+    second model would take gigabytes.
+    """
+
+    def __init__(self, readied: Readied, plan: Plan, search: Search, *, progress: Progress) -> None:
+        assert plan.chosen_by is not None
+        self.readied = readied
+        self.search = search
+        self.progress = progress
+        self.metric: Metric = plan.chosen_by
+        self.best: _Best | None = None
+        self._plan = replace(plan, options=settled(plan.options, readied.arm.model, progress=progress))
+        self._judge = judge_of(readied, plan, self.metric)
+        self._bench: tuple[Options, Bench] | None = None
+
+    def taken_up(self, values: Values) -> tuple[Bench, Plan]:
+        """Give the loaded model that values ask for, and how they train it."""
+        options, settings = self.search.configure(values)
+        options = replace(options, precision=self._plan.options.precision)
+        if self._bench is None or self._bench[0] != options:
+            self._bench = None  # the old model goes before the new one comes
+            self._bench = options, Bench(self.readied, self._plan.task, options=options)
+        bench = self._bench[1]
+        settings = as_memory_allows(bench, settings, limits=self._plan.limits, progress=self.progress)
+        return bench, replace(self._plan, options=options, settings=settings)
+
+    def run(self, attempt: Attempt) -> None:
+        """Run a trial and write down what it came to."""
+        start, watch = time.perf_counter(), _Watch(attempt)
+        stage = f"trial {attempt.number} of {self.search.trials}: {in_words(attempt.values)}"
+        state: State = "diverged"
+        try:
+            bench, _, trained = self.trained(attempt.values, stage, watch=watch)
+            state = "finished" if math.isfinite(trained.best.score) else "diverged"
+        except Pruned:
+            state = "pruned"
+            self.progress(Event(f"trial {attempt.number} is cut short: it is behind the others"))
+        except Diverged as error:
+            self.progress(Event(f"trial {attempt.number}: {error.problem}"))
+        tried = _over(attempt, watch.looks, state=state, seconds=time.perf_counter() - start)
+        attempt.end(tried)
+        if state == "finished" and (self.best is None or tried.merit > self.best.tried.merit):
+            self.best = _Best(tried, trained, bench.weights())
+
+    def trained(
+        self, values: Values, stage: str, *, watch: Callable[[TracePoint, int], None]
+    ) -> tuple[Bench, Plan, Trained]:
+        """Fine-tune with values, telling of every update; the bench's model holds the weights of the best look."""
+        bench, plan = self.taken_up(values)
+
+        def told_of(point: TracePoint) -> None:
+            self.progress(told(stage, point, plan.settings))
+            watch(point, plan.settings.steps)
+
+        return bench, plan, bench.run(plan.settings, metric=self._judge, progress=told_of)
+
+    def winner(self, tried: Tried) -> tuple[Bench, Plan, Trained]:
+        """Give the bench with a trial's weights; one of an earlier sitting is trained again, to the same ones."""
+        if self.best and self.best.tried.number == tried.number:
+            bench, plan = self.taken_up(tried.values)
+            bench.restore(self.best.weights)
+            return bench, plan, self.best.trained
+        stage = f"trial {tried.number} again, for its weights: {in_words(tried.values)}"
+        return self.trained(tried.values, stage, watch=lambda _point, _steps: None)
+
+
+class _Watch:
+    """Sees the looks of a trial, and lets it be cut short where there is something to save."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.looks: list[Look] = []
+        self._attempt = attempt
+
+    def __call__(self, point: TracePoint, steps: int) -> None:
+        if point.look is None:
+            return
+        self.looks.append(point.look)
+        if point.step < steps:
+            self._attempt.look(point.look.score, k=len(self.looks))
+
+
+def _over(attempt: Attempt, looks: Sequence[Look], *, state: State, seconds: float) -> Tried:
+    """Say what a trial came to."""
+    finite = [look for look in looks if math.isfinite(look.score)]
+    best = max(finite, key=lambda look: look.score, default=None)  # the first of equal ones, as training keeps it
+    return Tried(
+        number=attempt.number,
+        values=attempt.values,
+        state=state,
+        score=best.score if best else None,
+        loss=best.shown.get("loss") if best else None,
+        looks=tuple(look.score for look in looks),
+        seconds=seconds,
+    )
+
+
+def in_words(values: Values) -> str:
+    """Say values in a line, without the sections that their places begin with.
+
+    >>> in_words({"training.learning_rate": 2e-05, "model.lora.rank": 8, "training.clip": None})
+    'learning_rate 2e-05, lora.rank 8, clip none'
+    """
+    return ", ".join(f"{place.split('.', 1)[1]} {_in_words(value)}" for place, value in values.items())
+
+
+def _in_words(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case Mapping():
+            return " ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+    return _said(value)
+
+
+def _concluded(study: Study, trials: _Trials, *, facts: Values, out: Path, progress: Progress) -> Result:
+    """Score the winner on the test records, once, and write the folder anew: whole, with the log in it."""
+    tried, search = study.tried(), trials.search
+    best = _winner(tried)
+    settings, recipe = search.recipe_of(best.values)
+    scores, write = _won(trials, best, out, progress=progress)
+    found = _found(tried, best, trials, importance=study.importance())
+    values = {
+        **found,
+        "metrics": scores,
+        "note": _note(found, scores, trials.metric),
+        "run": str(out / RUN),
+        "recipe": str(out / RECIPE),
+        "picture": str(out / PICTURE),
+        "truncated": trials.readied.n_truncated,
+        "left_out": facts["left_out"],
+    }
+    manifest = {"kind": "tuning", "asked": search.asked, "best": found["best"], **facts}
+    with staged(out, manifest, growing=(JOURNAL,)) as staging:
+        write(staging / RUN, {**facts, "recipe": settings, "run": str(out / RUN), "trial": best.number})
+        (staging / RECIPE).write_text(recipe, encoding="utf-8")
+        (staging / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=1))
+        (staging / TRIALS).write_bytes(b"".join(msgspec.json.encode(asdict(one)) + b"\n" for one in tried))
+        (staging / PICTURE).write_text(_picture(tried, trials), encoding="utf-8")
+    return Result(values)
+
+
+def _won(
+    trials: _Trials, best: Tried, out: Path, *, progress: Progress
+) -> tuple[Values, Callable[[Path, Values], object]]:
+    """Give the winner's scores on the test records, and what writes its run into a folder, with further facts."""
+    kept = _kept_run(out, best.number)
+    if kept is not None:
+        return kept["metrics"], lambda folder, _facts: shutil.copytree(out / RUN, folder)
+    bench, plan, trained = trials.winner(best)
+    progress(Event("the winner's test records"))
+    done = done_by(bench, trained, plan)
+    return done.summary["metrics"], lambda folder, facts: write_run(folder, bench, done, plan=plan, facts=facts)
+
+
+def _winner(tried: Sequence[Tried]) -> Tried:
+    """Give the best of the trials that went to their end, the first of equal ones.
+
+    Raises:
+        SettingError: where none did.
+    """
+    finished = [one for one in tried if one.state == "finished"]
+    if not finished:
+        raise SettingError(
+            f"Training diverged in all of {len(tried)} trials.",
+            "Search lower learning rates, in another folder.",
+            at="tuning.search",
+        )
+    return max(finished, key=lambda one: one.merit)
+
+
+def _kept_run(out: Path, number: int) -> Values | None:
+    """Give the manifest of the run that is there already, where it is this trial's."""
+    path = out / RUN / MANIFEST
+    if not path.is_file() or read_json(path).get("trial") != number:
+        return None
+    return read_manifest(out / RUN, kind="run")
+
+
+def _found(tried: Sequence[Tried], best: Tried, trials: _Trials, *, importance: Values) -> dict[str, Any]:
+    """Put together what the trials say, without the test."""
+    own = tried[0] if trials.search.own and tried[0].values == {**tried[0].values, **trials.search.own} else None
+    rows = [_row(one, trials.metric) for one in sorted(tried, key=_rank)]
+    few = len(tried) < ENOUGH_FOR_IMPORTANCE
+    untold = (
+        f"{ENOUGH_FOR_IMPORTANCE} trials would tell, and there are {len(tried)}" if few else "all trials are as good"
+    )
+    return {
+        "best": {"trial": best.number, "values": dict(best.values), "score": _shown(best.score, trials.metric)},
+        "own_score": _shown(own.score, trials.metric) if own else None,
+        "metric": trials.metric.name,
+        "trials": rows,
+        "pruned": sum(one.state == "pruned" for one in tried),
+        "failed": sum(one.state == "diverged" for one in tried),
+        "importance": dict(importance),
+        "no_importance": None if importance else untold,
+        "seconds": sum(one.seconds for one in tried),
+    }
+
+
+def _rank(one: Tried) -> tuple[float, ...]:
+    """Order trials from the best to the worst: those that went to their end, those that were cut short, the others."""
+    score, loss = one.merit if one.score is not None else (-math.inf, -math.inf)
+    return STATES.index(one.state), -score, -loss, one.number
+
+
+def _row(one: Tried, metric: Metric) -> dict[str, Any]:
+    return {
+        "trial": one.number,
+        "score": _shown(one.score, metric),
+        "loss": one.loss,
+        "state": one.state,
+        "values": dict(one.values),
+        "looks": len(one.looks),
+        "seconds": one.seconds,
+    }
+
+
+def _shown(score: float | None, metric: Metric) -> float | None:
+    """Turn a score, larger is better, into the metric's own value."""
+    return score if score is None or metric.higher_is_better else -score
+
+
+def _note(values: Values, test: Values, metric: Metric) -> str:
+    """Say what the winner's dev score is worth: the best of many is partly lucky (Cawley and Talbot 2010, section 5)."""
+    name, n_tried = metric.name.replace("_", " "), len(values["trials"])
+    many = f"Of {n_tried} settings tried" if n_tried > 1 else "Of the one setting tried"
+    on_dev = f"{many}, the best has {name} {values['best']['score']:.4g} on the dev records, which chose it"
+    optimistic = ": that is optimistic" if n_tried > 1 else ""
+    on_test = f"On the test records, read once, it has {test[metric.name]:.4g}." if metric.name in test else ""
+    return f"{on_dev}{optimistic}. {on_test or 'There are no test records to say what it is worth.'}"
+
+
+def _picture(tried: Sequence[Tried], trials: _Trials) -> str:
+    points = [TrialPoint(one.number, _shown(one.score, trials.metric), one.state, one.values) for one in tried]
+    log = [place for place, drawn in trials.search.space.items() if isinstance(drawn, Range) and drawn.log]
+    return search_picture(points, metric=trials.metric.name, higher_is_better=trials.metric.higher_is_better, log=log)
