@@ -282,10 +282,12 @@ def _refused(search: dict[str, Any]) -> str:
 
 
 def test_a_value_that_the_model_cannot_have_ends_the_search(parts: dict[str, str], tmp_path: Path) -> None:
-    """With its place and the way out; and a search without records to choose on does not begin."""
+    """With its place and the way out; put right, it begins. A search without records to choose on does not."""
     high = recipe_for(parts, tmp_path / "a", search={"model.freeze": [8, 9]}, trials=1)
     with pytest.raises(SettingError, match=r"model\.freeze: The model has 3 blocks, so its top . cannot be kept free"):
         pipeline.tune(high)
+    right = with_values(high, {"tuning.search": {"model.freeze": [1, 2]}})
+    assert pipeline.tune(right)["best"]["values"] == {"model.freeze": "all-but-top-1"}
     blind = with_values(
         recipe_for(parts, tmp_path / "b", search=RATES), {"data.paths": [parts["train"]], "data.n_dev": 0}
     )

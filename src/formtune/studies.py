@@ -70,6 +70,19 @@ class Tried:
         return self.score, -np.inf if self.loss is None else -self.loss
 
 
+def is_begun(path: Path) -> bool:
+    """Tell whether a log holds a trial that is over.
+
+    Raises:
+        SettingError: where another process works on it.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        _hold(file, path)
+        return b'"tried"' in file.read()
+
+
 @contextmanager
 def opened(path: Path, space: Space, *, seed: int, pruner: str) -> Iterator["Study"]:
     """Open the log of a search, or begin one; it is this process's alone until the block ends.

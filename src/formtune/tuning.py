@@ -27,7 +27,18 @@ from formtune.reports import TrialPoint, search_picture
 from formtune.results import Result
 from formtune.shards import MANIFEST, read_manifest, staged
 from formtune.spaces import Range, Space
-from formtune.studies import ENOUGH_FOR_IMPORTANCE, JOURNAL, STATES, Attempt, Pruned, State, Study, Tried, opened
+from formtune.studies import (
+    ENOUGH_FOR_IMPORTANCE,
+    JOURNAL,
+    STATES,
+    Attempt,
+    Pruned,
+    State,
+    Study,
+    Tried,
+    is_begun,
+    opened,
+)
 from formtune.training import Diverged, Look, TracePoint, Trained
 from formtune.training_job import done_by, write_run
 from formtune.trials import Plan, as_memory_allows, judge_of, told
@@ -76,21 +87,30 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
     Raises:
         SettingError: where the folder holds another search, a value cannot be used, or no trial ends well.
     """
-    _begin(out, search.asked)
+    manifest = _begun(out, search.asked)
+    precision = manifest.get("precision") or settled(plan.options, readied.arm.model, progress=progress).precision
+    lasting = {"asked": search.asked, "precision": precision}
+    if not manifest:
+        with staged(out, {"kind": "study", **lasting}) as staging:
+            (staging / JOURNAL).touch()
+    plan = replace(plan, options=replace(plan.options, precision=precision))
     with opened(out / JOURNAL, search.space, seed=plan.settings.seed, pruner=search.pruner) as study:
-        if not _goes_on(study.tried(), search) and (out / RESULT).is_file():
+        if manifest.get("kind") == "tuning" and not _goes_on(study.tried(), search):
             read_manifest(out, kind="tuning")
-            return Result(read_json(out / RESULT))
+            return Result({**read_json(out / RESULT), **_places(out)})
         trials = _Trials(readied, plan, search, progress=progress)
         try:
             while _goes_on(study.tried(), search):
                 trials.run(study.next(search.own))
         except KeyboardInterrupt:
-            progress(
-                Event(f"stopped; {len(study.tried())} trials are kept, and the same command goes on with the rest")
-            )
+            kept = f"{len(study.tried())} trials are kept"
+            progress(Event(f"stopped; {kept}, and the same command goes on with the rest"))
             raise
-        return _concluded(study, trials, facts=facts, out=out, progress=progress)
+        return _concluded(study, trials, facts={**facts, **lasting}, out=out, progress=progress)
+
+
+def _places(out: Path) -> dict[str, str]:
+    return {"run": str(out / RUN), "recipe": str(out / RECIPE), "picture": str(out / PICTURE)}
 
 
 def _goes_on(tried: Sequence[Tried], search: Search) -> bool:
@@ -98,24 +118,23 @@ def _goes_on(tried: Sequence[Tried], search: Search) -> bool:
     return len(tried) < search.trials and in_time
 
 
-def _begin(out: Path, asked: Values) -> None:
-    """Make the folder of a search with a manifest that says which it is; where it is there already, compare that.
+def _begun(out: Path, asked: Values) -> Values:
+    """Read the manifest of a search that has begun; empty where none has, or where no trial of it is over.
 
     Raises:
         SettingError: where it is another search, saying in what.
     """
     manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else {}
-    if manifest.get("kind") not in ("study", "tuning"):
-        with staged(out, {"kind": "study", "asked": asked}) as staging:
-            (staging / JOURNAL).touch()
-        return
-    odd = list(_differing(manifest.get("asked", {}), asked))
+    if manifest.get("kind") not in ("study", "tuning") or not is_begun(out / JOURNAL):
+        return {}
+    odd = list(_differing(manifest["asked"], asked))
     if odd:
         raise SettingError(
             f"{str(out)!r} holds another search: {'; '.join(odd[:4])}{' ...' if len(odd) > 4 else ''}.",
             "Give another folder, or remove it.",
             at="--out",
         )
+    return manifest
 
 
 def _differing(before: object, now: object, at: str = "") -> Iterator[str]:
@@ -155,7 +174,7 @@ class _Trials:
         self.progress = progress
         self.metric: Metric = plan.chosen_by
         self.best: _Best | None = None
-        self._plan = replace(plan, options=settled(plan.options, readied.arm.model, progress=progress))
+        self._plan = plan
         self._judge = judge_of(readied, plan, self.metric)
         self._bench: tuple[Options, Bench] | None = None
 
@@ -269,13 +288,11 @@ def _concluded(study: Study, trials: _Trials, *, facts: Values, out: Path, progr
         **found,
         "metrics": scores,
         "note": _note(found, scores, trials.metric),
-        "run": str(out / RUN),
-        "recipe": str(out / RECIPE),
-        "picture": str(out / PICTURE),
+        **_places(out),
         "truncated": trials.readied.n_truncated,
         "left_out": facts["left_out"],
     }
-    manifest = {"kind": "tuning", "asked": search.asked, "best": found["best"], **facts}
+    manifest = {"kind": "tuning", "best": found["best"], **facts}
     with staged(out, manifest, growing=(JOURNAL,)) as staging:
         write(staging / RUN, {**facts, "recipe": settings, "run": str(out / RUN), "trial": best.number})
         (staging / RECIPE).write_text(recipe, encoding="utf-8")
