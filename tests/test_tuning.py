@@ -176,7 +176,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(parts: dict[str, s
     stopped = Interrupting(3)
     with pytest.raises(KeyboardInterrupt):
         pipeline.tune(broken, progress=stopped)
-    assert "2 trials are kept" in stopped.stages[-1]
+    assert "stopped after 2 of 4 trials" in stopped.stages[-1]
     assert sorted(p.name for p in (tmp_path / "broken").iterdir()) == ["manifest.json", JOURNAL]
 
     told: list[Event] = []
@@ -241,6 +241,7 @@ def space_for(search: dict[str, Any]) -> Space:
         ("model.freeze", "[none, 2, 'embeddings,re:x']", Choices(("none", "all-but-top-2", "embeddings,re:x"))),
         ("training.schedule", "linear,wsd", Choices(("linear", "wsd"))),
         ("training.clip", "null,1", Choices((None, 1.0))),
+        ("model.lora", "[null, {rank: 4, kind: lora}]", Choices((None, {"rank": 4}))),
     ],
 )
 def test_a_search_is_read_as_it_is_written(place: str, written: object, drawn: object) -> None:

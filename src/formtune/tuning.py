@@ -103,8 +103,7 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
             while _goes_on(study.tried(), search):
                 trials.run(study.next(search.own))
         except KeyboardInterrupt:
-            kept = f"{len(study.tried())} trials are kept"
-            progress(Event(f"stopped; {kept}, and the same command goes on with the rest"))
+            progress(Event(f"stopped after {len(study.tried())} of {search.trials} trials; the same command goes on"))
             raise
         return _concluded(study, trials, facts={**facts, **lasting}, out=out, progress=progress)
 

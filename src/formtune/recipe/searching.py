@@ -190,7 +190,8 @@ def _nested(place: str, value: object) -> Any:
 
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        # What differs from the defaults is short to tell, and the same however it was written.
+        return value.model_dump(mode="json", exclude_defaults=True) or value.model_dump(mode="json")
     return list(value) if isinstance(value, tuple) else value
 
 
