@@ -53,6 +53,8 @@ class Tried:
         loss: dev loss at that look.
         looks: score of every look, in order.
         seconds: wall time, looks counted.
+        micro_batch_tokens: how much was computed at once, and
+        checkpoint_activations: whether blocks were computed twice: on them depends which dropout falls on which token.
     """
 
     number: int
@@ -62,6 +64,8 @@ class Tried:
     loss: float | None
     looks: tuple[float, ...]
     seconds: float
+    micro_batch_tokens: int | None = None
+    checkpoint_activations: bool | None = None
 
     @property
     def merit(self) -> tuple[float, float]:

@@ -18,19 +18,18 @@ from torch import Tensor
 from formtune.arms import Readied
 from formtune.bench import Bench
 from formtune.errors import SettingError
+from formtune.findings import found_by, in_words, note_on, picture_of, said
+from formtune.footprint import Limits
 from formtune.loading import Options
 from formtune.metrics import Metric
 from formtune.model_files import read_json
 from formtune.precision import settled
 from formtune.progress import Event, Progress
-from formtune.reports import TrialPoint, search_picture
 from formtune.results import Result
 from formtune.shards import MANIFEST, read_manifest, staged
-from formtune.spaces import Range, Space
+from formtune.spaces import Space
 from formtune.studies import (
-    ENOUGH_FOR_IMPORTANCE,
     JOURNAL,
-    STATES,
     Attempt,
     Pruned,
     State,
@@ -143,11 +142,7 @@ def _differing(before: object, now: object, at: str = "") -> Iterator[str]:
             yield from _differing(before.get(name), now.get(name), f"{at}.{name}" if at else name)
     elif before != now:
         section, _, name = at.partition(".")
-        yield f"{name} differs" if section == "digests" else f"{at} was {_said(before)} and is {_said(now)}"
-
-
-def _said(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        yield f"{name} differs" if section == "digests" else f"{at} was {said(before)} and is {said(now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +172,16 @@ class _Trials:
         self._judge = judge_of(readied, plan, self.metric)
         self._bench: tuple[Options, Bench] | None = None
 
-    def taken_up(self, values: Values) -> tuple[Bench, Plan]:
-        """Give the loaded model that values ask for, and how they train it."""
+    def taken_up(self, values: Values, limits: Limits | None = None) -> tuple[Bench, Plan]:
+        """Give the loaded model that values ask for, and how they train it; within other limits where they are given."""
         options, settings = self.search.configure(values)
         options = replace(options, precision=self._plan.options.precision)
         if self._bench is None or self._bench[0] != options:
             self._bench = None  # the old model goes before the new one comes
             self._bench = options, Bench(self.readied, self._plan.task, options=options)
         bench = self._bench[1]
-        settings = as_memory_allows(bench, settings, limits=self._plan.limits, progress=self.progress)
+        limits = limits or self._plan.limits
+        settings = as_memory_allows(bench, settings, limits=limits, progress=self.progress)
         return bench, replace(self._plan, options=options, settings=settings)
 
     def run(self, attempt: Attempt) -> None:
@@ -193,24 +189,26 @@ class _Trials:
         start, watch = time.perf_counter(), _Watch(attempt)
         stage = f"trial {attempt.number} of {self.search.trials}: {in_words(attempt.values)}"
         state: State = "diverged"
+        fitted: dict[str, Any] = {}
         try:
-            bench, _, trained = self.trained(attempt.values, stage, watch=watch)
+            bench, plan, trained = self.trained(attempt.values, stage, watch=watch)
             state = "finished" if math.isfinite(trained.best.score) else "diverged"
+            fitted = {name: getattr(plan.settings, name) for name in ("micro_batch_tokens", "checkpoint_activations")}
         except Pruned:
             state = "pruned"
             self.progress(Event(f"trial {attempt.number} is cut short: it is behind the others"))
         except Diverged as error:
             self.progress(Event(f"trial {attempt.number}: {error.problem}"))
-        tried = _over(attempt, watch.looks, state=state, seconds=time.perf_counter() - start)
+        tried = replace(_over(attempt, watch.looks, state=state, seconds=time.perf_counter() - start), **fitted)
         attempt.end(tried)
         if state == "finished" and (self.best is None or tried.merit > self.best.tried.merit):
             self.best = _Best(tried, trained, bench.weights())
 
     def trained(
-        self, values: Values, stage: str, *, watch: Callable[[TracePoint, int], None]
+        self, values: Values, stage: str, *, watch: Callable[[TracePoint, int], None], limits: Limits | None = None
     ) -> tuple[Bench, Plan, Trained]:
         """Fine-tune with values, telling of every update; the bench's model holds the weights of the best look."""
-        bench, plan = self.taken_up(values)
+        bench, plan = self.taken_up(values, limits)
 
         def told_of(point: TracePoint) -> None:
             self.progress(told(stage, point, plan.settings))
@@ -220,12 +218,17 @@ class _Trials:
 
     def winner(self, tried: Tried) -> tuple[Bench, Plan, Trained]:
         """Give the bench with a trial's weights; one of an earlier sitting is trained again, to the same ones."""
+        limits = replace(
+            self._plan.limits,
+            micro_batch_tokens=tried.micro_batch_tokens,
+            checkpoint_activations=tried.checkpoint_activations,
+        )
         if self.best and self.best.tried.number == tried.number:
-            bench, plan = self.taken_up(tried.values)
+            bench, plan = self.taken_up(tried.values, limits)
             bench.restore(self.best.weights)
             return bench, plan, self.best.trained
         stage = f"trial {tried.number} again, for its weights: {in_words(tried.values)}"
-        return self.trained(tried.values, stage, watch=lambda _point, _steps: None)
+        return self.trained(tried.values, stage, watch=lambda _point, _steps: None, limits=limits)
 
 
 class _Watch:
@@ -258,35 +261,17 @@ def _over(attempt: Attempt, looks: Sequence[Look], *, state: State, seconds: flo
     )
 
 
-def in_words(values: Values) -> str:
-    """Say values in a line, without the sections that their places begin with.
-
-    >>> in_words({"training.learning_rate": 2e-05, "model.lora.rank": 8, "training.clip": None})
-    'learning_rate 2e-05, lora.rank 8, clip none'
-    """
-    return ", ".join(f"{place.split('.', 1)[1]} {_in_words(value)}" for place, value in values.items())
-
-
-def _in_words(value: object) -> str:
-    match value:
-        case None:
-            return "none"
-        case Mapping():
-            return " ".join(f"{name} {_in_words(one)}" for name, one in value.items())
-    return _said(value)
-
-
 def _concluded(study: Study, trials: _Trials, *, facts: Values, out: Path, progress: Progress) -> Result:
     """Score the winner on the test records, once, and write the folder anew: whole, with the log in it."""
     tried, search = study.tried(), trials.search
     best = _winner(tried)
     settings, recipe = search.recipe_of(best.values)
     scores, write = _won(trials, best, out, progress=progress)
-    found = _found(tried, best, trials, importance=study.importance())
+    found = found_by(tried, trials.metric, own=search.own, importance=study.importance())
     values = {
         **found,
         "metrics": scores,
-        "note": _note(found, scores, trials.metric),
+        "note": note_on(found, scores, trials.metric),
         **_places(out),
         "truncated": trials.readied.n_truncated,
         "left_out": facts["left_out"],
@@ -297,7 +282,7 @@ def _concluded(study: Study, trials: _Trials, *, facts: Values, out: Path, progr
         (staging / RECIPE).write_text(recipe, encoding="utf-8")
         (staging / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=1))
         (staging / TRIALS).write_bytes(b"".join(msgspec.json.encode(asdict(one)) + b"\n" for one in tried))
-        (staging / PICTURE).write_text(_picture(tried, trials), encoding="utf-8")
+        (staging / PICTURE).write_text(picture_of(tried, trials.metric, space=search.space), encoding="utf-8")
     return Result(values)
 
 
@@ -322,8 +307,9 @@ def _winner(tried: Sequence[Tried]) -> Tried:
     """
     finished = [one for one in tried if one.state == "finished"]
     if not finished:
+        n_diverged = sum(one.state == "diverged" for one in tried)
         raise SettingError(
-            f"Training diverged in all of {len(tried)} trials.",
+            f"No trial went to its end: training diverged in {n_diverged} of {len(tried)}.",
             "Search lower learning rates, in another folder.",
             at="tuning.search",
         )
@@ -336,63 +322,3 @@ def _kept_run(out: Path, number: int) -> Values | None:
     if not path.is_file() or read_json(path).get("trial") != number:
         return None
     return read_manifest(out / RUN, kind="run")
-
-
-def _found(tried: Sequence[Tried], best: Tried, trials: _Trials, *, importance: Values) -> dict[str, Any]:
-    """Put together what the trials say, without the test."""
-    own = tried[0] if trials.search.own and tried[0].values == {**tried[0].values, **trials.search.own} else None
-    rows = [_row(one, trials.metric) for one in sorted(tried, key=_rank)]
-    few = len(tried) < ENOUGH_FOR_IMPORTANCE
-    untold = (
-        f"{ENOUGH_FOR_IMPORTANCE} trials would tell, and there are {len(tried)}" if few else "all trials are as good"
-    )
-    return {
-        "best": {"trial": best.number, "values": dict(best.values), "score": _shown(best.score, trials.metric)},
-        "own_score": _shown(own.score, trials.metric) if own else None,
-        "metric": trials.metric.name,
-        "trials": rows,
-        "pruned": sum(one.state == "pruned" for one in tried),
-        "failed": sum(one.state == "diverged" for one in tried),
-        "importance": dict(importance),
-        "no_importance": None if importance else untold,
-        "seconds": sum(one.seconds for one in tried),
-    }
-
-
-def _rank(one: Tried) -> tuple[float, ...]:
-    """Order trials from the best to the worst: those that went to their end, those that were cut short, the others."""
-    score, loss = one.merit if one.score is not None else (-math.inf, -math.inf)
-    return STATES.index(one.state), -score, -loss, one.number
-
-
-def _row(one: Tried, metric: Metric) -> dict[str, Any]:
-    return {
-        "trial": one.number,
-        "score": _shown(one.score, metric),
-        "loss": one.loss,
-        "state": one.state,
-        "values": dict(one.values),
-        "looks": len(one.looks),
-        "seconds": one.seconds,
-    }
-
-
-def _shown(score: float | None, metric: Metric) -> float | None:
-    """Turn a score, larger is better, into the metric's own value."""
-    return score if score is None or metric.higher_is_better else -score
-
-
-def _note(values: Values, test: Values, metric: Metric) -> str:
-    """Say what the winner's dev score is worth: the best of many is partly lucky (Cawley and Talbot 2010, section 5)."""
-    name, n_tried = metric.name.replace("_", " "), len(values["trials"])
-    many = f"Of {n_tried} settings tried" if n_tried > 1 else "Of the one setting tried"
-    on_dev = f"{many}, the best has {name} {values['best']['score']:.4g} on the dev records, which chose it"
-    optimistic = ": that is optimistic" if n_tried > 1 else ""
-    on_test = f"On the test records, read once, it has {test[metric.name]:.4g}." if metric.name in test else ""
-    return f"{on_dev}{optimistic}. {on_test or 'There are no test records to say what it is worth.'}"
-
-
-def _picture(tried: Sequence[Tried], trials: _Trials) -> str:
-    points = [TrialPoint(one.number, _shown(one.score, trials.metric), one.state, one.values) for one in tried]
-    log = [place for place, drawn in trials.search.space.items() if isinstance(drawn, Range) and drawn.log]
-    return search_picture(points, metric=trials.metric.name, higher_is_better=trials.metric.higher_is_better, log=log)
