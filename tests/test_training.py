@@ -106,6 +106,28 @@ def test_token_averaging_counts_every_learned_token_equally() -> None:
     assert loss == pytest.approx(float(wanted), rel=1e-5)
 
 
+def test_the_prompt_counts_what_it_is_said_to() -> None:
+    """Every place is asked for its successor: a prompt's with the weight, an answer's whole."""
+    model = tiny("llama")
+    update = next(updates(examples(model, 1), TrainSettings(steps=1, prompt_weight=0.25), model.tokenizer))
+    loss = loss_of(model, update, factors_of(update, TrainSettings(steps=1)))
+
+    ids = torch.from_numpy(update[0].ids_T).long()
+    with torch.no_grad(), model.attending("sdpa"):
+        logits = model.module(input_ids=ids[None]).logits[0]
+    losses = torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
+    weights = torch.tensor([0.25, 1.0])  # a prompt of two tokens, an answer of one
+    assert loss == pytest.approx(float((losses * weights).sum() / (0.25 + 1.0)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("family", "output"), [("bert", "mask"), ("t5", "text"), ("llama", "head")])
+def test_only_a_decoder_that_writes_learns_its_prompt(family: str, output: str) -> None:
+    """Elsewhere nobody is asked for it."""
+    model = tiny(family, output=output, n_classes=2)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"training\.prompt_weight: A prompt is learned only"):
+        train(model, examples(model), settings=TrainSettings(steps=1, prompt_weight=0.1))
+
+
 def test_class_weights_weigh_examples() -> None:
     """A class of weight 3 counts three times, and the weights are divided by their sum."""
     update = [tokens([7], gold=0), tokens([8], gold=1)]

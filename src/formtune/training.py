@@ -100,6 +100,7 @@ def train(
     if not examples:
         raise ValueError("There is nothing to train on.")
     parameters = _some_trained(model)
+    _check_prompt(model, settings)
     torch.manual_seed(settings.seed)
     loop = _Loop(model, settings, parameters)
     best = _Best(parameters, settings.patience)
@@ -136,6 +137,15 @@ def _some_trained(model: Model) -> dict[str, nn.Parameter]:
             "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
         )
     return parameters
+
+
+def _check_prompt(model: Model, settings: TrainSettings) -> None:
+    if settings.prompt_weight and not (model.causal and model.shape == "decoder"):
+        raise SettingError(
+            f"A prompt is learned only where it is written on: by a decoder, and not by {model.name!r} here.",
+            "Set it to 0.",
+            at="training.prompt_weight",
+        )
 
 
 class _Best:

@@ -6,7 +6,7 @@ Shape letters: E examples of an update.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ class TrainSettings:
         patience: looks without a better one after which training stops; None for never.
         micro_batch_tokens: tokens that are computed at once.
         checkpoint_activations: whether blocks keep their input alone and are computed again in the backward pass.
+        prompt_weight: what a token of the prompt counts beside one of the answer.
         class_weights: a factor for each class, or empty.
     """
 
@@ -47,6 +48,7 @@ class TrainSettings:
     micro_batch_tokens: int = MICRO_BATCH_TOKENS
     checkpoint_activations: bool = False
     label_smoothing: float = 0.0
+    prompt_weight: float = 0.0
     class_weights: tuple[float, ...] = ()
     average: Literal["example", "token"] = "example"
     order: Literal["random", "families"] = "random"
@@ -85,8 +87,20 @@ def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarra
     return np.asarray(counts / weights / counts.sum(), dtype=np.float32)
 
 
+def with_prompt(tokens: Tokens, weight: float) -> Tokens:
+    """Let a causal model learn the prompt as well, each token of it with a loss weight (Huerta-Enochian and Ko 2024).
+
+    The first token is asked of no place. Control tokens that a template puts there are part of the prompt.
+    """
+    weights_T = np.where(tokens.weights_T > 0, tokens.weights_T, np.float32(weight))
+    weights_T[0] = tokens.weights_T[0]
+    return replace(tokens, weights_T=weights_T)
+
+
 def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer) -> Iterator[list[Tokens]]:
     """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
+    if settings.prompt_weight:
+        examples = [with_prompt(t, settings.prompt_weight) for t in examples]
     chance = np.random.default_rng(settings.seed)
     alone = [[i] for i in range(len(examples))]
     groups = families(examples) if settings.order == "families" else alone

@@ -37,6 +37,7 @@ SEARCHABLE = (
             "label_smoothing",
             "class_weights",
             "average",
+            "prompt_weight",
             "order",
             "unfreeze_every",
         )

@@ -218,6 +218,9 @@ class TrainingSettings(_Section):
     """Longest gradient that is taken as it is."""
     label_smoothing: Share = 0.0
     """Share of the probability that is spread over all answers."""
+    prompt_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What a token of the prompt counts beside one of the answer, in a decoder that learns text or label words; 0.01 to
+    0.1 can help where answers are short."""
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs rare classes up to the weight of the others."""
     order: Literal["random", "families"] = "random"
