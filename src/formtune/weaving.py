@@ -70,10 +70,11 @@ def woven(tokens: Sequence[Tokens], factors_E: np.ndarray, *, shortest: int = SH
 
 def alike_together(tokens: Sequence[Tokens]) -> list[int]:
     """Put examples that begin alike next to one another: their indices in the order of their ids."""
-    return _in_order([t.ids_T for t in tokens])
+    return in_order([t.ids_T for t in tokens])
 
 
-def _in_order(texts: Sequence[np.ndarray]) -> list[int]:
+def in_order(texts: Sequence[np.ndarray]) -> list[int]:
+    """Put texts that begin alike next to one another: their indices in the order of their ids."""
     return sorted(range(len(texts)), key=lambda i: texts[i].astype(">u4").tobytes())
 
 
@@ -110,14 +111,14 @@ class Trie:
         self.parents: list[int] = []
         self.offsets: list[int] = []
         self.leaves = [-1] * len(texts)
-        order = _in_order(texts)
+        order = in_order(texts)
         ids = [texts[i] for i in order]
         # How many tokens each text shares with the one before it in the order.
         shared = [0, *(common_length(a, b) for a, b in itertools.pairwise(ids))]
         self._grow(order, ids, shared, shortest=shortest)
 
     def _grow(self, order: Sequence[int], ids: Sequence[np.ndarray], shared: Sequence[int], *, shortest: int) -> None:
-        waiting = [(0, len(order), 0, -1)]
+        waiting = [(0, len(order), 0, -1)] if order else []
         while waiting:
             first, end, depth, parent = waiting.pop()
             if end - first > 1:
