@@ -103,6 +103,35 @@ def test_every_record_may_have_words_of_its_own(family):
         np.testing.assert_allclose(one.scores_K, naive, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", WRITERS)
+def test_prompts_that_begin_alike_are_scored_as_if_alone(family):
+    """Beginnings long enough to be shared, one prompt inside another, and one twice."""
+    model = tiny(family, output="words")
+    words = [ids_of(model, word) for word in WORDS]
+    plan = plan_words(words, WORDS, stop_id=1)
+    texts = ("What is it that you say? Good", "What is it that you say? Bad", "What is it that you say?", "Oh", "Oh")
+    prompts = [ids_of(model, text) for text in texts]
+    with model.inference():
+        scored = score_words(model, prompts, [plan] * 5, tokens_per_batch=1000)
+
+    naive = [[naive_log_likelihood(model, p, np.append(w, 1)) for w in words] for p in prompts]
+    np.testing.assert_allclose([s.scores_K for s in scored], naive, rtol=1e-5, atol=1e-4)
+
+
+def test_what_prompts_and_words_share_is_computed_once(monkeypatch):
+    """17 shared places, two ends of one place each, and behind each of them "ab" of abc and abd; one prompt comes twice."""
+    model = tiny("llama", output="words")
+    computed = []
+    hidden = model.hidden
+    monkeypatch.setattr(model, "hidden", lambda batch: computed.append(batch.n_tokens) or hidden(batch))
+    plan = plan_words([ids_of(model, w) for w in ("abc", "abd")], ("abc", "abd"), stop_id=1)
+    prompts = [ids_of(model, text) for text in ("x" * 17 + "y", "x" * 17 + "z", "x" * 17 + "y")]
+    with model.inference():
+        score_words(model, prompts, [plan] * 3, tokens_per_batch=1000)
+
+    assert computed == [17 + 2 + 2 * 2]
+
+
 def test_a_shared_prompt_is_read_once():
     model = tiny("llama", output="words")
     plan = plan_words([ids_of(model, w) for w in (" ab", " ac")], (" ab", " ac"), stop_id=1)

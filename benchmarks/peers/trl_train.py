@@ -1,6 +1,9 @@
-"""TRL's trainer on conversations, in the order given; prints one JSON object. Run with the Python of TRL's environment.
+"""TRL's trainer for one epoch; prints one JSON object. Run with the Python of TRL's environment.
 
-python trl_train.py MODEL ROWS.jsonl {padded|packed} {float32|bfloat16}
+python trl_train.py MODEL ROWS.jsonl {default|padded|packed} {float32|bfloat16}
+
+Rows hold ``messages``, of which the assistant's are learned, or ``input_ids`` and ``labels``. "default" is what TRL does
+by itself: rows shuffled, activations computed again in the backward pass. The others keep the order and the activations.
 """
 
 import contextlib
@@ -28,7 +31,7 @@ MARKED = (
 )
 
 
-def main(model_folder: str, rows_path: str, *, layout: str, precision: str) -> None:
+def main(model_folder: str, rows_path: str, *, layout: str, precision: str, batch_size: int = 8) -> None:
     """Train for one epoch and print what it took."""
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
@@ -43,18 +46,17 @@ def main(model_folder: str, rows_path: str, *, layout: str, precision: str) -> N
         output_dir=tempfile.mkdtemp(),
         max_length=1024,
         packing=layout == "packed",
-        assistant_only_loss=True,
-        per_device_train_batch_size=1 if layout == "packed" else 8,
+        assistant_only_loss="messages" in rows[0],
+        per_device_train_batch_size=1 if layout == "packed" else batch_size,
         num_train_epochs=1,
-        train_sampling_strategy="sequential",
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         bf16=precision == "bfloat16",
-        gradient_checkpointing=False,
         save_strategy="no",
         logging_steps=1,
         disable_tqdm=True,
         learning_rate=1e-5,
+        **({} if layout == "default" else {"train_sampling_strategy": "sequential", "gradient_checkpointing": False}),
     )
     trainer = SFTTrainer(model=model, args=settings, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
     computed = [0]

@@ -229,13 +229,17 @@ class Model:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self.device)
 
     def _packed(self, batch: Batch) -> Tensor:
+        return self.seeing(batch, Forest(batch, self.device))
+
+    def seeing(self, batch: Batch, segments: object) -> Tensor:
+        """Compute the last states ``[T, D]`` of a flat batch, where the attention in use is told what is seen."""
         inputs = {
             "input_ids": self._long(batch.ids_T)[None],
             "position_ids": self._long(batch.positions_T)[None] + self.position_offset,
         }
         if self.family == "bert":
             inputs["token_type_ids"] = self._long(batch.types_T)[None]
-        states: Tensor = self.base(**inputs, segments=Forest(batch, self.device)).last_hidden_state[0]
+        states: Tensor = self.base(**inputs, segments=segments).last_hidden_state[0]
         return states
 
     def _padded(self, batch: Batch) -> Tensor:
@@ -289,7 +293,12 @@ class Model:
         return states
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop_ids: Sequence[int],
+        tokens_per_batch: int = 4096,
     ) -> list[list[int]]:
         """Continue each prompt greedily; for an encoder-decoder the prompt is the source.
 
@@ -297,6 +306,7 @@ class Model:
             prompts: ids of each prompt.
             max_new_tokens: the most that is added to each.
             stop_ids: ids that end an answer; not part of what is returned.
+            tokens_per_batch: how much of the prompts is read at once.
 
         Returns:
             The new ids of each prompt, without the stop.
@@ -304,7 +314,13 @@ class Model:
         from formtune.generation import generate_greedily
 
         with self.inference():
-            return generate_greedily(self, prompts, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+            return generate_greedily(
+                self,
+                prompts,
+                max_new_tokens=max_new_tokens,
+                stop_ids=stop_ids,
+                tokens_per_batch=tokens_per_batch,
+            )
 
     def stream(
         self,

@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 
 from formtune.answers import Prediction, read_predictions, write_predictions
-from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.errors import DataError
 from formtune.examples import Example, Task
@@ -233,13 +232,12 @@ def _beside(chosen: Prediction, example: Example, ids: Sequence[int], *, model: 
 
 def _write(model: Model, asked: Sequence[Tokens], *, tokens_per_batch: int, n_written: int) -> list[list[int]]:
     """Write an answer behind every prompt."""
-    written: dict[int, list[int]] = {}
-    stop_ids = sorted(model.tokenizer.stop_ids)
-    for group in by_budget([len(p.ids_T) + n_written for p in asked], tokens_per_batch, sort=True, padded=True):
-        batch = [asked[i].ids_T.tolist() for i in group]
-        answers = model.generate(batch, max_new_tokens=n_written, stop_ids=stop_ids)
-        written |= dict(zip(group, answers, strict=True))
-    return [written[i] for i in range(len(asked))]
+    return model.generate(
+        [tokens.ids_T.tolist() for tokens in asked],
+        max_new_tokens=n_written,
+        stop_ids=sorted(model.tokenizer.stop_ids),
+        tokens_per_batch=tokens_per_batch,
+    )
 
 
 def _answer_freely(

@@ -6,6 +6,7 @@ here knows what a label is called; nothing here trains.
 Shape letters: T tokens of a flat row, S segments, N places that are asked for something, K candidates, D width.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from formtune.batches import Batch, by_budget, collate, forest
+from formtune.batches import Batch, by_budget, collate, forest, rooted
 from formtune.label_words import Plan
 from formtune.models import Model
 from formtune.tokens import TARGET, Tokens
+from formtune.weaving import SHORTEST, Trie, common_length, in_order, places_of
 
 N_ROWS = 256  # rows of vocabulary scores held at once: 50 MB of float32 at 49 152 entries
 
@@ -27,7 +29,7 @@ class Scored:
 
     Attributes:
         scores_K: float64, log-likelihoods up to a constant.
-        n_read: tokens that were read to find them.
+        n_read: tokens of the prompt and of what is read behind it, whether they were shared or not.
     """
 
     scores_K: np.ndarray
@@ -58,9 +60,9 @@ def score_words(
 ) -> list[Scored]:
     """Score label words as continuations: log p(word | prompt), the sum over the word's tokens.
 
-    The prompt is computed once and the words behind it as a tree (see :class:`formtune.label_words.Plan`), except
-    where a model cannot share it: an encoder-decoder, and models whose rows are padded, compute it anew per word of
-    more than one token.
+    The prompt is computed once, what prompts share at the beginning too, and the words behind it as a trie (see
+    :class:`formtune.label_words.Plan`), except where a model cannot share it: an encoder-decoder, and models whose rows
+    are padded, compute it anew per word of more than one token.
 
     Args:
         model: a decoder or an encoder-decoder.
@@ -68,26 +70,68 @@ def score_words(
         plans: the label words of each record.
         tokens_per_batch: the budget of one batch; a costlier record stands alone.
     """
+    alone = {(prompt.tobytes(), id(plan)): i for i, (prompt, plan) in enumerate(zip(prompts, plans, strict=True))}
+    order = list(alone.values())  # what is asked twice is computed once
+    if model.weaves:
+        order = [order[n] for n in in_order([prompts[i] for i in order])]
+    behind = {id(plan): _Behind(plan) for plan in plans}
+    costs = _costs(model, [prompts[i] for i in order], [behind[id(plans[i])] for i in order])
     found: dict[int, Scored] = {}
-    costs = [_cost(model, len(p), plan) for p, plan in zip(prompts, plans, strict=True)]
-    for group in _groups(costs, tokens_per_batch, model):
-        batch, places = _word_batch(model, [prompts[i] for i in group], [plans[i] for i in group])
+    for numbers in by_budget(costs, tokens_per_batch, sort=not model.weaves, padded=model.pads):
+        group = [order[n] for n in numbers]
+        batch, places = _word_batch(model, [prompts[i] for i in group], [behind[id(plans[i])] for i in group])
         ids_N = np.concatenate([plans[i].ids_N for i in group])
         logs_N = _log_probabilities(model, model.hidden(batch), places_N=np.concatenate(places), ids_N=ids_N)
         for index, own_N in zip(group, np.split(logs_N, _bounds(places)), strict=True):
             found[index] = Scored(plans[index].totals(own_N), len(prompts[index]) + plans[index].n_read)
-    return [found[i] for i in range(len(prompts))]
+    return [found[alone[prompt.tobytes(), id(plan)]] for prompt, plan in zip(prompts, plans, strict=True)]
+
+
+class _Behind:
+    """What is read behind a prompt: the bodies of a plan, and the same as a trie, where each of their tokens stands once.
+
+    Attributes:
+        plan: the label words.
+        trie: its bodies.
+        places_N: where in the trie each token of the plan is asked for; -1 for the last place of the prompt.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.trie = Trie(plan.bodies, shortest=1)
+        self.places_N = np.full(len(plan.ids_N), -1, dtype=np.int64)
+        if plan.bodies:
+            laid = rooted(self.trie.pieces, self.trie.parents, self.trie.offsets)
+            paths = [places_of(laid, leaf) for leaf in self.trie.leaves]
+            for n in np.flatnonzero(plan.depth_N):
+                self.places_N[n] = paths[plan.body_N[n]][plan.depth_N[n] - 1]
+
+
+def _costs(model: Model, prompts: Sequence[np.ndarray], behind: Sequence[_Behind]) -> list[int]:
+    """Count what each prompt adds to a batch; one that begins as the prompt before it does adds the rest of itself."""
+    lengths = list(map(len, prompts))
+    if not model.weaves:
+        return [_cost(model, n, one.plan) for n, one in zip(lengths, behind, strict=True)]
+    shared = [0, *itertools.starmap(common_length, itertools.pairwise(prompts))]
+    return [
+        n - (alike if alike >= SHORTEST else 0) + sum(map(len, one.trie.pieces))
+        for n, alike, one in zip(lengths, shared, behind, strict=True)
+    ]
 
 
 def _cost(model: Model, n_prompt: int, plan: Plan) -> int:
-    n_bodies = len(plan.bodies)
     if model.shape == "encoder-decoder":
-        return max(1, n_bodies) * (n_prompt + 1) + plan.n_read
-    return (1 if model.packs else 1 + n_bodies) * n_prompt + plan.n_read
+        return max(1, len(plan.bodies)) * (n_prompt + 1) + plan.n_read
+    return (1 + len(plan.bodies)) * n_prompt + plan.n_read
 
 
-def _word_batch(model: Model, prompts: Sequence[np.ndarray], plans: Sequence[Plan]) -> tuple[Batch, list[np.ndarray]]:
+def _word_batch(
+    model: Model, prompts: Sequence[np.ndarray], behind: Sequence[_Behind]
+) -> tuple[Batch, list[np.ndarray]]:
     """Lay out one batch and say, for every token that is scored, which place is asked for it."""
+    if model.weaves:
+        return _woven_batch(prompts, behind)
+    plans = [one.plan for one in behind]
     if model.shape == "encoder-decoder":
         return _answering_batch(model, prompts, plans)
     batch = forest(prompts, [plan.bodies for plan in plans])
@@ -98,6 +142,24 @@ def _word_batch(model: Model, prompts: Sequence[np.ndarray], plans: Sequence[Pla
         starts_N = behind_N[plan.body_N] if len(behind_N) else np.zeros(len(plan.body_N), dtype=np.int64)
         places.append(np.where(plan.depth_N == 0, batch.ends_S[root] - 1, starts_N + plan.depth_N - 1))
     return batch, places
+
+
+def _woven_batch(prompts: Sequence[np.ndarray], behind: Sequence[_Behind]) -> tuple[Batch, list[np.ndarray]]:
+    """Lay the prompts, what they share at the beginning once, and behind each of them its label words."""
+    trie = Trie(prompts)
+    pieces, parents, offsets = list(trie.pieces), list(trie.parents), list(trie.offsets)
+    firsts = []
+    for leaf, prompt, one in zip(trie.leaves, prompts, behind, strict=True):
+        firsts.append(len(pieces))
+        parents += [len(pieces) + parent if parent >= 0 else leaf for parent in one.trie.parents]
+        offsets += [len(prompt) + offset for offset in one.trie.offsets]
+        pieces += one.trie.pieces
+    batch = rooted(pieces, parents, offsets)
+    starts_S = np.append(batch.starts_S, 0)  # where the last prompt has nothing behind it
+    return batch, [
+        np.where(one.places_N < 0, batch.ends_S[leaf] - 1, starts_S[first] + one.places_N)
+        for leaf, first, one in zip(trie.leaves, firsts, behind, strict=True)
+    ]
 
 
 def _answering_batch(

@@ -60,17 +60,22 @@ def woven(tokens: Sequence[Tokens], factors_E: np.ndarray, *, shortest: int = SH
     Returns:
         The batch (without labels of its own), and what is asked of it.
     """
-    trie = _Trie(tokens, shortest)
+    trie = Trie([t.ids_T for t in tokens], shortest=shortest)
     if len(trie.pieces) == len(tokens) and all(p < 0 for p in trie.parents):
         batch = collate(tokens, causal=True)
         return batch, asked_of(batch, factors_E)
     batch = rooted(trie.pieces, trie.parents, trie.offsets)
-    return batch, _asked(tokens, factors_E, [_places(batch, leaf) for leaf in trie.leaves])
+    return batch, _asked(tokens, factors_E, [places_of(batch, leaf) for leaf in trie.leaves])
 
 
 def alike_together(tokens: Sequence[Tokens]) -> list[int]:
     """Put examples that begin alike next to one another: their indices in the order of their ids."""
-    return sorted(range(len(tokens)), key=lambda i: tokens[i].ids_T.astype(">u4").tobytes())
+    return in_order([t.ids_T for t in tokens])
+
+
+def in_order(texts: Sequence[np.ndarray]) -> list[int]:
+    """Put texts that begin alike next to one another: their indices in the order of their ids."""
+    return sorted(range(len(texts)), key=lambda i: texts[i].astype(">u4").tobytes())
 
 
 def families(tokens: Sequence[Tokens], *, shortest: int = SHORTEST) -> list[list[int]]:
@@ -91,29 +96,29 @@ def families(tokens: Sequence[Tokens], *, shortest: int = SHORTEST) -> list[list
     return found
 
 
-class _Trie:
-    """The segments of some examples, each segment before its children.
+class Trie:
+    """The segments of some texts, each segment before its children.
 
     Attributes:
         pieces: ids of each segment.
         parents: index of the segment before it, or -1.
         offsets: tokens before it in its path.
-        leaves: for each example the last segment of its path.
+        leaves: for each text the last segment of its path.
     """
 
-    def __init__(self, tokens: Sequence[Tokens], shortest: int) -> None:
+    def __init__(self, texts: Sequence[np.ndarray], *, shortest: int = SHORTEST) -> None:
         self.pieces: list[np.ndarray] = []
         self.parents: list[int] = []
         self.offsets: list[int] = []
-        self.leaves = [-1] * len(tokens)
-        order = alike_together(tokens)
-        ids = [tokens[i].ids_T for i in order]
-        # How many tokens each example shares with the one before it in the order.
+        self.leaves = [-1] * len(texts)
+        order = in_order(texts)
+        ids = [texts[i] for i in order]
+        # How many tokens each text shares with the one before it in the order.
         shared = [0, *(common_length(a, b) for a, b in itertools.pairwise(ids))]
         self._grow(order, ids, shared, shortest=shortest)
 
     def _grow(self, order: Sequence[int], ids: Sequence[np.ndarray], shared: Sequence[int], *, shortest: int) -> None:
-        waiting = [(0, len(order), 0, -1)]
+        waiting = [(0, len(order), 0, -1)] if order else []
         while waiting:
             first, end, depth, parent = waiting.pop()
             if end - first > 1:
@@ -145,8 +150,8 @@ def common_length(a: np.ndarray, b: np.ndarray) -> int:
     return int(differ[0]) if len(differ) else n
 
 
-def _places(batch: Batch, leaf: int) -> np.ndarray:
-    """List the places of an example's tokens."""
+def places_of(batch: Batch, leaf: int) -> np.ndarray:
+    """List the places of a text's tokens, from the root to the end of a segment."""
     return np.concatenate([np.arange(batch.starts_S[s], batch.ends_S[s]) for s in batch.path(leaf)])
 
 

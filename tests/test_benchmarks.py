@@ -1,0 +1,153 @@
+"""The benchmarks compare like with like, and fail where what they promise is missed."""
+
+import importlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_folder
+
+from formtune.label_words import plan_words
+from formtune.loading import Options, load_model, tiny
+from formtune.scoring import score_words
+from formtune.tokens import CONTENT, Tokens
+from formtune.training import train
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PROMPTS = [[40, 41, 42], [50], [60, 61]]
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a benchmark, or what runs in a peer's process, by its name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(BENCHMARKS / "peers")
+    return importlib.import_module
+
+
+def test_a_missed_bound_is_told_and_fails(benchmark, capsys):
+    peers = benchmark("peer_environment")
+    met = peers.Bound("times sooner", 3.25, least=3.0)
+    missed = peers.Bound("share of memory", 0.61, most=0.6)
+    unknown = peers.Bound("difference", math.nan, most=1.0)
+
+    assert peers.judged([met]) == 0
+    assert peers.judged([met, missed, unknown]) == 1
+    told = capsys.readouterr()
+    assert told.out == "met     times sooner: 3.25, at least 3\n" * 2
+    assert told.err == "missed  share of memory: 0.61, at most 0.6\nmissed  difference: nan, at most 1\n"
+
+
+def test_a_peer_that_fails_ends_the_benchmark_with_its_words(benchmark):
+    with pytest.raises(SystemExit, match="no such trainer"):
+        benchmark("peer_environment").told_by(["sh", "-c", "echo no such trainer >&2; exit 3"])
+
+
+def test_a_peer_may_get_our_allocator_settings(benchmark):
+    ask = ["sh", "-c", 'echo starting; echo "{\\"most\\": \\"$MALLOC_MMAP_MAX_\\"}"']
+    peers = benchmark("peer_environment")
+
+    assert [peers.told_by(ask, allocator=wanted)["most"] for wanted in (True, False)] == ["0", ""]
+
+
+def test_training_is_judged_against_trl_in_the_same_order(benchmark):
+    """Seconds, memory, losses and learned tokens, each in its precision."""
+    speed = benchmark("training_speed")
+    one = {"real_tokens": 90, "computed_tokens": 90, "updates": 2}
+    mine = speed.Measured(seconds=10, peak_mb=600, learned_tokens=40, loss=2.0, **one)
+    slower = speed.Measured(seconds=30, peak_mb=1000, learned_tokens=40, loss=2.01, **one)
+    other = speed.Measured(seconds=41, peak_mb=900, learned_tokens=41, loss=2.5, **one)
+    own = {"float32": mine, "bfloat16": mine}
+    peers = {("padded", "float32"): slower, ("packed", "float32"): slower, ("padded", "bfloat16"): other}
+
+    found = speed.bounds(own, peers)
+
+    assert [(bound.what, bound.met) for bound in found] == [
+        ("times sooner than TRL padded, float32", True),
+        ("times sooner than TRL packed, float32", True),
+        ("times sooner than TRL padded, bfloat16", True),
+        ("share of TRL's memory, float32", True),
+        ("difference of the loss, float32", True),
+        ("difference in learned tokens, float32", True),
+        ("share of TRL's memory, bfloat16", False),
+        ("difference of the loss, bfloat16", False),
+        ("difference in learned tokens, bfloat16", False),
+    ]
+
+
+def test_sharing_is_judged_against_apart_and_packed(benchmark):
+    sharing = benchmark("sharing")
+    shared = {"seconds": 10, "losses": [2.0, 1.0], "learned_tokens": 7}
+    apart = {"seconds": 31, "losses": [2.0, 1.00001], "learned_tokens": 7}
+    packed = {"seconds": 59, "learned_tokens": 7}
+
+    assert [bound.met for bound in sharing.bounds(shared, apart, packed, exact=True)] == [True, False, True, True]
+    assert len(sharing.bounds(shared, apart, packed, exact=False)) == 3
+
+
+def test_naive_scores_and_answers_are_ours(benchmark):
+    """What the peer's process computes for label words and answers is what ours does."""
+    peer, model = benchmark("transformers_answers"), tiny("llama", output="words")
+    words = [np.array(ids) for ids in ([5, 6, 7], [5, 8], [9])]
+    plan = plan_words(words, ["a", "b", "c"], stop_id=None)
+    asked = [{"prompt": prompt, "candidates": [ids.tolist() for ids in words]} for prompt in PROMPTS]
+    with model.inference():
+        scored = score_words(model, list(map(np.array, PROMPTS)), [plan] * 3, tokens_per_batch=100)
+    answers = model.generate(PROMPTS, max_new_tokens=4, stop_ids=[2])
+
+    with torch.inference_mode(), model.attending("sdpa"):
+        np.testing.assert_allclose([s.scores_K for s in scored], peer.scored(model.module, asked), atol=1e-4)
+        settings = {"prompts": PROMPTS, "stop_ids": [2], "max_new_tokens": 4}
+        assert peer.written(model.module, settings) == answers
+
+
+def test_answers_that_part_at_a_tie_are_alike(benchmark, monkeypatch):
+    """Where two tokens are equally likely either may be written; where they are not, one is wrong."""
+    evaluation, model = benchmark("evaluation_speed"), tiny("llama")
+    with torch.no_grad():
+        model.module.lm_head.weight[11] = model.module.lm_head.weight[12]
+    monkeypatch.setattr(evaluation, "load_model", lambda *_args, **_options: model)
+
+    assert evaluation.n_unlike([], [2]) == 0
+    assert (
+        evaluation.n_unlike([([40, 41], [5, 11], [5, 12]), ([40, 41], [5, 13], [5, 12]), ([40], [5], [5, 9])], [2]) == 2
+    )
+
+
+def test_the_trainer_learns_what_we_learn(benchmark, tmp_path, capsys, monkeypatch):
+    """Same rows, same head, no dropout: the mean loss of the epoch is ours."""
+    speed, peer = benchmark("classification_speed"), benchmark("trainer_classify")
+    model = load_model(tiny_folder("bert"), output="head", n_classes=2, options=Options(pooling="mean"))
+    for part in model.module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    model.class_head.dropout.p = 0.0
+    tokens = [row(n) for n in range(20)]
+    monkeypatch.setattr(speed, "prepared", lambda *_asked: (model, tokens))
+    speed.written("any", 20, tmp_path / "rows.json")
+    peer.main(tiny_folder("bert"), str(tmp_path / "rows.json"), order="sequential", dropout=0.0)
+    theirs = json.loads(capsys.readouterr().out.splitlines()[-1])
+    trained = train(model, tokens, settings=speed.settings(20))
+
+    assert theirs["loss"] == pytest.approx(np.mean([point.loss for point in trained.trace]), rel=1e-4)
+    assert theirs["computed_tokens"] >= trained.n_tokens == sum(len(t.ids_T) for t in tokens)
+
+
+def row(n: int) -> Tokens:
+    """Make an example of a length and a class of its own."""
+    ids_T = np.arange(30, 33 + n % 5, dtype=np.int32)
+    return Tokens(
+        id=str(n),
+        ids_T=ids_T,
+        labels_T=ids_T,
+        weights_T=np.zeros(len(ids_T), dtype=np.float32),
+        parts_T=np.full(len(ids_T), CONTENT, dtype=np.uint8),
+        types_T=np.zeros(len(ids_T), dtype=np.uint8),
+        cuts_T=np.ones(len(ids_T), dtype=np.uint8),
+        gold=n % 2,
+    )
