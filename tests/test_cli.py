@@ -16,8 +16,6 @@ from reports_samples import shown, small
 from formtune.cli import flags, run, show
 from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
-from formtune.cli.progress import Drawing, Lines
-from formtune.progress import Event
 from formtune.recipe import places
 from formtune.results import Compared, Result
 
@@ -337,29 +335,3 @@ def test_text_from_data_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
-
-
-def test_without_a_terminal_progress_is_a_line_per_stage_and_look() -> None:
-    """So that a log stays readable."""
-    lines: list[str] = []
-    draw = Lines(lines.append)
-    draw(Event("reading"))
-    for step in (1, 2, 3):
-        draw(Event("seq2seq: seed 0", step=step, steps=3, loss=0.5, shown={"accuracy": 0.75} if step == 3 else None))
-    assert lines == ["reading\n", "seq2seq: seed 0\n", "  step 3/3: accuracy 0.750\n"]
-
-
-def test_on_a_terminal_a_bar_ends_when_the_next_begins() -> None:
-    """Patience may end a stage before its last step."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(quiet=True), auto_refresh=False) as bars:
-        draw = Drawing(bars)
-        draw(Event("seed 0", step=2, steps=10, loss=0.5, n_learned=30, seconds=0.1))
-        draw(Event("seed 1", step=1, steps=10, shown={"accuracy": 1.0}))
-        assert [(task.description, task.completed, task.finished) for task in bars.tasks] == [
-            ("seed 0", 2, True),
-            ("seed 1", 1, False),
-        ]
-        assert [task.fields["told"] for task in bars.tasks] == ["loss 0.500  300/s", "accuracy 1.000"]

@@ -1,5 +1,6 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
+from formtune.memory import peak_bytes
 from formtune.metrics import Metric
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
@@ -34,6 +36,7 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         out: folder of the run.
         progress: told of every update.
     """
+    start = time.perf_counter()
     bench, plan = taken_up(readied, plan, progress=progress)
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
@@ -44,9 +47,9 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
-        "seconds": trained.seconds,
-        "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
-        "learned_tokens": trained.n_learned,
+        **_cost_of(trained),
+        "total_seconds": time.perf_counter() - start,
+        "peak_mb": peak_bytes(bench.model.device) / 2**20,
         "parameters_trained": trained.n_parameters,
         "stopped_early": trained.stopped_early,
         "truncated": readied.n_truncated,
@@ -59,6 +62,20 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         files=traces(trained, plan.chosen_by),
     )
     return Result({**summary, "left_out": facts["left_out"]})
+
+
+def _cost_of(trained: Trained) -> dict[str, Any]:
+    """Say what the updates took and what they spared; how shares are counted is told in :mod:`formtune.work`."""
+    seconds = max(trained.seconds, 1e-9)
+    return {
+        "seconds": trained.seconds,
+        "tokens_per_second": trained.n_tokens / seconds,
+        "learned_tokens_per_second": trained.n_learned / seconds,
+        "learned_tokens": trained.n_learned,
+        "computed_tokens": trained.work.computed,
+        "computed_share": trained.work.computed_share,
+        "saved": trained.work.saved,
+    }
 
 
 def test_scores(bench: Bench, plan: Plan, *, prior: np.ndarray | None) -> dict[str, Any]:

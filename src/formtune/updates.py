@@ -65,6 +65,19 @@ def n_learned(tokens: Tokens) -> int:
     return int(np.count_nonzero(_side(tokens).weights_T)) or int(tokens.gold is not None)
 
 
+def n_looks(settings: TrainSettings, *, after: int = 0) -> int:
+    """Count the looks at the dev records that come after an update: one every so often, and one after the last.
+
+    >>> n_looks(TrainSettings(steps=10, validate_every=4)), n_looks(TrainSettings(steps=8, validate_every=4), after=4)
+    (3, 1)
+    """
+    return (
+        -(-settings.steps // settings.validate_every) - after // settings.validate_every
+        if after < settings.steps
+        else 0
+    )
+
+
 def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarray:
     """Say what the loss of each example of an update counts, so that the update's loss is a weighted mean.
 
