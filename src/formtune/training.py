@@ -16,15 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formtune.batches import by_budget
 from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
 from formtune.objective import Objective
 from formtune.optimizing import optimizer_of, parameter_groups, set_rates
 from formtune.tokens import Tokens
-from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
-from formtune.weaving import alike_together
+from formtune.updates import TrainSettings, factors_of, micro_batches, n_learned, updates
 from formtune.work import Work, padding_work
 
 
@@ -197,11 +195,8 @@ class _Loop:
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
-        if self.model.weaves and self.settings.share_prefixes:
-            examples = [examples[i] for i in alike_together(examples)]
+        examples, groups = micro_batches(examples, self.settings, weaves=self.model.weaves, pads=self.model.pads)
         factors = factors_of(examples, self.settings)
-        lengths = [n_computed(t) for t in examples]
-        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
         parts = [self._backward([examples[i] for i in group], factors[group]) for group in groups]
         loss = sum(loss for loss, _ in parts)
         if not math.isfinite(loss):

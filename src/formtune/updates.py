@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.tokens import Tokenizer, Tokens
-from formtune.weaving import families
+from formtune.weaving import alike_together, families
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,26 @@ def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Toke
             yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
+
+
+def micro_batches(
+    examples: Sequence[Tokens], settings: TrainSettings, *, weaves: bool, pads: bool
+) -> tuple[list[Tokens], list[list[int]]]:
+    """Part the examples of an update into what is computed at once.
+
+    Args:
+        examples: of the update.
+        settings: how.
+        weaves: whether the model can compute once what they share; then those that begin alike come together.
+        pads: whether the model pads rows to the longest.
+
+    Returns:
+        The examples in the order in which they are computed, and their indices, a list for each micro-batch.
+    """
+    alike = weaves and settings.share_prefixes
+    ordered = [examples[i] for i in alike_together(examples)] if alike else list(examples)
+    lengths = [n_computed(one) for one in ordered]
+    return ordered, by_budget(lengths, settings.micro_batch_tokens, sort=False, padded=pads)
 
 
 def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:

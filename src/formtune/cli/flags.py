@@ -15,13 +15,13 @@ from formtune.errors import SettingError
 if TYPE_CHECKING:
     from formtune.recipe import Recipe
 
-_GROUPS = {
+GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(("Data", "Split", "Format and model", "Training", "Comparison", "Recipe and output"))
 }
 
 
-@Parameter(name="*", group=_GROUPS["Data"])
+@Parameter(name="*", group=GROUPS["Data"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFlags:
     """How files are read."""
@@ -50,7 +50,7 @@ class ReadFlags:
     """Column of what must not be split between training and test."""
 
 
-@Parameter(name="*", group=_GROUPS["Split"])
+@Parameter(name="*", group=GROUPS["Split"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFlags:
     """Which records are trained on, chosen on and tested on."""
@@ -71,7 +71,7 @@ class SplitFlags:
     """Where all chance comes from."""
 
 
-@Parameter(name="*", group=_GROUPS["Format and model"])
+@Parameter(name="*", group=GROUPS["Format and model"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatFlags:
     """What the records become, and for which model."""
@@ -84,7 +84,7 @@ class FormatFlags:
     """Longest input in tokens."""
 
 
-@Parameter(name="*", group=_GROUPS["Training"])
+@Parameter(name="*", group=GROUPS["Training"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainFlags:
     """What of the model is trained, and how."""
@@ -103,7 +103,7 @@ class TrainFlags:
     """Examples in an update."""
 
 
-@Parameter(name="*", group=_GROUPS["Comparison"])
+@Parameter(name="*", group=GROUPS["Comparison"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareFlags:
     """How arms are compared."""
@@ -116,7 +116,7 @@ class CompareFlags:
     """Difference in the metric, in its unit, that makes no difference to you."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutFlags:
     """Where the results go."""
@@ -125,7 +125,7 @@ class OutFlags:
     """Folder that the results go to."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeFlags:
     """Settings that have no flag of their own."""
@@ -136,7 +136,7 @@ class RecipeFlags:
     """Any setting by its place, as in: --set training.clip=0.5."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
     """How a command talks."""
