@@ -98,7 +98,8 @@ def main() -> None:
     if asked.count:
         print(counted_flops(asked.count))
         return
-    sys.exit(not all([compared(setting) for setting in asked.only]))
+    found = [compared(setting) for setting in asked.only]
+    sys.exit(not all(found))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from formtune.batches import Batch, collate, select
 from formtune.flops import Flops, Load, Operations, Passage, passages
 from formtune.models import Model
+from formtune.objective import spared
 from formtune.tokens import Tokens
 from formtune.updates import TrainSettings, micro_batches, n_computed, n_learned, updates
 from formtune.weaving import asked_of, woven
@@ -104,9 +105,8 @@ class _Counter:
         self.pieces.append(Piece(examples, load, self.flops.of(load)))
         apart = padded_places(examples) if self.model.pads else sum(map(n_computed, examples))
         replayed = batch.n_tokens - through.places if through else 0
-        share = self.flops.n_frozen / max(1, len(self.flops.stacks[0]))
         laid = apart if self.model.pads else batch.n_tokens
-        return Work(apart=apart, laid=laid, spared=replayed * share, scored=n_scored)
+        return Work(apart=apart, laid=laid, spared=spared(self.model, replayed), scored=n_scored)
 
     def _through_trunk(self, batch: Batch) -> Passage:
         """Say what passes the trunk: paths whose last segment it has not seen, with all that stands before them."""

@@ -108,8 +108,13 @@ class Flops:
     def _block(self, modules: Sequence[nn.Module], *, below: bool) -> _Block:
         cross = [m for outer in modules for name, m in outer.named_modules() if _reads_source(name)]
         there, there_learned = _numbers(cross), _numbers(cross, only=self.learns)
-        learned = _numbers(modules, only=self.learns)
-        return _Block(_numbers(modules) - there, there, learned - there_learned, there_learned, below)
+        # Both streams of XLNet look at the keys and values of one.
+        once = [p for m in modules for n, p in m.named_parameters() if n.endswith(("rel_attn.k", "rel_attn.v"))]
+        spared = [p.numel() // 2 for p in once] if self.streams == 2 else []
+        here = _numbers(modules) - there - sum(spared)
+        learned = _numbers(modules, only=self.learns) - there_learned
+        learned -= sum(n for n, p in zip(spared, once, strict=False) if id(p) in self.learns)
+        return _Block(here, there, learned, there_learned, below)
 
     def of(self, load: Load) -> "Operations":
         """Count the operations of a micro-batch."""

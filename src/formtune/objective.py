@@ -54,7 +54,7 @@ class Objective(nn.Module):
         return loss, Work(
             apart=apart,
             laid=apart if self.model.pads else batch.n_tokens,
-            spared=_spared(self.model, batch.n_tokens - (_through_trunk(self.model) - before)),
+            spared=spared(self.model, batch.n_tokens - (_through_trunk(self.model) - before)),
             scored=n_scored,
         )
 
@@ -98,6 +98,6 @@ def _through_trunk(model: Model) -> int:
     return model.trunk.n_computed if model.trunk else 0
 
 
-def _spared(model: Model, n_replayed: int) -> float:
-    """Say what replaying saved: tokens, times the share of the blocks that they did not pass."""
+def spared(model: Model, n_replayed: int) -> float:
+    """Say what replaying saves: tokens, times the share of the blocks that they do not pass."""
     return n_replayed * model.trunk.n_blocks / len(model.trunk.blocks) if model.trunk else 0.0

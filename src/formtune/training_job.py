@@ -16,7 +16,6 @@ from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
 from formtune.memory import peak_bytes
-from formtune.metrics import Metric
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
@@ -59,9 +58,17 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         spec_of(readied, plan, base_digest=bench.model.base_digest, prior=() if prior is None else prior.tolist()),
         bench.weights(),
         facts={**facts, **summary, "settings": asdict(plan.settings)},
-        files=traces(trained, plan.chosen_by),
+        files=traces(trained, readied, plan),
     )
     return Result({**summary, "left_out": facts["left_out"]})
+
+
+def _title(readied: Readied, plan: Plan) -> str:
+    """Say in a line what was trained."""
+    what = f"{readied.arm.format.name} on {readied.arm.model}, {len(readied.train.tokens):,} records"
+    frozen = "" if plan.options.freeze == "none" else f", frozen: {plan.options.freeze}"
+    adapted = f", {plan.options.lora.kind} of rank {plan.options.lora.rank}" if plan.options.lora else ""
+    return f"{what}{frozen}{adapted}, learning rate {plan.settings.learning_rate:g}, seed {plan.settings.seed}"
 
 
 def _cost_of(trained: Trained) -> dict[str, Any]:
@@ -111,12 +118,14 @@ def spec_of(readied: Readied, plan: Plan, *, base_digest: str, prior: Sequence[f
     )
 
 
-def traces(trained: Trained, metric: Metric | None) -> dict[str, str]:
-    """Give the trace (a JSON object per update) and its picture, by file name."""
+def traces(trained: Trained, readied: Readied, plan: Plan) -> dict[str, str]:
+    """Give the trace (a JSON object per update) and its picture, by file name; ``plan`` has the run's own settings."""
     lines = [msgspec.json.encode(point).decode() for point in trained.trace]
-    name = metric.name if metric else "loss"
+    name = plan.chosen_by.name if plan.chosen_by else "loss"
     points = [CurvePoint(p.step, p.loss, p.look.shown.get(name) if p.look else None) for p in trained.trace]
-    picture = training_picture(points, best_step=trained.best_step, metric=name)
+    dev = [(float(p.step), p.look.shown["loss"]) for p in trained.trace if p.look and "loss" in p.look.shown]
+    best = trained.best_step if dev else None  # without looks the last weights are kept
+    picture = training_picture(points, title=_title(readied, plan), dev_losses=dev, best_step=best, metric=name)
     return {"trace.jsonl": "\n".join(lines) + "\n", "trace.svg": picture}
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from formtune.cli.flags import Common
-from formtune.progress import lasting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,7 +185,9 @@ def _after(best: Values) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s" if seconds < 100 else lasting(seconds)
+    from formtune.reports import quantities
+
+    return quantities.seconds(seconds)
 
 
 def _memory(megabytes: float) -> str:
