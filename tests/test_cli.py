@@ -339,7 +339,13 @@ def foretold() -> dict[str, Any]:
         "answer_seconds": 0.42,
         "load_seconds": 3.2,
         "total_seconds": 60.9,
-        "calibration": {"updates": 9, "tokens": 2352, "seconds": 8.4, "fixed_s": 0.3, "per_s": 41.2e9},
+        "calibration": {
+            "updates": 9,
+            "tokens": 2352,
+            "seconds": 8.4,
+            "seconds_of_every_update": 0.3,
+            "flops_per_second": 41.2e9,
+        },
         "machine": {"device": "cpu", "threads": 2, "precision": "float32"},
     }
 

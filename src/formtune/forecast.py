@@ -6,9 +6,10 @@ will train on them, with a learning rate at which nothing moves. So that whateve
 is measured as it is.
 """
 
+import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ class Calibration:
     seconds: float
     fixed_s: float
     per_s: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Give the values that ``--json`` prints."""
+        return {
+            "updates": self.updates,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "seconds_of_every_update": self.fixed_s,
+            "flops_per_second": self.per_s,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +115,7 @@ class Forecast:
             "answer_seconds": self.answer_s,
             "load_seconds": self.load_s,
             "total_seconds": self.total_s,
-            "calibration": asdict(self.calibration),
+            "calibration": self.calibration.to_dict(),
             "machine": self.machine,
         }
 
@@ -227,6 +238,7 @@ class _Samples:
         found: list[TracePoint] = []
         settings = replace(self.settings, steps=times, batch_size=len(piece.examples), validate_every=times + 1)
         train(self.model, piece.examples, settings=settings, progress=found.append)
+        gc.collect()  # the optimizer's state is in cycles, and would be held twice, as in no training
         whole = self._whole(piece)
         for point in found if self.model.trunk else found[-1:]:
             self.operations.append(Operations(whole.trunk * (1 - self._replayed(point)), whole.rest))

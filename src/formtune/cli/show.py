@@ -162,7 +162,7 @@ def _foretold(console: "Console", values: Values) -> None:
     machine, measured = values["machine"], values.get("calibration")
     per_update_s = values["seconds"] / max(1, values["updates"])
     lines = {
-        "updates": f"{values['updates']:,}, each {per_update_s:.3g} s",
+        "updates": f"{values['updates']:,}, each {_time(per_update_s)}",
         "tokens": f"{values['tokens']:,}, of them {values['learned_tokens']:,} learned",
         "computed": _computed(values) if "saved" in values else f"{values['computed_tokens']:,.0f} tokens",
         "operations": f"{values['flops'] / 1e12:,.3g} TFLOP forward and backward",
@@ -174,8 +174,9 @@ def _foretold(console: "Console", values: Values) -> None:
     }
     if measured:
         lines["measured"] = (
-            f"{measured['updates']} updates of {measured['tokens']:,} tokens in {measured['seconds']:.2g} s: "
-            f"{measured['per_s'] / 1e9:,.3g} GFLOP a second, and {measured['fixed_s']:.2g} s for every update"
+            f"{measured['updates']} updates of {measured['tokens']:,} tokens in {_time(measured['seconds'])}: "
+            f"{measured['flops_per_second'] / 1e9:,.3g} GFLOP a second, and "
+            f"{_time(measured['seconds_of_every_update'])} for every update"
         )
     _grid(console, lines)
 
