@@ -109,7 +109,15 @@ class TestDrawing:
             ]
             assert [task.fields["look"] for task in bars.tasks] == ["", "dev: accuracy 1.000"]
             assert [task.fields["left"] for task in bars.tasks] == ["0:00", "0:01 left"]
-            assert [bool(task.fields["going"]) for task in bars.tasks] == [False, True]
+            assert [bool(task.fields["told"]) for task in bars.tasks] == [False, True]
+
+    def test_what_has_no_steps_is_a_line_above_the_bars(self) -> None:
+        """A long sentence would leave no room for them."""
+        console = Console(width=60, color_system=None, force_terminal=False, record=True)
+        with Progress(console=console, auto_refresh=False) as bars:
+            Drawing(bars)(Event("minilm-l6: float32 [is chosen]"))
+            assert not bars.tasks
+        assert "minilm-l6: float32 [is chosen]" in console.export_text()
 
     def test_a_line_below_the_bars_tells_of_the_current_stage(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is cut where the terminal is narrow, and never broken."""

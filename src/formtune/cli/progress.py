@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from formtune.cli.flags import Common
 from formtune.progress import Event, Pace, Progress, lasting, silent
@@ -54,7 +54,7 @@ class Lines:
 
 
 class Drawing:
-    """Draws a bar for each stage that has steps, with time left and the last look, and a line about the current one."""
+    """Draws a bar for each stage that has steps, with the time left, and a line below about the current one."""
 
     def __init__(self, bars: "Bars", clock: Callable[[], float] = time.monotonic) -> None:
         self._bars = bars
@@ -63,27 +63,29 @@ class Drawing:
         self._pace = Pace(clock)
 
     def __call__(self, event: Event) -> None:
-        """Move the stage's bar on, or begin it."""
+        """Move the stage's bar on, or begin it; a stage without steps is a line above the bars."""
         if event.stage not in self._tasks:
             self._finish()
+            if event.steps is None:
+                self._bars.console.print(event.stage, style="dim", markup=False, highlight=False)
+                return
             self._pace = Pace(self._clock)
-            self._tasks[event.stage] = self._bars.add_task(
-                event.stage, total=event.steps, look="", going="", left="", begun_s=self._clock()
-            )
+            begun: dict[str, Any] = {"look": "", "told": "", "left": "", "begun_s": self._clock()}
+            self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.steps, **begun)
         self._pace.see(event)
         task = self._tasks[event.stage]
         if event.shown:
             self._bars.update(task, look=found(event))
         told = "  ".join(going(event, self._pace))
-        self._bars.update(task, total=event.steps, completed=event.step or 0, going=told, left=left(self._pace))
+        self._bars.update(task, total=event.steps, completed=event.step or 0, told=told, left=left(self._pace))
 
     def _finish(self) -> None:
-        """Stop the clock of the stage before: patience may have ended it early, or it had no steps."""
+        """Stop the clock of the stage before: patience may have ended it early."""
         for task in self._bars.tasks:
-            if not task.finished:
+            if not task.finished or task.fields["told"]:
                 passed = lasting(self._clock() - task.fields["begun_s"])
                 done = max(task.completed, 1)
-                self._bars.update(task.id, total=done, completed=done, going="", left=passed)
+                self._bars.update(task.id, total=done, completed=done, told="", left=passed)
 
 
 def found(event: Event) -> str:
@@ -112,16 +114,23 @@ def left(pace: Pace) -> str:
 def _bars() -> "Bars":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+    from rich.table import Column
 
     columns = (
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.fields[look]}", style="dim", markup=False),
+        # Gets what is left of the width, so that what was found never pushes the bar out.
+        TextColumn(
+            "{task.fields[look]}",
+            style="dim",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
     )
-    return _board()(*columns, console=Console(stderr=True))
+    return _board()(*columns, console=Console(stderr=True), expand=True)
 
 
 @cache
@@ -133,7 +142,7 @@ def _board() -> "type[Bars]":
     class Board(Bars):
         def get_renderables(self) -> "Iterable[RenderableType]":
             yield from super().get_renderables()
-            told = next((task.fields["going"] for task in reversed(self.tasks) if task.fields["going"]), "")
+            told = next((task.fields["told"] for task in reversed(self.tasks) if task.fields["told"]), "")
             if told:
                 yield Text(f"  {told}", style="dim", overflow="ellipsis", no_wrap=True)
 
