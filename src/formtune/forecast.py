@@ -30,6 +30,8 @@ from formtune.updates import TrainSettings, n_computed, n_looks
 
 ENOUGH_S = 8.0  # of training micro-batches; the ordinary one and the largest are measured in any case
 LONG_S = 3.0  # a micro-batch that takes longer is trained on once: what the first time costs more is little beside it
+SHORT_S = 0.5  # one that takes less is trained on until so much is measured, at most so many times
+MOST_TIMES = 12
 SHARES = (0.1, 0.9, 0.25, 0.75, 0.4, 0.6, 0.02, 0.98)  # of the micro-batches are smaller than those measured next
 SAMPLE_TOKENS = 4096  # of dev and test records, as many as are computed at once
 STILL = 1e-12  # a learning rate at which nothing moves, and everything is computed
@@ -201,6 +203,19 @@ class _Speed:
         trunk = sum(piece.operations.trunk for piece in plan.pieces)
         return plan.n_updates * self.fixed_s + rest * self.rest_s + trunk * self.trunk_s
 
+    def of(self, operations: Operations) -> float:
+        """Give the seconds of an update whose trunk is replayed."""
+        return self.fixed_s + operations.rest * self.rest_s
+
+
+def _times(seconds: float) -> int:
+    """Say how often to train on a micro-batch that takes so long: at least a second time, unless it takes very long.
+
+    >>> _times(5.0), _times(0.7), _times(0.1), _times(0.001)
+    (1, 2, 6, 12)
+    """
+    return 1 if seconds > LONG_S else min(MOST_TIMES, max(2, 1 + round(SHORT_S / max(seconds, 1e-3))))
+
 
 class _Samples:
     """Updates that were trained on: what they computed, and the seconds that they took."""
@@ -219,28 +234,29 @@ class _Samples:
         """Train on the smallest micro-batch (to set things up), an ordinary one, the largest, and others while there is time."""
         by_size = sorted(pieces, key=lambda piece: self._whole(piece).rest)
         largest = max(pieces, key=lambda piece: sum(p.places + p.pairs / 1024 for p in piece.load.stacks))
-        self._train(by_size[0], times=1)
-        self.operations, self.seconds, self.n_tokens = [], [], 0
+        self._train(by_size[0], times=2)
         chosen = [by_size[len(by_size) // 2], largest]
         chosen += [by_size[int(share * (len(by_size) - 1))] for share in SHARES]
+        times = _times(self.seconds[-1])
+        self.operations, self.seconds, self.n_tokens = [], [], 0
         for place, piece in enumerate({id(piece): piece for piece in chosen}.values()):
             if place >= 2 and sum(self.seconds) > ENOUGH_S:
                 break
-            again_s = self.fitted().rest_s * self._whole(piece).rest if self.seconds else 0.0
-            self._train(piece, times=1 if again_s > LONG_S else 2)
+            self._train(piece, times=times if place == 0 else _times(self.fitted().of(self._whole(piece))))
 
     def _whole(self, piece: Piece) -> Operations:
         """Count a micro-batch as if the trunk had seen none of it."""
         return self.flops.of(replace(piece.load, trunk=piece.load.stacks[0] if piece.load.trunk else None))
 
     def _train(self, piece: Piece, *, times: int) -> None:
-        """Train on a micro-batch; the second time the optimizer has its state, and the trunk the texts."""
+        """Train on a micro-batch; from the second time on the optimizer has its state, and the trunk the texts."""
         found: list[TracePoint] = []
         settings = replace(self.settings, steps=times, batch_size=len(piece.examples), validate_every=times + 1)
         train(self.model, piece.examples, settings=settings, progress=found.append)
         gc.collect()  # the optimizer's state is in cycles, and would be held twice, as in no training
         whole = self._whole(piece)
-        for point in found if self.model.trunk else found[-1:]:
+        # The first time the optimizer makes its state; where a trunk computes what it later replays, that is little.
+        for point in found if self.model.trunk else found[1:] or found:
             self.operations.append(Operations(whole.trunk * (1 - self._replayed(point)), whole.rest))
             self.seconds.append(point.seconds)
             self.n_tokens += point.n_tokens
