@@ -72,22 +72,28 @@ class _Block:
 
 
 class Flops:
-    """Counts operations for one model, as it is frozen and adapted now."""
+    """Counts operations for one model, as it is frozen and adapted now.
+
+    Attributes:
+        n_frozen: blocks of the trunk whose outputs are cached.
+        n_blocks: blocks of its stack.
+    """
 
     def __init__(self, model: Model) -> None:
         config = model.module.config
         heads = getattr(config, "num_attention_heads", None) or config.num_heads
         head = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
-        self.width = int(heads * head) if head else int(getattr(config, "hidden_size", None) or config.d_model)
-        self.streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
-        self.products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
-        self.learns = {id(p) for p in trained(model).values()}
-        self.stacks = self._stacks(model)
+        self._width = int(heads * head) if head else int(getattr(config, "hidden_size", None) or config.d_model)
+        self._streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
+        self._products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
+        self._learns = {id(p) for p in trained(model).values()}
+        self._blocks = self._stacks(model)
         self.n_frozen = model.trunk.n_blocks if model.trunk else 0
-        self.vocabulary = 0 if model.class_head else _numbers(_head(model))
-        self.vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self.learns)
-        self.classes = _numbers([model.class_head]) if model.class_head else 0
-        self.body_learns = any(id(p) in self.learns for p in model.body.parameters())
+        self.n_blocks = len(self._blocks[0])
+        self._vocabulary = 0 if model.class_head else _numbers(_head(model))
+        self._vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self._learns)
+        self._classes = _numbers([model.class_head]) if model.class_head else 0
+        self._body_learns = any(id(p) in self._learns for p in model.body.parameters())
 
     def _stacks(self, model: Model) -> list[list[_Block]]:
         """Take stock of every stack that is used; a gradient goes down to the lowest thing that is trained."""
@@ -96,30 +102,30 @@ class Flops:
         if not found:  # blocks that share their weights
             layer = self._block(_without_embeddings(model.body), below=True)
             return [[layer] * int(model.module.config.num_hidden_layers)]
-        below = any(id(p) in self.learns for p in model.base.get_input_embeddings().parameters())
+        below = any(id(p) in self._learns for p in model.base.get_input_embeddings().parameters())
         stacks: list[list[_Block]] = []
         for stack in found:
             stacks.append([])
             for block in stack:
-                below = below or any(id(p) in self.learns for p in block.parameters())
+                below = below or any(id(p) in self._learns for p in block.parameters())
                 stacks[-1].append(self._block([block], below=below))
         return stacks
 
     def _block(self, modules: Sequence[nn.Module], *, below: bool) -> _Block:
         cross = [m for outer in modules for name, m in outer.named_modules() if _reads_source(name)]
-        there, there_learned = _numbers(cross), _numbers(cross, only=self.learns)
+        there, there_learned = _numbers(cross), _numbers(cross, only=self._learns)
         # Both streams of XLNet look at the keys and values of one.
         once = [p for m in modules for n, p in m.named_parameters() if n.endswith(("rel_attn.k", "rel_attn.v"))]
-        spared = [p.numel() // 2 for p in once] if self.streams == 2 else []
+        spared = [p.numel() // 2 for p in once] if self._streams == 2 else []
         here = _numbers(modules) - there - sum(spared)
-        learned = _numbers(modules, only=self.learns) - there_learned
-        learned -= sum(n for n, p in zip(spared, once, strict=False) if id(p) in self.learns)
+        learned = _numbers(modules, only=self._learns) - there_learned
+        learned -= sum(n for n, p in zip(spared, once, strict=False) if id(p) in self._learns)
         return _Block(here, there, learned, there_learned, below)
 
     def of(self, load: Load) -> "Operations":
         """Count the operations of a micro-batch."""
         trunk = rest = 0.0
-        for stack, passage in zip(self.stacks, load.stacks, strict=True):
+        for stack, passage in zip(self._blocks, load.stacks, strict=True):
             for place, block in enumerate(stack):
                 if load.trunk is not None and place < self.n_frozen:
                     trunk += self._forward(block, load.trunk)
@@ -129,18 +135,18 @@ class Flops:
 
     def _forward(self, block: _Block, passage: Passage) -> float:
         weights = block.here * passage.places + block.there * passage.sources
-        return 2.0 * self.streams * (weights + self.products * self.width * passage.pairs)
+        return 2.0 * self._streams * (weights + self._products * self._width * passage.pairs)
 
     def _backward(self, block: _Block, passage: Passage) -> float:
         if not block.backward:
             return 0.0
         weights = (block.here + block.learned) * passage.places + (block.there + block.learned_there) * passage.sources
-        return 2.0 * self.streams * (weights + 2 * self.products * self.width * passage.pairs)
+        return 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
-        times = 1 + (load.scored > N_ROWS) + self.body_learns
-        scores = 2.0 * load.scored * (times * self.vocabulary + self.vocabulary_learned)
-        return scores + 2.0 * load.classed * self.classes * (2 + self.body_learns)
+        times = 1 + (load.scored > N_ROWS) + self._body_learns
+        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_learned)
+        return scores + 2.0 * load.classed * self._classes * (2 + self._body_learns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ class _Samples:
 
     def _replayed(self, point: TracePoint) -> float:
         """Give the share of an update's tokens that did not pass the trunk."""
-        share = self.flops.n_frozen / max(1, len(self.flops.stacks[0]))
+        share = self.flops.n_frozen / self.flops.n_blocks
         return point.work.spared / share / point.work.laid if share else 0.0
 
     def fitted(self) -> _Speed:
