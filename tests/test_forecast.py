@@ -181,10 +181,10 @@ class TestDryRun:
         out = capsys.readouterr().out
         for word in (
             "updates",
-            "of them",
+            "60 learned examples",
             "of the padded tokens",
             "TFLOP",
-            "GB at the most",
+            "GB at its peak",
             "looks at dev",
             "threads",
         ):

@@ -129,15 +129,15 @@ def training(console: "Console", made: Made) -> None:
     """Show what a training came to: its best update, the test, what it took and spared, where it lies."""
     values = made.to_dict()
     best = dict(values["best"])
-    run = values["run"]
+    run, unit = values["run"], _unit(values)
     lines = {
         "best": f"update {best.pop('step')} of {values['steps']}{_after(best)}",
         "test": said(values["metrics"]),
         "written": said(values.get("written")),
         "invalid": said(values["invalid"]) if values.get("invalid") else "",
-        "trained": f"{values['parameters_trained']:,} weights; {values['learned_tokens']:,} learned tokens",
+        "trained": f"{values['parameters_trained']:,} weights on {values['learned_tokens']:,} {unit}",
         "time": f"{_time(values['total_seconds'])}, of it {_time(values['seconds'])} for the updates: "
-        f"{values['learned_tokens_per_second']:,.0f} learned tokens a second",
+        f"{values['learned_tokens_per_second']:,.0f} {unit} a second",
         "computed": _computed(values),
         "memory": _memory(values["peak_mb"]),
         "run": run,
@@ -163,7 +163,7 @@ def _foretold(console: "Console", values: Values) -> None:
     per_update_s = values["seconds"] / max(1, values["updates"])
     lines = {
         "updates": f"{values['updates']:,}, each {_time(per_update_s)}",
-        "tokens": f"{values['tokens']:,}, of them {values['learned_tokens']:,} learned",
+        "tokens": f"{values['tokens']:,}, with {values['learned_tokens']:,} {_unit(values)}",
         "computed": _computed(values) if "saved" in values else f"{values['computed_tokens']:,.0f} tokens",
         "operations": f"{values['flops'] / 1e12:,.3g} TFLOP forward and backward",
         "memory": _memory(values["peak_mb"]),
@@ -182,7 +182,12 @@ def _foretold(console: "Console", values: Values) -> None:
 
 
 def _after(best: Values) -> str:
-    return f": {said(best)}" if best else ""
+    return f", dev: {said(best)}" if best else ""
+
+
+def _unit(values: Values) -> str:
+    """Name what is learned: a class head learns a class of each example, and no token."""
+    return "learned tokens" if values.get("saved", {}).get("logits", 0) is not None else "learned examples"
 
 
 def _time(seconds: float) -> str:
@@ -193,7 +198,7 @@ def _time(seconds: float) -> str:
 
 def _memory(megabytes: float) -> str:
     """Say the most memory that was held; nothing where the kernel did not tell."""
-    return f"{megabytes / 1024:.2f} GB at the most" if megabytes else ""
+    return f"{megabytes / 1024:.2f} GB at its peak" if megabytes else ""
 
 
 def _computed(values: Values) -> str:
