@@ -25,6 +25,7 @@ from formtune.training import train
 from formtune.updates import TrainSettings
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
+KINDS = [*((family, "text") for family in FAMILIES), ("bert", "head"), ("t5", "head")]
 TOP = Options(freeze="all-but-top-1")
 WAYS = {
     "full": Options(),
@@ -55,8 +56,7 @@ def model_of(family: str, output: str, options: Options = Options()) -> Model:
 class TestCounting:
     """Nothing is computed by the model, and yet everything is known."""
 
-    @pytest.mark.parametrize("family", FAMILIES)
-    @pytest.mark.parametrize("output", ["text", "head"])
+    @pytest.mark.parametrize(("family", "output"), KINDS)
     @pytest.mark.parametrize("options", [Options(), TOP], ids=["full", "top"])
     def test_what_is_counted_is_what_training_computes(self, family: str, output: str, options: Options) -> None:
         """Micro-batches of three epochs, shared beginnings, and what a trunk has kept since the first."""
@@ -82,8 +82,7 @@ class TestCounting:
 class TestFlops:
     """The formulas give what torch counts of the operations as they run."""
 
-    @pytest.mark.parametrize("family", FAMILIES)
-    @pytest.mark.parametrize("output", ["text", "head"])
+    @pytest.mark.parametrize(("family", "output"), KINDS)
     @pytest.mark.parametrize("way", WAYS)
     def test_operations_are_those_that_torch_counts(self, family: str, output: str, way: str) -> None:
         """To the last one where all is trained, and nearly where the lowest block that learns needs fewer gradients."""

@@ -30,8 +30,8 @@ from formtune.updates import TrainSettings, n_computed, n_looks
 
 ENOUGH_S = 8.0  # of training micro-batches; the ordinary one and the largest are measured in any case
 LONG_S = 3.0  # a micro-batch that takes longer is trained on once: what the first time costs more is little beside it
-SHORT_S = 0.5  # one that takes less is trained on until so much is measured, at most so many times
-MOST_TIMES = 12
+SHORT_S = 0.3  # one that takes less is trained on until so much is measured, at most so many times
+MOST_TIMES = 8
 SHARES = (0.1, 0.9, 0.25, 0.75, 0.4, 0.6, 0.02, 0.98)  # of the micro-batches are smaller than those measured next
 SAMPLE_TOKENS = 4096  # of dev and test records, as many as are computed at once
 STILL = 1e-12  # a learning rate at which nothing moves, and everything is computed
@@ -131,7 +131,7 @@ def foretold_training(readied: Readied, plan: Plan, *, progress: Progress) -> Fo
         progress: told of what is measured.
     """
     n_answers = len(readied.test.tokens) + (len(readied.dev.tokens) if plan.task.labels else 0)
-    return foretold(readied, plan, [plan.settings], n_answers=n_answers, progress=progress)
+    return foretold(readied, plan, lambda settled: [settled.settings], n_answers=n_answers, progress=progress)
 
 
 def foretold_arm(readied: Readied, plan: Plan, *, progress: Progress) -> Forecast:
@@ -142,31 +142,42 @@ def foretold_arm(readied: Readied, plan: Plan, *, progress: Progress) -> Forecas
         plan: how.
         progress: told of what is measured.
     """
-    first, *others = plan.seeds
     rates = plan.learning_rates
-    runs = [replace(plan.settings, learning_rate=rate, seed=first) for rate in rates]
-    runs += [replace(plan.settings, learning_rate=rates[0], seed=seed) for seed in others]
     judged = len(rates) > 1 and plan.metric.needs in ("label", "probabilities")
     n_answers = len(plan.seeds) * len(readied.test.tokens) * (1 + plan.generate)
     n_answers += len(rates) * len(readied.dev.tokens) if judged else 0
-    return foretold(readied, plan, runs, n_answers=n_answers, progress=progress)
+    return foretold(readied, plan, _runs, n_answers=n_answers, progress=progress)
+
+
+def _runs(plan: Plan) -> list[TrainSettings]:
+    """List the trainings of an arm; which learning rate the other seeds take changes nothing here."""
+    first, *others = plan.seeds
+    rates = plan.learning_rates
+    trials = [replace(plan.settings, learning_rate=rate, seed=first) for rate in rates]
+    return trials + [replace(plan.settings, learning_rate=rates[0], seed=seed) for seed in others]
 
 
 def foretold(
-    readied: Readied, plan: Plan, runs: Sequence[TrainSettings], *, n_answers: int, progress: Progress
+    readied: Readied,
+    plan: Plan,
+    runs_of: Callable[[Plan], Sequence[TrainSettings]],
+    *,
+    n_answers: int,
+    progress: Progress,
 ) -> Forecast:
-    """Foretell trainings of an arm; takes seconds, and trains and writes nothing.
+    """Foretell trainings of an arm in one process; takes seconds, and writes nothing.
 
     Args:
         readied: the arm and its material.
         plan: how.
-        runs: the trainings, one after the other on the same pretrained model.
+        runs_of: gives the trainings, one after the other on the same pretrained model, of the plan as it is carried out.
         n_answers: how many records are answered when training is over.
         progress: told of what is measured.
     """
     start = time.perf_counter()
     bench, plan = taken_up(readied, plan, progress=progress)
     load_s = time.perf_counter() - start
+    runs = runs_of(plan)
     progress(Event(f"{readied.arm.name}: counting what is computed"))
     plan_counted = counted(bench.model, list(readied.train.tokens.values()), runs)
     progress(Event(f"{readied.arm.name}: measuring some of it"))
@@ -212,7 +223,7 @@ def _times(seconds: float) -> int:
     """Say how often to train on a micro-batch that takes so long: at least a second time, unless it takes very long.
 
     >>> _times(5.0), _times(0.7), _times(0.1), _times(0.001)
-    (1, 2, 6, 12)
+    (1, 2, 4, 8)
     """
     return 1 if seconds > LONG_S else min(MOST_TIMES, max(2, 1 + round(SHORT_S / max(seconds, 1e-3))))
 
