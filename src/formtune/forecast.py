@@ -182,7 +182,9 @@ def foretold(
     plan_counted = counted(bench.model, list(readied.train.tokens.values()), runs)
     progress(Event(f"{readied.arm.name}: measuring some of it"))
     samples = _Samples(bench.model, runs[0])
+    gc.freeze()  # what there was before is not looked through for garbage after every measurement
     samples.measure(plan_counted.pieces)
+    gc.unfreeze()
     speed = samples.fitted()
     looks = sum(n_looks(settings) for settings in runs) if readied.dev.tokens else 0
     look_s = _look_seconds(bench, plan, n_looks=looks) if looks else 0.0
