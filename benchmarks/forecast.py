@@ -32,10 +32,15 @@ EXACT = ("learned_tokens", "computed_tokens")
 NEAR = ("peak_mb", "seconds", "total_seconds")
 
 
-def command(setting: str, *more: str) -> list[str]:
-    """Give the arguments of ``train`` for a setting."""
+def command(setting: str, *more: str, few: bool = False) -> list[str]:
+    """Give the arguments of ``train`` for a setting; for a few updates without looks and tests, if asked."""
     data, *rest = SETTINGS[setting]
-    return ["train", str(data_folder() / data), *rest, "--set", "model.precision=float32", "--json", "--quiet", *more]
+    given = dict(zip(rest[::2], rest[1::2], strict=True))
+    if few:
+        given |= {"--steps": str(COUNTED_UPDATES), "--n-dev": "0", "--n-test": "0"}
+        del given["--epochs"]
+    flags = [word for pair in given.items() for word in pair]
+    return ["train", str(data_folder() / data), *flags, "--set", "model.precision=float32", "--json", "--quiet", *more]
 
 
 def told(arguments: list[str]) -> dict[str, object]:
@@ -56,13 +61,8 @@ def counted_flops(setting: str) -> float:
 
     with tempfile.TemporaryDirectory() as folder, FlopCounterMode(display=False) as counter:
         with sdpa_kernel(SDPBackend.MATH):
-            run([*command(setting, *few()), "--out", f"{folder}/run"])
+            run(command(setting, "--out", f"{folder}/run", few=True))
         return float(counter.get_total_flops())
-
-
-def few() -> tuple[str, ...]:
-    """Give the arguments of a training so short that its operations can be counted, without looks and tests."""
-    return ("--steps", str(COUNTED_UPDATES), "--set", "training.epochs=null", "--n-dev", "0", "--n-test", "0")
 
 
 def own_process(setting: str) -> float:
@@ -77,7 +77,7 @@ def compared(setting: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         real = told(command(setting, "--out", str(Path(folder) / "run")))
     rows = {name: (float(forecast[name]), float(real[name])) for name in (*EXACT, *NEAR)}  # type: ignore[arg-type]
-    few_told = told(command(setting, *few(), "--dry-run"))
+    few_told = told(command(setting, "--dry-run", few=True))
     rows["flops"] = (float(few_told["flops"]), own_process(setting))  # type: ignore[arg-type]
     print(f"{setting}: {' '.join(SETTINGS[setting])}", flush=True)
     fine = True
