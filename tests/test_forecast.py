@@ -93,6 +93,12 @@ class TestFlops:
             near = 0.4 if way == "lora" else 0.2
         assert expected == pytest.approx(torch_counts(model, examples(model)), rel=near)
 
+    def test_blocks_that_are_computed_again_are_counted_again(self) -> None:
+        """A third more of them."""
+        model = model_of("gpt2", "text")
+        expected = operations(model, examples(model), recomputes=True)
+        assert expected == pytest.approx(torch_counts(model, examples(model), recomputes=True), rel=0.01)
+
     def test_so_many_scores_that_they_are_computed_anew_count_twice_forward(self) -> None:
         """Beyond a bound, rows of the vocabulary are not kept for the backward pass."""
         model = model_of("llama", "text")
@@ -101,20 +107,20 @@ class TestFlops:
         assert operations(model, long) == pytest.approx(torch_counts(model, long), rel=0.01)
 
 
-def operations(model: Model, update: list[Tokens]) -> float:
+def operations(model: Model, update: list[Tokens], *, recomputes: bool = False) -> float:
     """Count by formula what a micro-batch takes."""
     batch, n_scored = laid_out(model, update, shares=True)
     load = Load(passages(model, batch), None, n_scored, len(update) if model.class_head else 0)
-    found = Flops(model).of(load)
+    found = Flops(model, recomputes=recomputes).of(load)
     return found.trunk + found.rest
 
 
-def torch_counts(model: Model, update: list[Tokens]) -> float:
+def torch_counts(model: Model, update: list[Tokens], *, recomputes: bool = False) -> float:
     """Let torch count them; its counter does not know the fused attention of a CPU, so the plain one runs."""
     model.train(True)
     factors = np.ones(len(update), dtype=np.float32)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        loss, _ = Objective(model, label_smoothing=0.0)(update, factors)
+        loss, _ = Objective(model, label_smoothing=0.0, recomputes=recomputes)(update, factors)
         if loss.requires_grad:
             loss.backward()
     return float(counter.get_total_flops())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from formtune.models import Model
 from formtune.tokens import CONTENT, TARGET, Tokens
 
 
@@ -32,3 +33,16 @@ def answering(source: Sequence[int], target: Sequence[int], *, id: str = "a", st
 
     decoder = tokens([start], target, id=id, cut=0)
     return replace(tokens(source, id=id), decoder=decoder)
+
+
+def some_tokens(model: Model, n: int, *, length: int = 12) -> list[Tokens]:
+    """Make examples for a model, all different: two thirds of each prompt, the rest learned."""
+    chance = np.random.default_rng(0)
+    make = answering if model.shape == "encoder-decoder" and not model.class_head else tokens
+    n_target = max(1, length // 3)
+    found = []
+    for i in range(n):
+        ids = chance.integers(8, 250, length).tolist()
+        prompt, target = ids[: length - n_target - (make is answering)], ids[length - n_target :]
+        found.append(make(prompt, target, id=str(i)))
+    return found

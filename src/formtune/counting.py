@@ -55,9 +55,9 @@ def counted(model: Model, examples: Sequence[Tokens], runs: Sequence[TrainSettin
     Args:
         model: frozen and adapted.
         examples: what it is trained on.
-        runs: one after the other.
+        runs: one after the other, at least one; blocks are computed twice in all of them or in none.
     """
-    plan = _Counter(model)
+    plan = _Counter(model, Flops(model, recomputes=runs[0].checkpoint_activations))
     for settings in runs:
         for update in updates(examples, settings, model.tokenizer):
             plan.add(update, settings)
@@ -67,9 +67,9 @@ def counted(model: Model, examples: Sequence[Tokens], runs: Sequence[TrainSettin
 class _Counter:
     """Goes through updates as the loop will, with a trunk that remembers names instead of states."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, flops: Flops) -> None:
         self.model = model
-        self.flops = Flops(model)
+        self.flops = flops
         self.kept: dict[bytes, int] = {}
         self.pieces: list[Piece] = []
         self.works: list[Work] = []

@@ -69,23 +69,29 @@ class _Block:
     learned: int
     learned_there: int
     backward: bool
+    again: bool
 
 
 class Flops:
     """Counts operations for one model, as it is frozen and adapted now.
+
+    Args:
+        model: whose.
+        recomputes: whether blocks that learn are computed a second time in the backward pass.
 
     Attributes:
         n_frozen: blocks of the trunk whose outputs are cached.
         n_blocks: blocks of its stack.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, recomputes: bool = False) -> None:
         config = model.module.config
         heads = getattr(config, "num_attention_heads", None) or config.num_heads
         head = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
         self._width = int(heads * head) if head else int(getattr(config, "hidden_size", None) or config.d_model)
         self._streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
         self._products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
+        self._recomputes = recomputes
         self._learns = {id(p) for p in trained(model).values()}
         self._blocks = self._stacks(model)
         self.n_frozen = model.trunk.n_blocks if model.trunk else 0
@@ -120,7 +126,7 @@ class Flops:
         here = _numbers(modules) - there - sum(spared)
         learned = _numbers(modules, only=self._learns) - there_learned
         learned -= sum(n for n, p in zip(spared, once, strict=False) if id(p) in self._learns)
-        return _Block(here, there, learned, there_learned, below)
+        return _Block(here, there, learned, there_learned, below, self._recomputes and learned > 0)
 
     def of(self, load: Load) -> "Operations":
         """Count the operations of a micro-batch."""
@@ -141,7 +147,8 @@ class Flops:
         if not block.backward:
             return 0.0
         weights = (block.here + block.learned) * passage.places + (block.there + block.learned_there) * passage.sources
-        return 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
+        twice = self._forward(block, passage) if block.again else 0.0
+        return twice + 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
         times = 1 + (load.scored > N_ROWS) + self._body_learns

@@ -235,7 +235,7 @@ class _Samples:
 
     def __init__(self, model: Model, settings: TrainSettings) -> None:
         self.model = model
-        self.flops = Flops(model)
+        self.flops = Flops(model, recomputes=settings.checkpoint_activations)
         self.settings = replace(
             settings, learning_rate=STILL, head_learning_rate=None, warmup=0.0, unfreeze_every=None, patience=None
         )

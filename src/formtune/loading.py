@@ -127,9 +127,11 @@ def _forget_habits(model: Model) -> None:
 
     Nor are keys and values kept where nothing is written: that copies them in every block.
     """
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, PreTrainedModel
 
-    model.module.config.use_cache = False
+    for part in model.module.modules():  # the stacks of an encoder-decoder have configurations of their own
+        if isinstance(part, PreTrainedModel):
+            part.config.use_cache = False
     if getattr(model.module, "generation_config", None) is not None:
         model.module.generation_config = GenerationConfig()
 
@@ -334,7 +336,7 @@ def tiny(
     """Make a small randomly initialised model of a family, with a byte tokenizer: for tests and trying out.
 
     Args:
-        family: ``"bert"``, ``"gpt2"``, ``"llama"``, ``"t5"`` or ``"xlnet"``.
+        family: ``"bert"``, ``"gpt2"``, ``"llama"``, ``"qwen3"``, ``"t5"`` or ``"xlnet"``.
         output: as in :func:`load_model`.
         n_classes: classes of the head.
         seed: draws every weight.
@@ -383,6 +385,16 @@ def _tiny_config(family: str, tokenizer: Tokenizer) -> Any:
         case "llama":
             return transformers.LlamaConfig(
                 **ids, **wide, num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.2
+            )
+        case "qwen3":
+            return transformers.Qwen3Config(
+                **ids,
+                **wide,
+                num_key_value_heads=2,
+                head_dim=16,
+                max_position_embeddings=512,
+                tie_word_embeddings=True,
+                initializer_range=0.2,
             )
         case "gpt2":
             return transformers.GPT2Config(

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from formtune.batches import Batch, collate
 from formtune.models import Model
+from formtune.recomputing import blocks_to_recompute, recomputed
 from formtune.tokens import Tokens
 from formtune.updates import n_computed
 from formtune.weaving import Asked, asked_of, woven
@@ -24,13 +25,14 @@ N_ROWS = 512  # rows of the vocabulary that are whole at a time
 class Objective(nn.Module):
     """The model with its loss, as one module: what accelerate wraps for several processes."""
 
-    def __init__(self, model: Model, *, label_smoothing: float, shares: bool = True) -> None:
+    def __init__(self, model: Model, *, label_smoothing: float, shares: bool = True, recomputes: bool = False) -> None:
         super().__init__()
         self.model = model
         self.module = model.module
         self.class_head = model.class_head
         self.label_smoothing = label_smoothing
         self.shares = shares and model.weaves
+        self.recomputed = blocks_to_recompute(model) if recomputes else []
 
     def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, Work]:
         """Add up the losses of examples.
@@ -43,7 +45,7 @@ class Objective(nn.Module):
             The loss, and what was computed, but for what others would compute of the whole update.
         """
         before = _through_trunk(self.model)
-        with self.model.autocast():
+        with self.model.autocast(), recomputed(self.recomputed):
             if self.class_head is not None:
                 batch, n_scored = collate(tokens, causal=False), 0
                 loss = self._of_classes(batch, factors_E)

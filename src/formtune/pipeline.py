@@ -24,6 +24,7 @@ from formtune.splits import split as part
 
 if TYPE_CHECKING:
     from formtune.arms import Length, Readied
+    from formtune.footprint import Limits
     from formtune.loading import Options
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
@@ -154,13 +155,26 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
+    fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
-        **asked.model_dump(exclude=own),
+        **asked.model_dump(exclude=own | fitted),
         steps=steps,
         validate_every=asked.validate_every or per_epoch,
         unfreeze_every=max(1, round(asked.unfreeze_every * per_epoch)) if asked.unfreeze_every else None,
         class_weights=_balanced(task, golds) if asked.class_weights == "balanced" else (),
         seed=recipe.seed,
+    )
+
+
+def limits_of(recipe: Recipe) -> "Limits":
+    """Turn what the recipe says of memory into what is fitted to it."""
+    from formtune.footprint import Limits
+
+    asked = recipe.training
+    return Limits(
+        memory_bytes=round(asked.memory_gb * 2**30) if asked.memory_gb else None,
+        micro_batch_tokens=asked.micro_batch_tokens,
+        checkpoint_activations=asked.checkpoint_activations,
     )
 
 
@@ -268,13 +282,14 @@ def prepare(recipe: Recipe) -> "Result":
     """
     from formtune.batches import by_budget
     from formtune.results import Result
+    from formtune.updates import MICRO_BATCH_TOKENS
 
     out = out_of(recipe, "prepared")
     unasked = {size: 0 for size in ("n_dev", "n_test") if getattr(recipe.data, size) is None}
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=unasked)})
     readied, parts, _task = _one_arm(recipe)
     tokens = list(readied.train.tokens.values())
-    capacity = recipe.training.micro_batch_tokens
+    capacity = recipe.training.micro_batch_tokens or MICRO_BATCH_TOKENS
     lengths = [len(t.ids_T) + (len(t.decoder.ids_T) if t.decoder else 0) for t in tokens]
     rows = by_budget(lengths, capacity, sort=False)
     sequence = {index: row for row, indices in enumerate(rows) for index in indices}
@@ -357,6 +372,7 @@ def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
         learning_rates=recipe.training.learning_rates or (recipe.training.learning_rate,),
         seeds=range(recipe.seed, recipe.seed + asked.seeds),
         options=options_of(recipe),
+        limits=limits_of(recipe),
         metric=metric_of(asked.metric, task, at="comparison.metric"),
         chosen_by=metric_of(recipe.training.metric, task, at="training.metric") if recipe.training.metric else None,
         label_prior=asked.label_prior,

@@ -186,7 +186,12 @@ class _Loop:
                 "Start it without a launcher.",
                 at="accelerate",
             )
-        objective = Objective(model, label_smoothing=settings.label_smoothing, shares=settings.share_prefixes)
+        objective = Objective(
+            model,
+            label_smoothing=settings.label_smoothing,
+            shares=settings.share_prefixes,
+            recomputes=settings.checkpoint_activations,
+        )
         optimizer = optimizer_of(parameter_groups(model, parameters, settings), settings)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.optimizer.zero_grad()  # of a training before that diverged

@@ -18,6 +18,7 @@ from formtune.arms import Readied
 from formtune.bench import Bench
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
+from formtune.footprint import Limits, within_memory
 from formtune.loading import Options
 from formtune.memory import held_bytes
 from formtune.metrics import Metric
@@ -42,6 +43,7 @@ class Plan:
         seeds: of the runs.
         options: how models are taken up.
         metric: what is compared.
+        limits: what the user says of memory.
         chosen_by: what is best on the dev records while training; the loss where it is None.
         label_prior: whether what a model answers to a record that says nothing is taken off its scores.
         generate: whether free answers are written beside the scored ones.
@@ -54,6 +56,7 @@ class Plan:
     seeds: Sequence[int]
     options: Options
     metric: Metric
+    limits: Limits
     chosen_by: Metric | None = None
     label_prior: bool = False
     generate: bool = False
@@ -135,7 +138,12 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
         The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
     """
     options = settled(plan.options, readied.arm.model, progress=progress)
-    return Bench(readied, plan.task, options=options), replace(plan, options=options)
+    bench = Bench(readied, plan.task, options=options)
+    tokens = list(readied.train.tokens.values())
+    settings = within_memory(bench.model, tokens, plan.settings, limits=plan.limits)
+    if settings.checkpoint_activations and plan.limits.checkpoint_activations is None:
+        progress(Event(f"{readied.arm.name}: blocks are computed twice, since memory is short"))
+    return bench, replace(plan, options=options, settings=settings)
 
 
 def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:

@@ -16,6 +16,8 @@ from formtune.corruption import corrupted
 from formtune.tokens import Tokenizer, Tokens
 from formtune.weaving import alike_together, families
 
+MICRO_BATCH_TOKENS = 4096  # on a CPU nothing is gained beyond that
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
@@ -27,6 +29,8 @@ class TrainSettings:
         unfreeze_every: updates after which one more block joins; None for all from the beginning.
         validate_every: updates between two looks at the dev records.
         patience: looks without a better one after which training stops; None for never.
+        micro_batch_tokens: tokens that are computed at once.
+        checkpoint_activations: whether blocks keep their input alone and are computed again in the backward pass.
         class_weights: a factor for each class, or empty.
     """
 
@@ -41,7 +45,8 @@ class TrainSettings:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float | None = 1.0
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = MICRO_BATCH_TOKENS
+    checkpoint_activations: bool = False
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
     average: Literal["example", "token"] = "example"

@@ -204,8 +204,14 @@ class TrainingSettings(_Section):
     """Number of updates, instead of epochs."""
     batch_size: Count = 16
     """Examples in an update."""
-    micro_batch_tokens: Count = 4096
-    """Tokens that are computed at once; an update adds up as many such batches as it needs."""
+    memory_gb: Positive | None = None
+    """The most memory that training may take beside the loaded model; 80 % of what is free where it is not given."""
+    micro_batch_tokens: Count | None = None
+    """Tokens that are computed at once; an update adds up as many such batches as it needs. As many as fit in memory
+    and are of use where it is not given."""
+    checkpoint_activations: bool | None = None
+    """Whether blocks keep their input alone and are computed again in the backward pass: less memory, a third more work.
+    Where it is not given, only if not even one example fits otherwise."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """How much the weights are drawn to zero, apart from biases and norms."""
     clip: Positive | None = 1.0
