@@ -102,8 +102,8 @@ class TestFlops:
     def test_so_many_scores_that_they_are_computed_anew_count_twice_forward(self) -> None:
         """Beyond a bound, rows of the vocabulary are not kept for the backward pass."""
         model = model_of("llama", "text")
-        long = [tokens([20], [30] * (N_ROWS // 2 + 1), id=str(i)) for i in range(2)]
-        long = [one if i else tokens([21], [31] * (N_ROWS // 2 + 1), id="0") for i, one in enumerate(long)]
+        long = [tokens([20], [30] * (N_ROWS["cpu"] // 2 + 1), id=str(i)) for i in range(2)]
+        long = [one if i else tokens([21], [31] * (N_ROWS["cpu"] // 2 + 1), id="0") for i, one in enumerate(long)]
         assert operations(model, long) == pytest.approx(torch_counts(model, long), rel=0.01)
 
 

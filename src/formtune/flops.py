@@ -92,6 +92,7 @@ class Flops:
         self._streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
         self._products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
         self._recomputes = recomputes
+        self._n_rows = N_ROWS[model.device.type]
         self._learns = {id(p) for p in trained(model).values()}
         self._blocks = self._stacks(model)
         self.n_frozen = model.trunk.n_blocks if model.trunk else 0
@@ -151,7 +152,7 @@ class Flops:
         return twice + 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
-        times = 1 + (load.scored > N_ROWS) + self._body_learns
+        times = 1 + (load.scored > self._n_rows) + self._body_learns
         scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_learned)
         return scores + 2.0 * load.classed * self._classes * (2 + self._body_learns)
 

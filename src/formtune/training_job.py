@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +40,60 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
     progress(Event(f"{stage}: test records"))
-    prior = prior_of(bench.model, readied, plan)
+    done = done_by(bench, trained, plan)
+    own = {"run": str(out), "total_seconds": time.perf_counter() - start}
+    write_run(out, bench, done, plan=plan, facts={**facts, **own})
+    return Result({**own, **done.summary, "left_out": facts["left_out"]})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fine-tuning that has read the test records.
+
+    Attributes:
+        trained: how training went.
+        prior: log-probabilities of the labels that are taken off its scores; empty where none are.
+        summary: what it came to, as plain values.
+    """
+
+    trained: Trained
+    prior: Sequence[float]
+    summary: Mapping[str, Any]
+
+
+def done_by(bench: Bench, trained: Trained, plan: Plan) -> Done:
+    """Score the test records once, by the weights that the bench's model holds."""
+    prior = prior_of(bench.model, bench.readied, plan)
     summary = {
-        "run": str(out),
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
         **_cost_of(trained),
-        "total_seconds": time.perf_counter() - start,
         "peak_mb": peak_bytes(bench.model.device) / 2**20,
         "parameters_trained": trained.n_parameters,
         "stopped_early": trained.stopped_early,
-        "truncated": readied.n_truncated,
+        "truncated": bench.readied.n_truncated,
     }
+    return Done(trained, () if prior is None else prior.tolist(), summary)
+
+
+def write_run(out: Path, bench: Bench, done: Done, *, plan: Plan, facts: Mapping[str, Any]) -> None:
+    """Write a run with its trace and picture.
+
+    Args:
+        out: its folder.
+        bench: holds its weights.
+        done: what it came to.
+        plan: how it was trained.
+        facts: what else belongs in the manifest.
+    """
     save_run(
         out,
-        spec_of(readied, plan, base_digest=bench.model.base_digest, prior=() if prior is None else prior.tolist()),
+        spec_of(bench.readied, plan, base_digest=bench.model.base_digest, prior=done.prior),
         bench.weights(),
-        facts={**facts, **summary, "settings": asdict(plan.settings)},
-        files=traces(trained, readied, plan),
+        facts={**facts, **done.summary, "settings": asdict(plan.settings)},
+        files=traces(done.trained, bench.readied, plan),
     )
-    return Result({**summary, "left_out": facts["left_out"]})
 
 
 def _title(readied: Readied, plan: Plan) -> str:

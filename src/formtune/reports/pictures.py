@@ -59,7 +59,7 @@ def training_picture(
         drawn = _drawn(one, best=best, last_x=last_x)
         parts.append(f'<g transform="translate(0 {at(top + HEIGHT * k)})">{"".join(drawn)}</g>')
     label = "; ".join([*filter(None, [title]), *(f"{one.heading}, by update" for one in panels)])
-    return _file(parts, label, height=top + HEIGHT * len(panels))
+    return picture_file(parts, label, height=top + HEIGHT * len(panels))
 
 
 def _losses(points: Sequence[CurvePoint], dev_losses: Sequence[Point]) -> _Panel:
@@ -113,7 +113,8 @@ def _cut(title: str) -> str:
     return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
 
 
-def _file(parts: Sequence[str], label: str, *, height: float) -> str:
+def picture_file(parts: Sequence[str], label: str, *, height: float) -> str:
+    """Make an SVG file of its parts, with the style sheet in it and what a screen reader says instead."""
     style = files("formtune.reports").joinpath("templates/charts.css").read_text(encoding="utf-8")
     size = f'width="{WIDTH:.0f}" height="{height:.0f}" viewBox="0 0 {WIDTH:.0f} {height:.0f}"'
     return "\n".join(
