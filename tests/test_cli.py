@@ -16,8 +16,6 @@ from reports_samples import shown, small
 from formtune.cli import flags, run, show
 from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
-from formtune.cli.progress import Drawing, Lines
-from formtune.progress import Event
 from formtune.recipe import places
 from formtune.results import Compared, Result
 
@@ -303,6 +301,56 @@ def test_strict_passes_when_nothing_was_left_out() -> None:
         assert show.result(Made({"n": 3, "left_out": left_out}), show.numbers, Common(strict=True, quiet=True)) == 0
 
 
+SAVED = {"packing": 0.4, "prefixes": 0.1, "trunk": 0.2, "logits": 0.91}
+
+
+def trained() -> dict[str, Any]:
+    """What a training gives back."""
+    return {
+        "run": "out/run",
+        "steps": 40,
+        "best": {"step": 30, "loss": 0.4123, "accuracy": 87.5},
+        "metrics": {"accuracy": 86.21, "macro_f1": 85.9},
+        "written": {},
+        "invalid": None,
+        "parameters_trained": 134515008,
+        "learned_tokens": 5120,
+        "seconds": 48.2,
+        "total_seconds": 75.0,
+        "learned_tokens_per_second": 106.2,
+        "computed_share": 0.3,
+        "saved": SAVED,
+        "peak_mb": 2310.0,
+    }
+
+
+def foretold() -> dict[str, Any]:
+    """What a forecast gives back."""
+    return {
+        "updates": 40,
+        "tokens": 20480,
+        "learned_tokens": 5120,
+        "computed_tokens": 12000.0,
+        "computed_share": 0.3,
+        "saved": {**SAVED, "trunk": 0.0, "logits": None},
+        "flops": 16.5e12,
+        "peak_mb": 2310.0,
+        "seconds": 48.2,
+        "look_seconds": 9.1,
+        "answer_seconds": 0.42,
+        "load_seconds": 3.2,
+        "total_seconds": 60.9,
+        "calibration": {
+            "updates": 9,
+            "tokens": 2352,
+            "seconds": 8.4,
+            "seconds_of_every_update": 0.3,
+            "flops_per_second": 41.2e9,
+        },
+        "machine": {"device": "cpu", "threads": 2, "precision": "float32"},
+    }
+
+
 def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     """One page of every kind of summary."""
     inspected = {"dialect": "labelled", "records": 2, "labels": {"fresh": 1, "rotten": 1}, "samples": [SAMPLE]}
@@ -321,6 +369,9 @@ def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -
     confused = {"labels": ["fresh", "rotten"], "counts": [[3, 0], [1, 2]]}
     metrics = {"accuracy": 83.33, "macro_f1": 82.9}
     show.result(Made({"n": 6, "metrics": metrics, **scored, "confusion": confused}), show.evaluation, Common())
+    show.result(Made(trained()), show.training, Common())
+    show.result(Made(foretold()), show.forecast, Common())
+    show.result(Made({**foretold(), "arms": [{"arm": "chat", **foretold()}]}), show.forecast, Common())
     show.result(Result({"record": "a", "place": "a.csv:2"}, shown=tuple(shown().examples)), show.preview, Common())
     show.result(Made({"predictions": answers, "n": 1}), show.predictions, Common())
     show.result(Compared(compared, small(), predictions=(judged,)), show.comparison, Common())
@@ -338,29 +389,3 @@ def test_text_from_data_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
-
-
-def test_without_a_terminal_progress_is_a_line_per_stage_and_look() -> None:
-    """So that a log stays readable."""
-    lines: list[str] = []
-    draw = Lines(lines.append)
-    draw(Event("reading"))
-    for step in (1, 2, 3):
-        draw(Event("seq2seq: seed 0", step=step, steps=3, loss=0.5, shown={"accuracy": 0.75} if step == 3 else None))
-    assert lines == ["reading\n", "seq2seq: seed 0\n", "  step 3/3: accuracy 0.750\n"]
-
-
-def test_on_a_terminal_a_bar_ends_when_the_next_begins() -> None:
-    """Patience may end a stage before its last step."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(quiet=True), auto_refresh=False) as bars:
-        draw = Drawing(bars)
-        draw(Event("seed 0", step=2, steps=10, loss=0.5, n_learned=30, seconds=0.1))
-        draw(Event("seed 1", step=1, steps=10, shown={"accuracy": 1.0}))
-        assert [(task.description, task.completed, task.finished) for task in bars.tasks] == [
-            ("seed 0", 2, True),
-            ("seed 1", 1, False),
-        ]
-        assert [task.fields["told"] for task in bars.tasks] == ["loss 0.500  300/s", "accuracy 1.000"]

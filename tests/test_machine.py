@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from formtune.machine import available_bytes, processors, raise_thresholds, resident_bytes
+from formtune.machine import available_bytes, peak_resident_bytes, processors, raise_thresholds, resident_bytes
 
 
 def written(root: Path, files: dict[str, str]) -> Path:
@@ -65,8 +65,14 @@ def test_memory_of_version_1_counts(tmp_path: Path) -> None:
 
 
 def test_what_the_process_holds_is_told() -> None:
-    """Python alone takes megabytes."""
-    assert 2**20 < resident_bytes() < 2**40
+    """Python alone takes megabytes, and what it held at most is no less."""
+    assert 2**20 < resident_bytes() <= peak_resident_bytes() < 2**40
+
+
+def test_where_the_kernel_says_nothing_of_memory_none_is_told(tmp_path: Path) -> None:
+    """So that nothing is shown instead of a wrong number."""
+    written(tmp_path, {"status": "Name:\tpython\n"})
+    assert resident_bytes(status=tmp_path / "status") == peak_resident_bytes(status=tmp_path / "none") == 0
 
 
 def granting(limit_bytes: int, asked: list[tuple[int, int]]) -> Any:

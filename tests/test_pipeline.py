@@ -19,6 +19,7 @@ from formtune.cli import run
 from formtune.examples import Task
 from formtune.fitting import NO_ROOM, TOO_LONG
 from formtune.model_files import file_digest
+from formtune.progress import Event
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled
 from formtune.runs import open_run
@@ -108,6 +109,23 @@ def test_a_frozen_trunk_changes_no_prediction(reviews: Path, tmp_path: Path) -> 
 
     kept, anew = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("kept", "anew"))
     assert [[p.answer for p in rows] for rows in kept.values()] == [[p.answer for p in rows] for rows in anew.values()]
+
+
+def test_a_training_tells_how_it_goes_and_what_it_came_to(reviews: Path, tmp_path: Path) -> None:
+    """Eight updates, two looks, what was computed of what padding computes; the manifest has the same."""
+    told: list[Event] = []
+    recipe = recipe_for(reviews, tmp_path / "run", formats="classification")
+    values = pipeline.train(recipe, progress=told.append).to_dict()
+    updates = [event for event in told if event.step]
+    assert [event.looks_left for event in updates] == [2, 2, 2, 1, 1, 1, 1, 0]
+    assert [bool(event.shown) for event in updates] == [False, False, False, True, False, False, False, True]
+    assert all(event.memory_bytes > 2**20 and event.n_learned == 6 for event in updates)
+    assert sum(event.n_computed for event in updates) == values["computed_tokens"]
+    padded = sum(event.n_padded for event in updates)
+    assert values["computed_share"] == pytest.approx(values["computed_tokens"] / padded)
+    assert values["saved"]["packing"] == pytest.approx(1 - values["computed_share"])
+    kept = read_manifest(tmp_path / "run", kind="run")
+    assert {name: kept[name] for name in ("saved", "peak_mb")} == {name: values[name] for name in ("saved", "peak_mb")}
 
 
 def test_a_run_can_be_trained_scored_and_asked(reviews: Path, tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from formtune.reports import (
     Scale,
     training_picture,
 )
-from formtune.reports.charts import Box, Series, heat_map, panel, reliability, thinned
+from formtune.reports.charts import MOST_POINTS, Box, Series, heat_map, panel, reliability, thinned
 from formtune.reports.intervals import arm_strip, arms_axis, axis_strip, pair_strip, pairs_axis
+from formtune.reports.pictures import smoothed
 from formtune.reports.svg import ticks
 
 ACCURACY = Scale("accuracy")
@@ -133,7 +134,33 @@ def test_perfect_calibration_lies_on_the_diagonal() -> None:
 def test_a_training_picture_reads_as_its_golden_file(golden: Callable[[str, str], None]) -> None:
     """Loss above, the metric on the development records below, over the same updates."""
     points = [CurvePoint(1, 2.0), CurvePoint(2, 1.0, 60.0), CurvePoint(3, 0.8), CurvePoint(4, 0.5, 80.0)]
-    golden("reports/training.svg", styleless(training_picture(points, metric="macro_f1", best_step=4)))
+    svg = training_picture(
+        points,
+        title="classification on <tiny>",
+        dev_losses=[(2.0, 1.2), (4.0, 0.9)],
+        metric="macro_f1",
+        best_step=4,
+    )
+    golden("reports/training.svg", styleless(svg))
+
+
+@pytest.mark.parametrize("n_updates", [1, 20, 21, 10_000])
+def test_a_training_picture_holds_any_number_of_updates(n_updates: int) -> None:
+    """One line of few losses; of many a faint one, thinned, and a smooth one over it."""
+    points = [CurvePoint(step, 1.0 + step % 2) for step in range(1, n_updates + 1)]
+    svg = training_picture(points, dev_losses=[(n_updates, 1.0)], best_step=n_updates)
+    lines = re.findall(r'<polyline points="([^"]*)" class="curve ([^"]*)"', svg)
+    assert [css for _, css in lines] == ["arm-1", "arm-2"] if n_updates <= 20 else ["arm-1 faint", "arm-1", "arm-2"]
+    assert all(len(places.split()) <= MOST_POINTS for places, _ in lines)
+    assert f"kept: update {n_updates:,}, 1.00" in svg
+
+
+def test_a_smooth_line_begins_and_ends_where_the_points_do() -> None:
+    """Its ends have no neighbors on one side; in between every point is a mean over as many on either side."""
+    points = [(float(k), float(k % 2)) for k in range(100)]
+    means = smoothed(points)
+    assert (means[0], means[-1]) == (points[0], points[-1])
+    assert all(abs(y - 0.5) < 0.1 for _, y in means[4:-4])
 
 
 @pytest.mark.parametrize("points", [[], [CurvePoint(1, math.nan)], [CurvePoint(1, 0.5, 70.0)]])

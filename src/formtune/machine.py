@@ -83,6 +83,11 @@ def resident_bytes(*, status: Path = STATUS) -> int:
     return _named(status).get("VmRSS:", 0)
 
 
+def peak_resident_bytes(*, status: Path = STATUS) -> int:
+    """Tell the most memory that the process has held at once; 0 where the kernel does not say."""
+    return _named(status).get("VmHWM:", 0)
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()

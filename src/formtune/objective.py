@@ -16,7 +16,9 @@ from formtune.machine import return_memory
 from formtune.models import Model
 from formtune.recomputing import blocks_to_recompute, recomputed
 from formtune.tokens import Tokens
+from formtune.updates import n_computed
 from formtune.weaving import Asked, asked_of, woven
+from formtune.work import Work, padded_places
 
 N_ROWS = {"cpu": 512, "cuda": 4096}  # rows of the vocabulary that are whole at a time
 
@@ -35,7 +37,7 @@ class Objective(nn.Module):
         if recomputes:
             return_memory()
 
-    def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
+    def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, Work]:
         """Add up the losses of examples.
 
         Args:
@@ -43,22 +45,30 @@ class Objective(nn.Module):
             factors_E: float32, what the loss of each counts; holds the update's denominator.
 
         Returns:
-            The loss, and how many tokens were computed.
+            The loss, and what was computed, but for what others would compute of the whole update.
         """
+        before = _through_trunk(self.model)
         with self.model.autocast(), recomputed(self.recomputed):
             if self.class_head is not None:
-                return self._of_classes(tokens, factors_E)
-            batch, asked = self._laid_out(tokens, factors_E)
-            hidden_TD = self.model.hidden(batch)
-            return self._of_tokens(hidden_TD, asked), batch.n_tokens
+                batch, n_scored = collate(tokens, causal=False), 0
+                loss = self._of_classes(batch, factors_E)
+            else:
+                batch, asked = self._laid_out(tokens, factors_E)
+                loss, n_scored = self._of_tokens(self.model.hidden(batch), asked), len(asked.places_N)
+        apart = padded_places(tokens) if self.model.pads else sum(map(n_computed, tokens))
+        return loss, Work(
+            apart=apart,
+            laid=apart if self.model.pads else batch.n_tokens,
+            spared=spared(self.model, batch.n_tokens - (_through_trunk(self.model) - before)),
+            scored=n_scored,
+        )
 
-    def _of_classes(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
-        batch = collate(tokens, causal=False)
+    def _of_classes(self, batch: Batch, factors_E: np.ndarray) -> Tensor:
         scores_SK = self.model.classes(self.model.hidden(batch), batch)
         losses_S = F.cross_entropy(
             scores_SK.float(), self._here(batch.golds_S), reduction="none", label_smoothing=self.label_smoothing
         )
-        return (losses_S * self._here(factors_E)).sum(), batch.n_tokens
+        return (losses_S * self._here(factors_E)).sum()
 
     def _laid_out(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Batch, Asked]:
         if self.shares:
@@ -87,3 +97,13 @@ class Objective(nn.Module):
 
     def _here(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+
+
+def _through_trunk(model: Model) -> int:
+    """Count the tokens that have passed the frozen trunk so far."""
+    return model.trunk.n_computed if model.trunk else 0
+
+
+def spared(model: Model, n_replayed: int) -> float:
+    """Say what replaying saves: tokens, times the share of the blocks that they do not pass."""
+    return n_replayed * model.trunk.n_blocks / len(model.trunk.blocks) if model.trunk else 0.0

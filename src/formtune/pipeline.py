@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from formtune import dialects, formats, inspection
 from formtune.errors import DataError, SettingError
@@ -331,15 +331,30 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     from formtune.training_job import train_one
 
     out = out_of(recipe, "run")
-    readied, parts, task = _one_arm(recipe)
-    _check_one_rate(recipe, "compare tries several")
-    _check_prior([readied], recipe)
+    readied, parts, plan = _one_training(recipe)
     facts = {
         "recipe": recipe.to_dict(),
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
+    return train_one(readied, plan, facts=facts, out=out, progress=progress)
+
+
+def _one_training(recipe: Recipe) -> "tuple[Readied, Splits, Plan]":
+    readied, parts, task = _one_arm(recipe)
+    _check_one_rate(recipe, "compare tries several")
+    _check_prior([readied], recipe)
+    return readied, parts, plan_of(recipe, task, readied)
+
+
+def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
+    """Foretell what :func:`train` will compute, hold and take; trains and writes nothing."""
+    from formtune.forecast import foretold_training
+    from formtune.results import Result
+
+    readied, parts, plan = _one_training(recipe)
+    found = foretold_training(readied, plan, progress=progress)
+    return Result({**found.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])})
 
 
 def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
@@ -490,11 +505,47 @@ def compare(
         command: what repeats it, for the report.
         progress: told of what goes on.
     """
-    from formtune.arms import check_comparable, make_arms, ready, shared
     from formtune.reporting import Contest, concluded
     from formtune.trials import run_arm
 
     out = out_of(recipe, "comparison")
+    readied, plan, lists = _all_arms(recipe, reading, progress=progress)
+    runs = [run_arm(one, plan, progress=progress) for one in readied]
+    asked = Contest(
+        recipe=recipe,
+        plan=plan,
+        parts=lists.parts,
+        lost=lists.lost,
+        refused=lists.refused,
+        command=command,
+        out=out,
+    )
+    return concluded(asked, runs)
+
+
+def compare_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
+    """Foretell what :func:`compare` will compute, hold and take, arm by arm; trains and writes nothing."""
+    from formtune.forecast import foretold_arm, together_told
+    from formtune.results import Result
+
+    readied, plan, lists = _all_arms(recipe, None, progress=progress)
+    found = [foretold_arm(one, plan, progress=progress) for one in readied]
+    return Result({**together_told(found), "left_out": tally([*lists.parts.left_out, *lists.lost])})
+
+
+class _Lists(NamedTuple):
+    """What a comparison is made of beside its arms: records by split, those that are lost, and formats that do not fit."""
+
+    parts: Splits
+    lost: list[LeftOut]
+    refused: dict[str, str]
+
+
+def _all_arms(
+    recipe: Recipe, reading: dialects.Reading | None, *, progress: Progress
+) -> "tuple[list[Readied], Plan, _Lists]":
+    from formtune.arms import check_comparable, make_arms, ready, shared
+
     parts = splits_of(recipe)[0] if reading is None else _parted(reading, recipe)
     _check_both(parts)
     task = task_of(recipe, parts.train)
@@ -509,9 +560,7 @@ def compare(
     plan = plan_of(recipe, task, readied[0])
     _check_prior(readied, recipe)
     check_comparable(readied, plan.metric.needs, metric=plan.metric.name)
-    runs = [run_arm(one, plan, progress=progress) for one in readied]
-    asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
-    return concluded(asked, runs)
+    return readied, plan, _Lists(parts, lost, refused)
 
 
 def _check_prior(readied: Sequence["Readied"], recipe: Recipe) -> None:

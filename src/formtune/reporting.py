@@ -1,7 +1,7 @@
 """The end of a comparison: statistics, verdict, report, predictions and the best run, in one folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,11 +204,11 @@ def _write(
     spec = spec_of(best.readied, best.plan, base_digest=best.base_digest, prior=chosen.prior)
     trained = chosen.trained
     recipe = asked.recipe.to_dict()
-    settings = {**asdict(best.plan.settings), "learning_rate": best.learning_rate, "seed": best.best_seed}
+    settings = replace(best.plan.settings, learning_rate=best.learning_rate, seed=best.best_seed)
     made_of = {"recipe": recipe, "left_out": values["left_out"], **_origin(asked, runs)}
-    facts = {"settings": settings, "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
+    facts = {"settings": asdict(settings), "best": {"step": trained.best_step, **trained.best.shown}, **made_of}
     manifest = {"kind": "comparison", "verdict": values["verdict"], **made_of}
-    files = traces(trained, asked.plan.chosen_by)
+    files = traces(trained, best.readied, replace(best.plan, settings=settings))
     with staged(asked.out, manifest) as staging:
         save_run(staging / "best", spec, best.weights, facts=facts, files=files)
         write_report(report, staging / "report.html")

@@ -16,15 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formtune.batches import by_budget
 from formtune.errors import SettingError
 from formtune.freezing import trained
 from formtune.models import Model
 from formtune.objective import Objective
 from formtune.optimizing import optimizer_of, parameter_groups, set_rates
 from formtune.tokens import Tokens
-from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
-from formtune.weaving import alike_together
+from formtune.updates import TrainSettings, factors_of, micro_batches, n_learned, updates
+from formtune.work import Work, padding_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracePoint:
-    """One update: its loss, what it cost and, where one was taken, the look after it."""
+    """One update: its loss, what it cost, what that spared others and, where one was taken, the look after it."""
 
     step: int
     loss: float
@@ -45,6 +44,7 @@ class TracePoint:
     n_learned: int
     n_tokens: int
     seconds: float
+    work: Work
     look: Look | None = None
 
 
@@ -56,7 +56,8 @@ class Trained:
         trace: one point per update.
         best_step: the update whose weights were kept.
         best: the look that chose them.
-        n_tokens: tokens that were computed, looks not counted.
+        work: what was computed and what that spared, looks not counted.
+        n_tokens: tokens that were laid out, looks not counted.
         n_learned: tokens with a loss weight among them (examples, for a class head).
         seconds: wall time of the updates, looks not counted.
         n_parameters: how many numbers were trained.
@@ -66,6 +67,7 @@ class Trained:
     trace: tuple[TracePoint, ...]
     best_step: int
     best: Look
+    work: Work
     n_tokens: int
     n_learned: int
     seconds: float
@@ -122,6 +124,7 @@ def train(
         trace=tuple(trace),
         best_step=best.step or len(trace),
         best=best.look or Look(score=-trace[-1].loss),
+        work=sum((p.work for p in trace), Work()),
         n_tokens=sum(p.n_tokens for p in trace),
         n_learned=sum(p.n_learned for p in trace),
         seconds=sum(p.seconds for p in trace),
@@ -207,11 +210,8 @@ class _Loop:
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
-        if self.model.weaves and self.settings.share_prefixes:
-            examples = [examples[i] for i in alike_together(examples)]
+        examples, groups = micro_batches(examples, self.settings, weaves=self.model.weaves, pads=self.model.pads)
         factors = factors_of(examples, self.settings)
-        lengths = [n_computed(t) for t in examples]
-        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
         parts = [self._backward([examples[i] for i in group], factors[group]) for group in groups]
         loss = sum(loss for loss, _ in parts)
         if not math.isfinite(loss):
@@ -220,6 +220,7 @@ class _Loop:
             )
         if self.settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
+        work = sum((one for _, one in parts), padding_work(examples, scores=self.model.class_head is None))
         rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -228,11 +229,12 @@ class _Loop:
             loss=loss,
             learning_rate=rate,
             n_learned=sum(n_learned(t) for t in examples),
-            n_tokens=sum(n for _, n in parts),
+            n_tokens=work.laid,
             seconds=time.perf_counter() - start,
+            work=work,
         )
 
-    def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, int]:
-        loss, n_tokens = self.objective(examples, factors_E)
+    def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, Work]:
+        loss, work = self.objective(examples, factors_E)
         self.accelerator.backward(loss)
-        return float(loss.detach()), n_tokens
+        return float(loss.detach()), work

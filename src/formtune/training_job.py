@@ -1,5 +1,6 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
-from formtune.metrics import Metric
+from formtune.memory import peak_bytes
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
@@ -34,13 +35,15 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         out: folder of the run.
         progress: told of every update.
     """
+    start = time.perf_counter()
     bench, plan = taken_up(readied, plan, progress=progress)
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
     progress(Event(f"{stage}: test records"))
     done = done_by(bench, trained, plan)
-    write_run(out, bench, done, plan=plan, facts={**facts, "run": str(out)})
-    return Result({"run": str(out), **done.summary, "left_out": facts["left_out"]})
+    own = {"run": str(out), "total_seconds": time.perf_counter() - start}
+    write_run(out, bench, done, plan=plan, facts={**facts, **own})
+    return Result({**own, **done.summary, "left_out": facts["left_out"]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,8 @@ def done_by(bench: Bench, trained: Trained, plan: Plan) -> Done:
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
-        "seconds": trained.seconds,
-        "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
-        "learned_tokens": trained.n_learned,
+        **_cost_of(trained),
+        "peak_mb": peak_bytes(bench.model.device) / 2**20,
         "parameters_trained": trained.n_parameters,
         "stopped_early": trained.stopped_early,
         "truncated": bench.readied.n_truncated,
@@ -90,8 +92,30 @@ def write_run(out: Path, bench: Bench, done: Done, *, plan: Plan, facts: Mapping
         spec_of(bench.readied, plan, base_digest=bench.model.base_digest, prior=done.prior),
         bench.weights(),
         facts={**facts, **done.summary, "settings": asdict(plan.settings)},
-        files=traces(done.trained, plan.chosen_by),
+        files=traces(done.trained, bench.readied, plan),
     )
+
+
+def _title(readied: Readied, plan: Plan) -> str:
+    """Say in a line what was trained."""
+    what = f"{readied.arm.format.name} on {readied.arm.model}, {len(readied.train.tokens):,} records"
+    frozen = "" if plan.options.freeze == "none" else f", frozen: {plan.options.freeze}"
+    adapted = f", {plan.options.lora.kind} of rank {plan.options.lora.rank}" if plan.options.lora else ""
+    return f"{what}{frozen}{adapted}, learning rate {plan.settings.learning_rate:g}, seed {plan.settings.seed}"
+
+
+def _cost_of(trained: Trained) -> dict[str, Any]:
+    """Say what the updates took and what they spared; how shares are counted is told in :mod:`formtune.work`."""
+    seconds = max(trained.seconds, 1e-9)
+    return {
+        "seconds": trained.seconds,
+        "tokens_per_second": trained.n_tokens / seconds,
+        "learned_tokens_per_second": trained.n_learned / seconds,
+        "learned_tokens": trained.n_learned,
+        "computed_tokens": trained.work.computed,
+        "computed_share": trained.work.computed_share,
+        "saved": trained.work.saved,
+    }
 
 
 def test_scores(bench: Bench, plan: Plan, *, prior: np.ndarray | None) -> dict[str, Any]:
@@ -127,12 +151,14 @@ def spec_of(readied: Readied, plan: Plan, *, base_digest: str, prior: Sequence[f
     )
 
 
-def traces(trained: Trained, metric: Metric | None) -> dict[str, str]:
-    """Give the trace (a JSON object per update) and its picture, by file name."""
+def traces(trained: Trained, readied: Readied, plan: Plan) -> dict[str, str]:
+    """Give the trace (a JSON object per update) and its picture, by file name; ``plan`` has the run's own settings."""
     lines = [msgspec.json.encode(point).decode() for point in trained.trace]
-    name = metric.name if metric else "loss"
+    name = plan.chosen_by.name if plan.chosen_by else "loss"
     points = [CurvePoint(p.step, p.loss, p.look.shown.get(name) if p.look else None) for p in trained.trace]
-    picture = training_picture(points, best_step=trained.best_step, metric=name)
+    dev = [(float(p.step), p.look.shown["loss"]) for p in trained.trace if p.look and "loss" in p.look.shown]
+    best = trained.best_step if dev else None  # without looks the last weights are kept
+    picture = training_picture(points, title=_title(readied, plan), dev_losses=dev, best_step=best, metric=name)
     return {"trace.jsonl": "\n".join(lines) + "\n", "trace.svg": picture}
 
 

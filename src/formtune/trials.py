@@ -20,6 +20,7 @@ from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.footprint import Limits, within_memory
 from formtune.loading import Options
+from formtune.memory import held_bytes
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
@@ -27,7 +28,7 @@ from formtune.precision import settled
 from formtune.prediction import in_labels, label_prior, predict
 from formtune.progress import Event, Progress
 from formtune.training import Diverged, TracePoint, Trained
-from formtune.updates import TrainSettings
+from formtune.updates import TrainSettings, n_looks
 from formtune.verdicts import Cost
 
 
@@ -229,7 +230,9 @@ def fine_tuned(bench: Bench, settings: TrainSettings, plan: Plan, *, progress: P
     """Do one run, telling of every update."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
-    return bench.run(settings, metric=judge, progress=lambda point: progress(told(stage, point, settings)))
+    return bench.run(
+        settings, metric=judge, progress=lambda point: progress(told(stage, point, bench, settings=settings))
+    )
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]
@@ -259,10 +262,21 @@ def prior_of(model: Model, readied: Readied, plan: Plan) -> np.ndarray | None:
     return label_prior(model, readied.blanks)
 
 
-def told(stage: str, point: TracePoint, settings: TrainSettings) -> Event:
+def told(stage: str, point: TracePoint, bench: Bench, *, settings: TrainSettings) -> Event:
     """Tell of an update."""
-    shown = point.look.shown if point.look else None
-    return Event(stage, point.step, settings.steps, point.loss, point.n_learned, point.seconds, shown)
+    return Event(
+        stage,
+        step=point.step,
+        steps=settings.steps,
+        loss=point.loss,
+        n_learned=point.n_learned,
+        seconds=point.seconds,
+        shown=point.look.shown if point.look else None,
+        looks_left=n_looks(settings, after=point.step) if bench.readied.dev.tokens else 0,
+        n_computed=point.work.computed,
+        n_padded=point.work.padded,
+        memory_bytes=held_bytes(bench.model.device),
+    )
 
 
 def answered(

@@ -211,7 +211,7 @@ class _Trials:
         bench, plan = self.taken_up(values, limits)
 
         def told_of(point: TracePoint) -> None:
-            self.progress(told(stage, point, plan.settings))
+            self.progress(told(stage, point, bench, settings=plan.settings))
             watch(point, plan.settings.steps)
 
         return bench, plan, bench.run(plan.settings, metric=self._judge, progress=told_of)

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.tokens import Tokenizer, Tokens
-from formtune.weaving import families
+from formtune.weaving import alike_together, families
 
 MICRO_BATCH_TOKENS = 4096  # on a CPU nothing is gained beyond that
 
@@ -72,6 +73,19 @@ def n_learned(tokens: Tokens) -> int:
     return int(np.count_nonzero(_side(tokens).weights_T)) or int(tokens.gold is not None)
 
 
+def n_looks(settings: TrainSettings, *, after: int = 0) -> int:
+    """Count the looks at the dev records that come after an update: one every so often, and one after the last.
+
+    >>> n_looks(TrainSettings(steps=10, validate_every=4)), n_looks(TrainSettings(steps=8, validate_every=4), after=4)
+    (3, 1)
+    """
+    return (
+        -(-settings.steps // settings.validate_every) - after // settings.validate_every
+        if after < settings.steps
+        else 0
+    )
+
+
 def factors_of(examples: Sequence[Tokens], settings: TrainSettings) -> np.ndarray:
     """Say what the loss of each example of an update counts, so that the update's loss is a weighted mean.
 
@@ -114,6 +128,26 @@ def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Toke
             yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
+
+
+def micro_batches(
+    examples: Sequence[Tokens], settings: TrainSettings, *, weaves: bool, pads: bool
+) -> tuple[list[Tokens], list[list[int]]]:
+    """Part the examples of an update into what is computed at once.
+
+    Args:
+        examples: of the update.
+        settings: how.
+        weaves: whether the model can compute once what they share; then those that begin alike come together.
+        pads: whether the model pads rows to the longest.
+
+    Returns:
+        The examples in the order in which they are computed, and their indices, a list for each micro-batch.
+    """
+    alike = weaves and settings.share_prefixes
+    ordered = [examples[i] for i in alike_together(examples)] if alike else list(examples)
+    lengths = [n_computed(one) for one in ordered]
+    return ordered, by_budget(lengths, settings.micro_batch_tokens, sort=False, padded=pads)
 
 
 def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:

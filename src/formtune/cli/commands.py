@@ -9,6 +9,7 @@ from cyclopts import App, Group, Parameter
 
 from formtune.cli import show
 from formtune.cli.flags import (
+    GROUPS,
     Common,
     CompareFlags,
     FormatFlags,
@@ -24,6 +25,12 @@ from formtune.cli.progress import drawn
 
 _DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
 _RUN = Parameter(name="RUN", help="Folder of a run.")
+_DRY_RUN = Parameter(
+    name="--dry-run",
+    group=GROUPS["Recipe and output"],
+    help="Say what it will compute, hold and take, from a few seconds of measuring; train and write nothing.",
+)
+DryRun = Annotated[bool, _DRY_RUN]
 Data = Annotated[str, _DATA]
 Run = Annotated[str, _RUN]
 
@@ -102,14 +109,15 @@ def train(
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
+    dry_run: DryRun = False,
 ) -> int:
     """Fine-tune one model on one format."""
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, out)
     with drawn(common) as progress:
-        result = pipeline.train(recipe, progress=progress)
-    return show.result(result, show.numbers, common)
+        result = (pipeline.train_forecast if dry_run else pipeline.train)(recipe, progress=progress)
+    return show.result(result, show.forecast if dry_run else show.training, common)
 
 
 def tune(
@@ -156,11 +164,16 @@ def compare(
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
+    dry_run: DryRun = False,
 ) -> int:
     """Compare formats fairly and say which to use, or that it does not matter: the main job."""
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, against, out)
+    if dry_run:
+        with drawn(common) as progress:
+            forecast = pipeline.compare_forecast(recipe, progress=progress)
+        return show.result(forecast, show.forecast, common)
     with drawn(common) as progress:
         result = pipeline.compare(recipe, progress=progress)
     return show.result(result, show.comparison, common)

@@ -15,7 +15,7 @@ from formtune.errors import SettingError
 if TYPE_CHECKING:
     from formtune.recipe import Recipe
 
-_GROUPS = {
+GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(
         ("Data", "Split", "Format and model", "Training", "Search", "Comparison", "Recipe and output")
@@ -23,7 +23,7 @@ _GROUPS = {
 }
 
 
-@Parameter(name="*", group=_GROUPS["Data"])
+@Parameter(name="*", group=GROUPS["Data"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFlags:
     """How files are read."""
@@ -52,7 +52,7 @@ class ReadFlags:
     """Column of what must not be split between training and test."""
 
 
-@Parameter(name="*", group=_GROUPS["Split"])
+@Parameter(name="*", group=GROUPS["Split"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFlags:
     """Which records are trained on, chosen on and tested on."""
@@ -73,7 +73,7 @@ class SplitFlags:
     """Where all chance comes from."""
 
 
-@Parameter(name="*", group=_GROUPS["Format and model"])
+@Parameter(name="*", group=GROUPS["Format and model"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatFlags:
     """What the records become, and for which model."""
@@ -86,7 +86,7 @@ class FormatFlags:
     """Longest input in tokens."""
 
 
-@Parameter(name="*", group=_GROUPS["Training"])
+@Parameter(name="*", group=GROUPS["Training"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainFlags:
     """What of the model is trained, and how."""
@@ -105,7 +105,7 @@ class TrainFlags:
     """Examples in an update."""
 
 
-@Parameter(name="*", group=_GROUPS["Search"])
+@Parameter(name="*", group=GROUPS["Search"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneFlags:
     """What is searched, and how long."""
@@ -120,7 +120,7 @@ class TuneFlags:
     """When a trial is cut short: median, halving or none."""
 
 
-@Parameter(name="*", group=_GROUPS["Comparison"])
+@Parameter(name="*", group=GROUPS["Comparison"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareFlags:
     """How arms are compared."""
@@ -133,7 +133,7 @@ class CompareFlags:
     """Difference in the metric, in its unit, that makes no difference to you."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutFlags:
     """Where the results go."""
@@ -142,7 +142,7 @@ class OutFlags:
     """Folder that the results go to."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeFlags:
     """Settings that have no flag of their own."""
@@ -153,7 +153,7 @@ class RecipeFlags:
     """Any setting by its place, as in: --set training.clip=0.5."""
 
 
-@Parameter(name="*", group=_GROUPS["Recipe and output"])
+@Parameter(name="*", group=GROUPS["Recipe and output"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
     """How a command talks."""

@@ -1,16 +1,21 @@
-"""Long work as it is seen on standard error: a bar on a terminal, a line per stage elsewhere."""
+"""Long work as it is seen on standard error: a bar on a terminal, lines elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from formtune.cli.flags import Common
-from formtune.progress import Event, Progress, silent
+from formtune.progress import Event, Pace, Progress, lasting, silent
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+LINE_EVERY_S = 30.0  # where there is no terminal, so that a log shows that work goes on
 
 
 @contextmanager
@@ -26,63 +31,119 @@ def drawn(common: Common) -> Iterator[Progress]:
 
 
 class Lines:
-    """Writes a line when a stage begins and for every look at the dev records."""
+    """Writes a line when a stage begins, for every look at the dev records, and now and then for an update."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
+        self._clock = clock
         self._stage = ""
+        self._pace = Pace(clock)
+        self._written_s = 0.0
 
     def __call__(self, event: Event) -> None:
         """Write what is new in an event."""
         if event.stage != self._stage:
-            self._stage = event.stage
+            self._stage, self._pace, self._written_s = event.stage, Pace(self._clock), self._clock()
             self._write(f"{event.stage}\n")
-        if event.shown:
-            self._write(f"  step {event.step}/{event.steps}: {_spoken(event)}\n")
+        self._pace.see(event)
+        due = event.step is not None and self._clock() - self._written_s >= LINE_EVERY_S
+        if event.shown or due:
+            self._written_s = self._clock()
+            told = ", ".join(filter(None, [*going(event, self._pace), left(self._pace)]))
+            self._write(f"  step {event.step}/{event.steps}: {'; '.join(filter(None, [told, found(event)]))}\n")
 
 
 class Drawing:
-    """Draws a bar for each stage that has steps: loss, learned tokens per second, time left, the last look."""
+    """Draws a bar for each stage that has steps, with the time left, and a line below about the current one."""
 
-    def __init__(self, bars: "Bars") -> None:
+    def __init__(self, bars: "Bars", clock: Callable[[], float] = time.monotonic) -> None:
         self._bars = bars
+        self._clock = clock
         self._tasks: dict[str, TaskID] = {}
-        self._looks: dict[str, str] = {}
+        self._pace = Pace(clock)
 
     def __call__(self, event: Event) -> None:
-        """Move the stage's bar on, or begin it."""
+        """Move the stage's bar on, or begin it; a stage without steps is a line above the bars."""
         if event.stage not in self._tasks:
             self._finish()
-            self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.steps, told="")
+            if event.steps is None:
+                self._bars.console.print(event.stage, style="dim", markup=False, highlight=False)
+                return
+            self._pace = Pace(self._clock)
+            begun: dict[str, Any] = {"look": "", "told": "", "left": "", "begun_s": self._clock()}
+            self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.steps, **begun)
+        self._pace.see(event)
+        task = self._tasks[event.stage]
         if event.shown:
-            self._looks[event.stage] = _spoken(event)
-        speed = f"{event.n_learned / event.seconds:.0f}/s" if event.seconds and event.n_learned else ""
-        loss = "" if event.loss is None else f"loss {event.loss:.3f}"
-        told = "  ".join(filter(None, (loss, speed, self._looks.get(event.stage))))
-        self._bars.update(self._tasks[event.stage], total=event.steps, completed=event.step or 0, told=told)
+            self._bars.update(task, look=found(event))
+        told = "  ".join(going(event, self._pace))
+        self._bars.update(task, total=event.steps, completed=event.step or 0, told=told, left=left(self._pace))
 
     def _finish(self) -> None:
-        """Stop the clock of the stage before: patience may have ended it early, or it had no steps."""
+        """Stop the clock of the stage before: patience may have ended it early."""
         for task in self._bars.tasks:
-            if not task.finished:
-                self._bars.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
+            if not task.finished or task.fields["told"]:
+                passed = lasting(self._clock() - task.fields["begun_s"])
+                done = max(task.completed, 1)
+                self._bars.update(task.id, total=done, completed=done, told="", left=passed)
 
 
-def _spoken(event: Event) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in (event.shown or {}).items())
+def found(event: Event) -> str:
+    """Say what a look at the dev records found."""
+    values = ", ".join(f"{name} {value:.3f}" for name, value in (event.shown or {}).items())
+    return f"dev: {values}" if values else ""
+
+
+def going(event: Event, pace: Pace) -> Iterator[str]:
+    """Say how the current stage goes: loss, speed, what is spared, memory."""
+    if event.loss is not None:
+        yield f"loss {event.loss:.3f}"
+    if pace.learned_per_s:
+        yield f"{pace.learned_per_s:,.0f} learned/s"
+    if pace.computed_share is not None:
+        yield f"computed {100 * pace.computed_share:.0f} % of the padded tokens"
+    if event.memory_bytes:
+        yield f"{event.memory_bytes / 2**30:.1f} GB"
+
+
+def left(pace: Pace) -> str:
+    """Say how long the stage still takes."""
+    return "" if pace.left_s is None else f"{lasting(pace.left_s)} left"
 
 
 def _bars() -> "Bars":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+    from rich.table import Column
 
     columns = (
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[told]}", style="dim", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
+        # Gets what is left of the width, so that what was found never pushes the bar out.
+        TextColumn(
+            "{task.fields[look]}",
+            style="dim",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
     )
-    return Bars(*columns, console=Console(stderr=True))
+    return _board()(*columns, console=Console(stderr=True), expand=True)
+
+
+@cache
+def _board() -> "type[Bars]":
+    """Make the kind of bars that have a line below them about the stage that goes on; rich is not imported before."""
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Board(Bars):
+        def get_renderables(self) -> "Iterable[RenderableType]":
+            yield from super().get_renderables()
+            told = next((task.fields["told"] for task in reversed(self.tasks) if task.fields["told"]), "")
+            if told:
+                yield Text(f"  {told}", style="dim", overflow="ellipsis", no_wrap=True)
+
+    return Board

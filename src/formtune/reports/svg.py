@@ -45,7 +45,7 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     >>> ticks(71.3, 84.9, most=5)
     [70.0, 75.0, 80.0, 85.0]
     """
-    if not high > low:
+    if not high - low > 1e-9 * max(1.0, abs(low), abs(high)):  # one value, but for rounding
         low, high = low - 0.5, low + 0.5
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
