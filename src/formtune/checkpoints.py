@@ -162,10 +162,14 @@ class Keeping:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, fresh: bool = False) -> Iterator[None]:
     """Hold a folder of checkpoints for this process alone; the claim ends with the process, however that ends.
 
     What a killed process left half written there is removed; so is the folder itself in the end, if nothing is in it.
+
+    Args:
+        folder: made where it is not there.
+        fresh: remove its checkpoints as well.
 
     Raises:
         SettingError: where another process holds it, or it cannot be written.
@@ -185,6 +189,8 @@ def claimed(folder: Path) -> Iterator[None]:
                 "Another process trains here.", "Wait for it, or give another --out.", at=folder
             ) from error
         sweep(folder)
+        if fresh:
+            remove(folder)
         yield
         if [place.name for place in folder.iterdir()] == [_LOCK]:
             (folder / _LOCK).unlink()
@@ -205,7 +211,7 @@ class Keeper:
 
         Args:
             keeping: where and when.
-            facts: whatever must be equal, beside what the training itself names, for it to go on.
+            facts: what must be equal for a training to go on, beside what the loop knows of it.
             tell: told in a sentence what is taken up, and what is damaged.
         """
         self.keeping = keeping
@@ -219,15 +225,6 @@ class Keeper:
         self._since_s = time.monotonic()
         self._took_s = 0.0
 
-    def noted(self) -> Mapping[str, Any] | None:
-        """Give what the newest checkpoint that can be read says of its training, without looking at its tensors."""
-        for place in reversed(self._places(_STEP)):
-            try:
-                return _job_in(place)
-            except DataError:  # told when it is to be taken up
-                continue
-        return None
-
     def take_up(self, job: Mapping[str, Any]) -> State | None:
         """Give the newest whole checkpoint; None where there is none.
 
@@ -238,7 +235,7 @@ class Keeper:
             SettingError: where the checkpoint is of another training, or another process is at this one.
         """
         self._job = json.loads(json.dumps({**job, **self.facts}))
-        places = self._places(_STEP)
+        places = _places(self.folder, _STEP)
         for place in reversed(places):
             try:
                 state, kept = self._read(place)
@@ -287,15 +284,6 @@ class Keeper:
         kept = "No update is kept." if self._last is None else f"Update {self._last} is kept in {str(self.folder)!r}."
         return f"{kept} Other settings begin anew, with --fresh."
 
-    def remove(self) -> None:
-        """Remove all checkpoints: the training is finished, or begins anew."""
-        for place in (*self._places(_STEP), *self._places(_BEST)):
-            discard(place)
-
-    def _places(self, kind: str) -> list[Path]:
-        """List the folders of a kind, oldest first."""
-        return sorted(self.folder.glob(f"{kind}-" + "[0-9]" * 8))
-
     def _due(self, step: int) -> bool:
         if self.keeping.every is not None:
             return step % self.keeping.every == 0
@@ -332,12 +320,12 @@ class Keeper:
 
     def _rotate(self, step: int) -> None:
         """Keep the newest few; what is newer than the one just written was damaged, or left by it."""
-        places = self._places(_STEP)
+        places = _places(self.folder, _STEP)
         kept = [place for place in places if _number(place) <= step][-self.keeping.n_kept :]
         for place in places:
             if place not in kept:
                 discard(place)
-        bests = self._places(_BEST)
+        bests = _places(self.folder, _BEST)
         needed = {max((b for b in bests if _number(b) <= _number(place)), default=None) for place in kept}
         for place in bests:
             if place not in needed:
@@ -365,6 +353,27 @@ class Keeper:
         if read_manifest(place, kind="best")["job"] != job:
             raise DataError("The best weights are of another training.", "Begin anew with --fresh.", at=place)
         return _read_tensors(place / _WEIGHTS)
+
+
+def noted(folder: Path) -> Mapping[str, Any] | None:
+    """Give what the newest checkpoint that can be read says of its training, without looking at its tensors."""
+    for place in reversed(_places(folder, _STEP)):
+        try:
+            return _job_in(place)
+        except DataError:  # told when it is to be taken up
+            continue
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Remove all checkpoints: the training is finished, or begins anew."""
+    for place in (*_places(folder, _STEP), *_places(folder, _BEST)):
+        discard(place)
+
+
+def _places(folder: Path, kind: str) -> list[Path]:
+    """List the folders of a kind, oldest first."""
+    return sorted(folder.glob(f"{kind}-" + "[0-9]" * 8))
 
 
 def _job_in(place: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from formtune import dialects, formats, inspection
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
+from formtune.interrupts import Heed, unheeded
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
@@ -155,6 +156,7 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
+    own |= {"save_every", "keep"}
     fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
         **asked.model_dump(exclude=own | fitted),
@@ -324,8 +326,19 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     return ready(arms[0], parts, task, length=length_of(recipe)), parts, task
 
 
-def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
-    """Fine-tune one model on one format, score it once on the test records, and write the run."""
+def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, heed: Heed = unheeded) -> "Result":
+    """Fine-tune one model on one format, score it once on the test records, and write the run.
+
+    Checkpoints are kept beside the run's folder until the run is whole. Where there are some of the same training, it
+    goes on from the newest.
+
+    Args:
+        recipe: every setting.
+        fresh: begin anew, whatever is kept.
+        progress: told of what goes on.
+        heed: tells, while the model is trained, of signals that ask to stop.
+    """
+    from formtune.checkpoints import Keeping, claimed
     from formtune.training_job import train_one
 
     out = out_of(recipe, "run")
@@ -342,7 +355,11 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
+    kept = out.parent / f"{out.name}.checkpoints"
+    keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
+    with claimed(kept, fresh=fresh):
+        plan = plan_of(recipe, task, readied)
+        return train_one(readied, plan, facts=facts, out=out, keeping=keeping, progress=progress)
 
 
 def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
