@@ -3,113 +3,32 @@
 A checkpoint is a folder ``step-00000037``: the trained weights, what the optimizer keeps of each, the states of the random
 generators, and ``state.json`` (the trace, the best look, how long patience has waited, what is trained on and how). The
 weights of the best look stand beside it in ``best-00000030``: written once, and kept as long as a checkpoint needs them.
-
-What follows from the number of an update is not kept: the order of the examples, what is masked, the rates, which blocks
-have joined. Python's and numpy's own generators are not used while training.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from formtune.errors import DataError, SettingError, Stopped
 from formtune.interrupts import Asked, Heed, unheeded
 from formtune.shards import digest_of, discard, read_manifest, staged, sweep
-from formtune.tokens import Tokens
+from formtune.training_state import State
 
 PAUSE_S = 300.0  # the most that a killed training loses, where writing is quick
 SHARE = 0.05  # of the time at most goes into writing, where it is not
 _STATE = "state.json"
 _WEIGHTS, _OPTIMIZER, _RANDOM = (f"{name}.safetensors" for name in ("weights", "optimizer", "random"))
 _STEP, _BEST, _LOCK = "step", "best", "lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """Where a training stands after an update.
-
-    Attributes:
-        step: updates done.
-        weights: of what is trained, by name.
-        optimizer: what the optimizer keeps of each, by name.
-        random: states of torch's generators, by device.
-        best_step: the update after which the best look was taken; 0 where none was.
-        best: the weights of that moment.
-        notes: whatever else the training needs, as JSON can hold it.
-    """
-
-    step: int
-    weights: Mapping[str, Tensor]
-    optimizer: Mapping[str, Mapping[str, Any]]
-    random: Mapping[str, Tensor]
-    best_step: int
-    best: Mapping[str, Tensor]
-    notes: Mapping[str, Any]
-
-
-# --- what a state is made of -----------------------------------------------------------------------------------------
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
-    """Give what an optimizer keeps of each parameter, tensors and numbers, by the parameter's name."""
-    return {name: dict(optimizer.state[p]) for name, p in parameters.items() if optimizer.state.get(p)}
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], kept: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Put back what :func:`optimizer_state` gave; the tensors are copied."""
-    names = {id(p): name for name, p in parameters.items()}
-    order = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
-    state = {place: _copied(kept[name]) for place, name in enumerate(order) if name in kept}
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in values.items()}
-
-
-def random_state() -> dict[str, Tensor]:
-    """Give the states of torch's generators: the CPU's, and those of the GPUs where there are some."""
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), **{f"cuda:{place}": state for place, state in enumerate(devices)}}
-
-
-def restore_random(states: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`random_state` gave; GPUs that are not here are passed over."""
-    torch.set_rng_state(states["cpu"])
-    for place in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        if f"cuda:{place}" in states:
-            torch.cuda.set_rng_state(states[f"cuda:{place}"], place)
-
-
-def digest_of_tokens(examples: Sequence[Tokens]) -> str:
-    """Digest examples in their order, as far as training depends on them: SHA-256 in hex."""
-    found = hashlib.sha256()
-    for one in examples:
-        _add(found.update, one)
-    return found.hexdigest()
-
-
-def _add(update: Callable[[bytes], object], tokens: Tokens) -> None:
-    arrays = (tokens.ids_T, tokens.labels_T, tokens.weights_T, tokens.parts_T, tokens.types_T, *tokens.candidates)
-    told = f"{tokens.id!r} {tokens.gold} {tokens.corrupt} {[len(a) for a in arrays]} {tokens.decoder is not None}\n"
-    update(told.encode())
-    for array in arrays:
-        update(array.tobytes())
-    if tokens.decoder is not None:
-        _add(update, tokens.decoder)
+_KINDS = {_STEP: "checkpoint", _BEST: "best weights"}
 
 
 # --- tensors in files ------------------------------------------------------------------------------------------------
@@ -191,10 +110,12 @@ def claimed(folder: Path, *, fresh: bool = False) -> Iterator[None]:
         sweep(folder)
         if fresh:
             remove(folder)
-        yield
-        if [place.name for place in folder.iterdir()] == [_LOCK]:
-            (folder / _LOCK).unlink()
-            folder.rmdir()
+        try:
+            yield
+        finally:
+            if [place.name for place in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+                folder.rmdir()
 
 
 class Keeper:
@@ -232,7 +153,7 @@ class Keeper:
             job: what the training is of; must be equal to what the checkpoint says.
 
         Raises:
-            SettingError: where the checkpoint is of another training, or another process is at this one.
+            SettingError: where the checkpoint is of another training.
         """
         self._job = json.loads(json.dumps({**job, **self.facts}))
         places = _places(self.folder, _STEP)
@@ -295,7 +216,7 @@ class Keeper:
             self._stage(state)
         except SettingError as error:
             last = "the beginning" if self._last is None else f"update {self._last}"
-            remedy = f"Make room there, then give the same command again: it goes on from {last}."
+            remedy = f"Make room there, or let it be written, then give the same command again: it goes on from {last}."
             raise SettingError(error.problem, remedy, at=error.at) from error
         self._last = state.step
         self._rotate(state.step)
@@ -303,20 +224,24 @@ class Keeper:
         self._took_s = self._since_s - begun_s
 
     def _stage(self, state: State) -> None:
-        job = digest_of(self._job)
         if state.best_step and state.best_step != self._best_step:
-            place = self.folder / f"{_BEST}-{state.best_step:08d}"
-            with staged(place, {"kind": "best", "step": state.best_step, "job": job}) as staging:
+            with self._placed(_BEST, state.best_step) as staging:
                 write_tensors(staging / _WEIGHTS, state.best)
             self._best_step = state.best_step
         tensors, numbers = _parted(state.optimizer)
         text = {"job": self._job, "best_step": state.best_step, "optimizer": numbers, "notes": state.notes}
-        place = self.folder / f"{_STEP}-{state.step:08d}"
-        with staged(place, {"kind": "checkpoint", "step": state.step, "job": job}) as staging:
+        with self._placed(_STEP, state.step) as staging:
             write_tensors(staging / _WEIGHTS, state.weights)
             write_tensors(staging / _OPTIMIZER, tensors)
             write_tensors(staging / _RANDOM, state.random)
             (staging / _STATE).write_text(json.dumps(text), encoding="utf-8")
+
+    def _placed(self, kind: str, step: int) -> AbstractContextManager[Path]:
+        """Give a temporary folder that takes its place in the end; what stands there now was damaged."""
+        place = self.folder / f"{kind}-{step:08d}"
+        if place.exists():
+            discard(place)
+        return staged(place, {"kind": _KINDS[kind], "step": step, "job": digest_of(self._job)})
 
     def _rotate(self, step: int) -> None:
         """Keep the newest few; what is newer than the one just written was damaged, or left by it."""
@@ -333,7 +258,7 @@ class Keeper:
 
     def _read(self, place: Path) -> tuple[State, dict[str, Any]]:
         job = _job_in(place)
-        read_manifest(place, kind="checkpoint")
+        read_manifest(place, kind=_KINDS[_STEP])
         text = json.loads((place / _STATE).read_text(encoding="utf-8"))
         state = State(
             step=_number(place),
@@ -350,7 +275,7 @@ class Keeper:
         if not step:
             return {}
         place = self.folder / f"{_BEST}-{step:08d}"
-        if read_manifest(place, kind="best")["job"] != job:
+        if read_manifest(place, kind=_KINDS[_BEST]).get("job") != job:
             raise DataError("The best weights are of another training.", "Begin anew with --fresh.", at=place)
         return _read_tensors(place / _WEIGHTS)
 

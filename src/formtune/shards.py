@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from formtune.tokens import Tokens
 
 MANIFEST = "manifest.json"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_HIDDEN = _PART, _GONE = (".part", ".gone")
+_PART, _GONE = ".part", ".gone"
 VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformers", "accelerate", "peft")
 
 
@@ -82,7 +83,8 @@ def sweep(parent: str | Path, *, name: str | None = None) -> None:
         name: of the one artefact that is meant; None for all of the folder.
     """
     for left in Path(parent).iterdir():
-        if left.suffix in _HIDDEN and left.name.startswith(f".{name}." if name else "."):
+        hidden = re.fullmatch(r"\.(.+)\.\d+(\.part|\.gone)", left.name)
+        if hidden and name in (None, hidden.group(1)):
             shutil.rmtree(left)
 
 

@@ -21,15 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from formtune.batches import by_budget
-from formtune.checkpoints import (
-    Keeper,
-    State,
-    digest_of_tokens,
-    optimizer_state,
-    random_state,
-    restore_optimizer,
-    restore_random,
-)
+from formtune.checkpoints import Keeper
 from formtune.errors import SettingError
 from formtune.freezing import levels, trained
 from formtune.models import Model
@@ -37,6 +29,14 @@ from formtune.objective import Objective
 from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_rates
 from formtune.shards import digest_of
 from formtune.tokens import Tokens
+from formtune.training_state import (
+    State,
+    digest_of_tokens,
+    optimizer_state,
+    random_state,
+    restore_optimizer,
+    restore_random,
+)
 from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
 from formtune.weaving import alike_together
 

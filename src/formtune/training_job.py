@@ -10,7 +10,7 @@ import numpy as np
 
 from formtune.arms import Readied
 from formtune.bench import Bench
-from formtune.checkpoints import Keeper, Keeping, digest_of_tokens, noted, remove
+from formtune.checkpoints import Keeper, Keeping, noted, remove
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
@@ -23,6 +23,7 @@ from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
 from formtune.shards import sweep
 from formtune.training import Trained
+from formtune.training_state import digest_of_tokens
 from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
 
