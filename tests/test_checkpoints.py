@@ -520,6 +520,27 @@ def test_other_settings_are_refused_unless_it_is_to_begin_anew(tmp_path: Path) -
     assert names(tmp_path) == ["reviews.csv", "run"]
 
 
+@pytest.mark.parametrize(
+    ("save_every", "place"), [(1, "run.checkpoints/step-00000001"), (None, "run")], ids=["checkpoint", "run"]
+)
+def test_a_command_that_may_write_no_more_ends_with_two(
+    save_every: int | None, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing half written is left, of a checkpoint or of the run."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe_for(tmp_path, "run", save_every=save_every).to_yaml())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        code = run(["train", "-c", str(recipe), "--quiet"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert code == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/{place}: It cannot be written (File too large). Make room")
+    assert names(tmp_path) == ["recipe.yaml", "reviews.csv"]
+
+
 def test_what_was_measured_when_a_training_began_holds_when_it_goes_on() -> None:
     """Unless the user says otherwise, and then the difference is told."""
     job = {

@@ -47,8 +47,10 @@ def train_one(
     prior = prior_of(bench.model, readied, plan)
     summary = {
         "run": str(out),
-        **_account(trained),
+        "steps": len(trained.trace),
+        "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
+        **_account(trained),
         "truncated": readied.n_truncated,
     }
     sweep(out.parent, name=out.name)
@@ -94,10 +96,8 @@ def _kept_facts(readied: Readied, plan: Plan) -> dict[str, Any]:
 
 
 def _account(trained: Trained) -> dict[str, Any]:
-    """Say what a training came to and what it cost."""
+    """Say what a training cost, and how it went on."""
     return {
-        "steps": len(trained.trace),
-        "best": {"step": trained.best_step, **trained.best.shown},
         "seconds": trained.seconds,
         "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
         "learned_tokens": trained.n_learned,
