@@ -179,11 +179,6 @@ class Model:
             return self._padded(batch)
         return self.trunk.hidden(batch, self._packed) if self.trunk else self._packed(batch)
 
-    def remember(self, batch: Batch) -> None:
-        """Let the frozen trunk's cache, where there is one, keep what it computes of a batch."""
-        if self.trunk:
-            self.trunk.remember(batch, self._packed)
-
     def logits(self, hidden_ND: Tensor, *, exact: bool = True) -> Tensor:
         """Score the vocabulary at chosen places: ``[N, D]`` → ``[N, V]``, float32.
 

@@ -49,14 +49,6 @@ class Objective(nn.Module):
             hidden_TD = self.model.hidden(batch)
             return self._of_tokens(hidden_TD, asked), batch.n_tokens
 
-    def remember(self, tokens: Sequence[Tokens]) -> None:
-        """Let the frozen trunk's cache see examples as a micro-batch of training would, and train on nothing."""
-        with self.model.autocast(), torch.no_grad():
-            if self.class_head is not None:
-                self.model.remember(collate(tokens, causal=False))
-            else:
-                self.model.remember(self._laid_out(tokens, np.ones(len(tokens), dtype=np.float32))[0])
-
     def _of_classes(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
         batch = collate(tokens, causal=False)
         scores_SK = self.model.classes(self.model.hidden(batch), batch)

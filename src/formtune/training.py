@@ -9,7 +9,7 @@ Shape letters: T tokens of a flat row, S segments, N places that are asked for s
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -37,6 +37,7 @@ from formtune.training_state import (
     restore_optimizer,
     restore_random,
 )
+from formtune.trunk import Trunk
 from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
 from formtune.weaving import alike_together
 
@@ -151,7 +152,6 @@ class _Course:
         self.model, self.settings = loop.model, loop.settings
         self.parameters = parameters
         self.look = look
-        self.levels = levels(loop.model)
         self.best = _Best(parameters, loop.settings.patience)
         self.trace: list[TracePoint] = []
         self.resumed: list[int] = []
@@ -164,7 +164,6 @@ class _Course:
     def go(self, update: Sequence[Tokens]) -> TracePoint:
         """Do the next update, and take a look where one is due."""
         step = self.step + 1
-        let_join(self.model, step, self.settings, levels=self.levels)
         point = self.loop.update(step, update)
         if self.look is not None and self._looks(step):
             point = replace(point, look=self.look())
@@ -210,7 +209,7 @@ class _Course:
         self.best.step, self.best.weights, self.best.waited = state.best_step, dict(state.best), best["waited"]
         self.resumed = [*state.notes["resumed"], state.step]
         if self.model.trunk:
-            self._remember(examples)
+            self._remember(self.model.trunk, examples)
         restore_random(state.random)
 
     def _job(self, examples: Sequence[Tokens]) -> dict[str, Any]:
@@ -222,21 +221,23 @@ class _Course:
             "parameters": digest_of([(name, list(p.shape)) for name, p in self.parameters.items()]),
         }
 
-    def _remember(self, examples: Sequence[Tokens]) -> None:
+    def _remember(self, trunk: Trunk, examples: Sequence[Tokens]) -> None:
         """Fill the trunk's cache as the updates done have filled it, in the same batches.
 
         A product of matrices may round a row differently beside other rows, so states computed beside others than
-        before would not be the same bits. Costs what the trunk costs, once for each text.
+        before would not be the same bits. Costs a forward pass over one epoch, and one over kept states.
         """
-        looked = False
-        for step, update in enumerate(self._done(examples), 1):
+        looked, per_epoch = self.look is None, -(-len(examples) // self.settings.batch_size)
+        n_before = -1
+        for step, update in enumerate(islice(updates(examples, self.settings, self.model.tokenizer), self.step), 1):
             self.loop.remember(update)
             if self.look is not None and not looked and self._looks(step):
-                self.look()  # what it scores does not depend on the trained weights as far as the trunk goes
+                self.look()  # as far as the trunk goes, it does not depend on the trained weights
                 looked = True
-
-    def _done(self, examples: Sequence[Tokens]) -> Iterator[list[Tokens]]:
-        return islice(updates(examples, self.settings, self.model.tokenizer), self.step)
+            if step % per_epoch == 0:
+                if looked and trunk.n_computed == n_before:  # an epoch has brought nothing new
+                    return
+                n_before = trunk.n_computed
 
     def finish(self) -> Trained:
         """Leave the model with its best weights, and say what came out."""
@@ -327,13 +328,13 @@ class _Loop:
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.optimizer.zero_grad()  # of a training before that diverged
         self.parameters = list(parameters.values())
+        self.levels = levels(model)
 
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
         self.model.train(True)
-        examples = self._together(examples)
-        factors = factors_of(examples, self.settings)
-        parts = [self._backward([examples[i] for i in group], factors[group]) for group in self._groups(examples)]
+        let_join(self.model, step, self.settings, levels=self.levels)
+        parts = [self._backward(*batch) for batch in self._micro_batches(examples)]
         loss = sum(loss for loss, _ in parts)
         if not math.isfinite(loss):
             raise _diverged(f"The loss is {loss}", step)
@@ -353,21 +354,20 @@ class _Loop:
         )
 
     def remember(self, examples: Sequence[Tokens]) -> None:
-        """Let the frozen trunk's cache see an update's examples in its micro-batches."""
+        """Let the frozen trunk's cache see an update's examples in its micro-batches; nothing is learned."""
         self.model.train(True)
-        examples = self._together(examples)
-        for group in self._groups(examples):
-            self.accelerator.unwrap_model(self.objective).remember([examples[i] for i in group])
+        with torch.no_grad():
+            for batch in self._micro_batches(examples):
+                self.objective(*batch)
 
-    def _together(self, examples: Sequence[Tokens]) -> Sequence[Tokens]:
-        if not (self.model.weaves and self.settings.share_prefixes):
-            return examples
-        return [examples[i] for i in alike_together(examples)]
-
-    def _groups(self, examples: Sequence[Tokens]) -> list[list[int]]:
-        """Part an update's examples into micro-batches."""
+    def _micro_batches(self, examples: Sequence[Tokens]) -> list[tuple[list[Tokens], np.ndarray]]:
+        """Part an update's examples, with their factors, into what is computed at once."""
+        if self.model.weaves and self.settings.share_prefixes:
+            examples = [examples[i] for i in alike_together(examples)]
+        factors = factors_of(examples, self.settings)
         lengths = [n_computed(t) for t in examples]
-        return by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
+        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
+        return [([examples[i] for i in group], factors[group]) for group in groups]
 
     def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, int]:
         loss, n_tokens = self.objective(examples, factors_E)

@@ -78,12 +78,6 @@ class Trunk:
         with self._replaying(states):
             return run(batch)
 
-    def remember(self, batch: Batch, run: Callable[[Batch], Tensor]) -> None:
-        """Keep the states of a batch as :meth:`hidden` would, and compute nothing above the boundary."""
-        missing = [s for s in range(batch.n_segments) if _key(batch, s) not in self._states]
-        if missing and self.size_bytes < self.limit_bytes:
-            self._compute(select(batch, missing), run)
-
     def _compute(self, batch: Batch, run: Callable[[Batch], Tensor]) -> dict[bytes, Tensor]:
         with torch.no_grad(), self._stopping():
             try:
