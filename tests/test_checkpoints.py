@@ -575,3 +575,57 @@ def test_trainings_that_are_killed_end_as_those_that_are_not(
 
     assert killing.main(["--kills", "3", "--families", "bert"]) == 0
     assert "3 kills: everything whole or absent" in capsys.readouterr().out
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------------
+
+
+def contest(folder: Path, out: str, **changed: Any) -> Recipe:
+    """A small comparison of two formats with two seeds."""
+    values = recipe_for(folder, out).to_dict()
+    comparison = {"seeds": 2, "resamples": 100, **changed}
+    return make_recipe({**values, "formats": "classification,masked_lm", "comparison": comparison})
+
+
+def interrupting(stage: str) -> Callable[[Event], None]:
+    """Ctrl-C when a stage begins."""
+
+    def tell(event: Event) -> None:
+        if event.stage.startswith(stage):
+            raise KeyboardInterrupt
+
+    return tell
+
+
+def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tmp_path: Path) -> None:
+    """What comes out is the same, byte by byte, and nothing is left beside it."""
+    told: list[str] = []
+    through = pipeline.compare(contest(tmp_path, "through"))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "stopped"), progress=interrupting("masked_lm, seed 1"))
+    assert len([name for name in names(tmp_path / "stopped.checkpoints") if name.startswith("arm-")]) == 1
+    again = pipeline.compare(contest(tmp_path, "stopped"), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" in told
+    assert not any(stage.startswith("classification, seed") for stage in told)
+    assert again.verdict == through.verdict
+    for name in ("predictions.parquet", "best/weights.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
+    assert names(tmp_path) == ["reviews.csv", "stopped", "through"]
+
+
+def test_an_arm_that_was_kept_is_done_again_where_it_is_damaged_or_another(tmp_path: Path) -> None:
+    """Other seeds make it another; what is damaged is named."""
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=interrupting("masked_lm, seed 0"))
+    place = next((tmp_path / "out.checkpoints").glob("arm-*"))
+    (place / "manifest.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=lambda e: (told.append(e.stage), interrupting("masked")(e)))
+    assert f"classification: what was kept is damaged ({place}: There is no arm here" in " ".join(told)
+    told.clear()
+    pipeline.compare(contest(tmp_path, "out", seeds=3), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" not in told
+    assert names(tmp_path) == ["out", "reviews.csv"]

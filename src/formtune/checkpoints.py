@@ -27,6 +27,7 @@ PAUSE_S = 300.0  # the most that a killed training loses, where writing is quick
 SHARE = 0.05  # of the time at most goes into writing, where it is not
 _STATE = "state.json"
 _WEIGHTS, _OPTIMIZER, _RANDOM = (f"{name}.safetensors" for name in ("weights", "optimizer", "random"))
+ARM = "arm"  # of a comparison: see formtune.kept_arms
 _STEP, _BEST, _LOCK = "step", "best", "lock"
 _KINDS = {_STEP: "checkpoint", _BEST: "best weights"}
 
@@ -53,7 +54,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what :func:`write_tensors` wrote."""
     from safetensors.torch import load_file
 
     return load_file(path)
@@ -262,9 +264,9 @@ class Keeper:
         text = json.loads((place / _STATE).read_text(encoding="utf-8"))
         state = State(
             step=_number(place),
-            weights=_read_tensors(place / _WEIGHTS),
-            optimizer=_joined(_read_tensors(place / _OPTIMIZER), text["optimizer"]),
-            random=_read_tensors(place / _RANDOM),
+            weights=read_tensors(place / _WEIGHTS),
+            optimizer=_joined(read_tensors(place / _OPTIMIZER), text["optimizer"]),
+            random=read_tensors(place / _RANDOM),
             best_step=text["best_step"],
             best=self._best(text["best_step"], job=digest_of(job)),
             notes=text["notes"],
@@ -277,7 +279,7 @@ class Keeper:
         place = self.folder / f"{_BEST}-{step:08d}"
         if read_manifest(place, kind=_KINDS[_BEST]).get("job") != job:
             raise DataError("The best weights are of another training.", "Begin anew with --fresh.", at=place)
-        return _read_tensors(place / _WEIGHTS)
+        return read_tensors(place / _WEIGHTS)
 
 
 def noted(folder: Path) -> Mapping[str, Any] | None:
@@ -291,8 +293,8 @@ def noted(folder: Path) -> Mapping[str, Any] | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove all checkpoints: the training is finished, or begins anew."""
-    for place in (*_places(folder, _STEP), *_places(folder, _BEST)):
+    """Remove all that is kept: the training or comparison is finished, or begins anew."""
+    for place in (*_places(folder, _STEP), *_places(folder, _BEST), *folder.glob(f"{ARM}-" + "[0-9a-f]" * 16)):
         discard(place)
 
 

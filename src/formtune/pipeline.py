@@ -355,11 +355,16 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    kept = out.parent / f"{out.name}.checkpoints"
+    kept = kept_beside(out)
     keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
     with claimed(kept, fresh=fresh):
         plan = plan_of(recipe, task, readied)
         return train_one(readied, plan, facts=facts, out=out, keeping=keeping, progress=progress)
+
+
+def kept_beside(out: Path) -> Path:
+    """Name the folder in which unfinished work is kept until what it leads to is whole."""
+    return out.parent / f"{out.name}.checkpoints"
 
 
 def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":
@@ -434,19 +439,24 @@ def compare(
     *,
     reading: dialects.Reading | None = None,
     command: str = "formtune compare -c recipe.yaml",
+    fresh: bool = False,
     progress: Progress = silent,
 ) -> "Compared":
     """Compare formats (and models) fairly and say which to use, or that it does not matter: the main job.
+
+    Arms that are done are kept beside the comparison's folder until it is whole.
 
     Args:
         recipe: every setting.
         reading: records that were read already, instead of reading the recipe's data.
         command: what repeats it, for the report.
+        fresh: begin anew, whatever is kept.
         progress: told of what goes on.
     """
     from formtune.arms import check_comparable, make_arms, ready, shared
+    from formtune.checkpoints import claimed, remove
+    from formtune.kept_arms import arm_done
     from formtune.reporting import Contest, concluded
-    from formtune.trials import run_arm
 
     out = out_of(recipe, "comparison")
     parts = splits_of(recipe)[0] if reading is None else _parted(reading, recipe)
@@ -463,9 +473,13 @@ def compare(
     plan = plan_of(recipe, task, readied[0])
     _check_prior(readied, recipe)
     check_comparable(readied, plan.metric.needs, metric=plan.metric.name)
-    runs = [run_arm(one, plan, progress=progress) for one in readied]
-    asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
-    return concluded(asked, runs)
+    kept = kept_beside(out)
+    with claimed(kept, fresh=fresh):
+        runs = [arm_done(one, plan, folder=kept, progress=progress) for one in readied]
+        asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
+        found = concluded(asked, runs)
+        remove(kept)
+    return found
 
 
 def _check_prior(readied: Sequence["Readied"], recipe: Recipe) -> None:

@@ -131,6 +131,7 @@ def evaluate(
 
 def compare(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
@@ -140,12 +141,16 @@ def compare(
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Compare formats fairly and say which to use, or that it does not matter: the main job."""
+    """Compare formats fairly and say which to use, or that it does not matter: the main job.
+
+    Args:
+        fresh: Begin anew, whatever is kept of a comparison that was stopped.
+    """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, against, out)
     with drawn(common) as progress:
-        result = pipeline.compare(recipe, progress=progress)
+        result = pipeline.compare(recipe, fresh=fresh, progress=progress)
     return show.result(result, show.comparison, common)
 
 
