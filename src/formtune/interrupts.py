@@ -24,8 +24,9 @@ def unheeded() -> Iterator[Asked]:
 def heeded(tell: Callable[[], object] = lambda: None) -> Iterator[Asked]:
     """Remember, while a block runs, that the process was asked to stop.
 
-    What was ignored before (as under ``nohup``) stays ignored, and outside of the main thread, where no handler can be
-    set, signals are left to do what they do.
+    A signal after which nobody has asked is raised again when the block ends. What was ignored before (as under
+    ``nohup``) stays ignored, and outside of the main thread, where no handler can be set, signals are left to do what
+    they do.
 
     Args:
         tell: called at the first signal.
@@ -38,6 +39,11 @@ def heeded(tell: Callable[[], object] = lambda: None) -> Iterator[Asked]:
     if threading.current_thread() is not threading.main_thread():
         ours = []
     caught: list[int] = []
+    heard: list[int] = []
+
+    def asked() -> int | None:
+        heard[:] = caught
+        return caught[0] if caught else None
 
     def remember(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
@@ -48,7 +54,9 @@ def heeded(tell: Callable[[], object] = lambda: None) -> Iterator[Asked]:
     try:
         for one in ours:
             signal.signal(one, remember)
-        yield lambda: caught[0] if caught else None
+        yield asked
     finally:
         for one in ours:
             signal.signal(one, before[one])
+        if caught and not heard:  # it came too late for the work to ask: now it does what it would have done
+            signal.raise_signal(caught[0])

@@ -200,7 +200,10 @@ class _Course:
         state = keeper.take_up(self._job(examples))
         if state is None:
             return
-        keeper.tell(f"goes on at update {state.step + 1} of {self.settings.steps}")
+        n_steps, done = self.settings.steps, state.step
+        keeper.tell(
+            f"goes on at update {done + 1} of {n_steps}" if done < n_steps else f"all {n_steps} updates are done"
+        )
         _copy(state.weights, self.parameters)
         restore_optimizer(self.loop.optimizer, self.parameters, state.optimizer)
         self.trace = msgspec.convert(state.notes["trace"], list[TracePoint])
