@@ -26,12 +26,10 @@ def seen_by_hand(batch: Batch, sight: Sight) -> Tensor:
     n = len(owner)
     seen = torch.zeros(n, n, dtype=torch.bool)
     for query in range(n):
-        for key in range(n):
-            apart = int(batch.positions_T[query] - batch.positions_T[key])
-            near = sight.window is None or abs(apart) < sight.window
-            seen[query, key] = (
-                int(owner[key]) in batch.path(int(owner[query])) and (apart >= 0 or not sight.causal) and near
-            )
+        path = batch.path(int(owner[query]))
+        apart = batch.positions_T[query] - batch.positions_T
+        near = np.isin(owner, path) & ((apart >= 0) | (not sight.causal))
+        seen[query] = torch.from_numpy(near & (np.abs(apart) < (sight.window or n)))
     return seen
 
 
@@ -56,6 +54,7 @@ FORESTS = {
     "side by side": ([5, 3, 9], [-1, -1, -1]),
     "a paragraph and its questions": ([20, 4, 3, 5], [-1, 0, 0, 0]),
     "longer than one group": ([TOGETHER, 10, 12, TOGETHER + 5], [-1, 0, 0, -1]),
+    "longer than blocks": ([300, 150, 128, 20, 260, 90], [-1, 0, 0, -1, 3, 4]),
     "nested": ([20, 10, 3, 4, 5, 6], [-1, 0, 1, 1, 0, -1]),
 }
 SIGHTS = [Sight(causal=True), Sight(causal=False), Sight(causal=True, window=4), Sight(causal=False, window=7)]
@@ -81,15 +80,54 @@ def test_groups_give_the_textbooks_states_and_gradients(forest: tuple[list[int],
         assert torch.allclose(one.grad, other.grad, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without")
-@pytest.mark.parametrize("sight", SIGHTS, ids=str)
+def lengths_by_hand(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bounds_own: Tensor,
+    bounds_seen: Tensor,
+    longest_own: int,
+    longest_seen: int,
+    *,
+    scale: float | None,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> Tensor:
+    """Stand in for the kernel, which runs on GPUs alone: sequence by sequence, last query beside last key."""
+    assert enable_gqa
+    assert scale is None
+    found = []
+    for s in range(len(bounds_own) - 1):
+        q, k = (slice(int(b[s]), int(b[s + 1])) for b in (bounds_own, bounds_seen))
+        n_q, n_k = q.stop - q.start, k.stop - k.start
+        assert n_q <= longest_own
+        assert n_k <= longest_seen
+        apart = torch.arange(n_k - n_q, n_k)[:, None] - torch.arange(n_k)[None]
+        left, right = (n_k if side < 0 else side for side in window_size)
+        states = [part.transpose(0, 1)[None] for part in (query[q], key[k], value[k])]
+        found.append(by_hand(*states, (apart <= left) & (-apart <= right))[0].transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("sight", [sight for sight in SIGHTS if sight.causal], ids=str)
 @pytest.mark.parametrize("forest", FORESTS.values(), ids=FORESTS)
-def test_blocks_give_the_textbooks_states(forest: tuple[list[int], list[int]], sight: Sight) -> None:
-    """FlexAttention's own reference, which has no gradients on a CPU."""
+def test_lengths_give_the_textbooks_states(forest: tuple[list[int], list[int]], sight: Sight) -> None:
+    """Queries stand behind the keys of their ancestors."""
     batch = batch_of(*forest)
     inputs = inputs_of(batch, learned=False)
 
-    states = attention.by_blocks(*inputs, forest=Forest(batch, CPU), sight=sight)
+    states = attention.by_lengths(*inputs, forest=Forest(batch, CPU), sight=sight, attend=lengths_by_hand)
+
+    assert torch.allclose(states, by_hand(*inputs, seen_by_hand(batch, sight)), atol=1e-5)
+
+
+@pytest.mark.parametrize("sight", [sight for sight in SIGHTS if not sight.causal], ids=str)
+def test_lengths_see_both_ways(sight: Sight) -> None:
+    """Side by side: only causal models share beginnings."""
+    batch = batch_of([5, 30, 9], [-1, -1, -1])
+    inputs = inputs_of(batch, learned=False)
+
+    states = attention.by_lengths(*inputs, forest=Forest(batch, CPU), sight=sight, attend=lengths_by_hand)
 
     assert torch.allclose(states, by_hand(*inputs, seen_by_hand(batch, sight)), atol=1e-5)
 

@@ -96,6 +96,7 @@ def test_every_flag_stands_for_a_setting() -> None:
         flags.SplitFlags,
         flags.FormatFlags,
         flags.TrainFlags,
+        flags.TuneFlags,
         flags.CompareFlags,
         flags.OutFlags,
     ]

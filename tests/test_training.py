@@ -66,35 +66,6 @@ def test_the_split_into_micro_batches_does_not_change_the_gradient(family: str, 
     assert torch.allclose(whole, split, rtol=1e-4, atol=1e-6)
 
 
-def padded_gradient(model: Model, update: list[Tokens]) -> torch.Tensor:
-    """The textbook's way: rows padded to one length, the model's own forward pass, cross-entropy by hand."""
-    rows = [torch.from_numpy(one.ids_T).long() for one in update]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=model.tokenizer.pad_id or 0)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-    model.module.set_attn_implementation("eager")
-    scores = model.module(input_ids=ids, attention_mask=mask).logits
-    losses = []
-    for one, scores_TV in zip(update, scores, strict=True):
-        places = np.flatnonzero(one.weights_T > 0)
-        asked = torch.from_numpy(one.labels_T[places]).long()
-        losses.append(torch.nn.functional.cross_entropy(scores_TV[places - int(model.causal)], asked))
-    torch.stack(losses).mean().backward()
-    grads = [p.grad.flatten() for p in trained(model).values() if p.grad is not None]
-    return torch.cat(grads)
-
-
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
-def test_packing_gives_the_gradient_of_padding(family: str) -> None:
-    """Relative to the largest entry within 1e-5."""
-    model = tiny(family, output="mask" if family == "bert" else "text")
-    update = examples(model)
-    assert model.packs
-    packed = gradient(model, update, TrainSettings(steps=1), groups=[[0, 1, 2, 3, 4]])
-    padded = padded_gradient(model, update)
-
-    assert (packed - padded).abs().max() <= 1e-5 * padded.abs().max()
-
-
 def test_bfloat16_computes_about_the_same_and_keeps_the_weights_in_float32() -> None:
     """Autocast: what is multiplied is rounded, what is learned is not."""
     exact, rounded = (tiny("llama", options=Options(precision=precision)) for precision in ("float32", "bfloat16"))

@@ -1,20 +1,20 @@
 """Attention over a flat row of examples, none of which sees another: who sees whom is a :class:`~formtune.forests.Forest`.
 
-On a CPU each group of segments attends in a call of its own, on CUDA one FlexAttention kernel takes the whole row. One
-dense mask over the row, padded buckets and one autograd function for the whole forest were measured too, and lost:
-``benchmarks/attention_backends.py`` and decision 0012 have the figures behind the constants here.
+On a CPU each group of segments attends in a call of its own; on a GPU one kernel for sequences of different lengths takes
+the whole row. What else was tried, and the figures behind the constants here: ``benchmarks/attention_backends.py`` and
+decision 0012.
 
 Shape letters: H heads, G heads of keys and values, T places of the row, Q queries, K keys, D width of a head.
 """
 
 from collections.abc import Callable
-from functools import cache
+from inspect import signature
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.varlen import varlen_attn
 
 from formtune.dropout import dropped
 from formtune.forests import Forest, Sight
@@ -22,7 +22,9 @@ from formtune.forests import Forest, Sight
 NAME = "formtune_segments"
 LONG = 512  # keys a place meets on average from which bfloat16 is worth its backward pass on a CPU
 BOTH_WAYS = 256  # keys up to which plain products are faster on a CPU than its fused kernel, where no half is left out
-NARROWEST = 16  # width of a head from which FlexAttention's kernels work
+HALVES = (torch.bfloat16, torch.float16)  # what FlashAttention's kernels take, in heads whose width 8 divides
+# Torch 2.12 asks to be told that several heads share a key; torch 2.11 takes them untold.
+GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 CHANGES = ("softcap", "s_aux", "position_bias")  # what would change the scores, and is not computed here
 
 
@@ -80,8 +82,8 @@ def forest_attention(  # noqa: PLR0913, PLR0917 (the signature is that of transf
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     sight = Sight(causal, sliding_window)
     with torch.autocast(query.device.type, enabled=False):
-        if query.is_cuda and not dropout and query.shape[-1] >= NARROWEST:
-            states = by_blocks(query, key, value, forest=segments, sight=sight, scale=scaling, attend=_compiled())
+        if query.is_cuda and value.dtype in HALVES and not dropout and query.shape[-1] % 8 == 0:
+            states = by_lengths(query, key, value, forest=segments, sight=sight, scale=scaling)
         else:
             states = by_groups(query, key, value, forest=segments, sight=sight, scale=scaling, dropout=dropout)
     return states.transpose(1, 2).contiguous().to(value.dtype), None
@@ -182,7 +184,7 @@ def _plain(  # noqa: PLR0913 (what attention takes)
     return shares_QK @ _repeated(value, query)
 
 
-def by_blocks(  # noqa: PLR0913 (what attention takes)
+def by_lengths(  # noqa: PLR0913 (what attention takes)
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -190,20 +192,38 @@ def by_blocks(  # noqa: PLR0913 (what attention takes)
     forest: Forest,
     sight: Sight,
     scale: float | None = None,
-    attend: Callable[..., Any] = flex_attention,
+    attend: Callable[..., Any] = varlen_attn,
 ) -> Tensor:
-    """Attend in one kernel over the row, blocks that nobody sees left out; shapes as in :func:`by_groups`.
+    """Attend in one kernel over sequences of different lengths; shapes as in :func:`by_groups`.
 
-    Not run on a GPU by us: what is tested is FlexAttention's own reference on a CPU, which is ``attend`` uncompiled.
+    A segment's keys are those of its whole path, so that ancestors' keys are copied for each child: little beside what
+    is multiplied. A causal kernel aligns the last query with the last key (Dao 2023, FlashAttention-2), which is where
+    they belong.
+
+    Args:
+        query: in bfloat16 or float16 on a GPU; the kernel knows no other.
+        key: as the query.
+        value: as the query.
+        forest: who sees whom.
+        sight: how far.
+        scale: factor on the scores.
+        attend: the kernel.
     """
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    blocks = forest.blocks(sight)
-    states: Tensor = attend(
-        query, key, value, block_mask=blocks, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
+    lengths = forest.lengths
+    query_THD, key_KGD, value_KGD = (states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value))
+    if lengths.seen_K is not None:
+        key_KGD, value_KGD = key_KGD[lengths.seen_K], value_KGD[lengths.seen_K]
+    back = -1 if sight.window is None else sight.window - 1
+    states_THD: Tensor = attend(
+        query_THD,
+        key_KGD,
+        value_KGD,
+        lengths.bounds_own,
+        lengths.bounds_seen,
+        lengths.longest_own,
+        lengths.longest_seen,
+        scale=scale,
+        window_size=(back, 0 if sight.causal else back),
+        **GROUPED,
     )
-    return states
-
-
-@cache
-def _compiled() -> Callable[..., Any]:
-    return torch.compile(flex_attention)
+    return states_THD.transpose(0, 1)[None]

@@ -21,9 +21,9 @@ from formtune.machine import available_bytes
 from formtune.models import Model
 from formtune.objective import N_ROWS
 from formtune.tokens import Tokens
-from formtune.updates import TrainSettings, n_computed
+from formtune.updates import MICRO_BATCH_TOKENS, TrainSettings, n_computed
 
-MOST_TOKENS = {"cpu": 4096, "cuda": 16384}  # computed at once: beyond that nothing is gained
+MOST_TOKENS = {"cpu": MICRO_BATCH_TOKENS, "cuda": 16384}  # computed at once: beyond that nothing is gained
 SHARE = 0.8  # of what is free is taken: others live on the machine too
 SLACK = 1.3  # peaks over what is kept: gradients on their way, holes between tensors (measured: 1.1 to 1.6)
 PROBES = ((1, 48), (2, 48), (1, 96))  # rows, tokens of a row
@@ -188,7 +188,7 @@ def standing_bytes(model: Model, examples: Sequence[Tokens], settings: TrainSett
     n_copies = COPIES + STATES[settings.optimizer]
     weights = n_copies * sum(p.numel() * p.element_size() for p in trained(model).values())
     head = model.module.get_output_embeddings() if model.class_head is None else None
-    scores = 4 * SCORES * N_ROWS * head.weight.shape[0] if head is not None else 0
+    scores = 4 * SCORES * N_ROWS[model.device.type] * head.weight.shape[0] if head is not None else 0
     frozen = 4 * width_of(model) * sum(n_computed(one) for one in examples) if model.trunk else 0
     return weights + scores + (min(model.trunk.limit_bytes, frozen) if model.trunk else 0)
 

@@ -7,13 +7,13 @@ places' positions, so that every way of attending (:mod:`formtune.attention`) re
 Shape letters: T tokens of the row, S segments, Q queries and K keys of a group.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from formtune.batches import Batch
 
@@ -70,6 +70,25 @@ class Group:
         return self.n_queries + sum(end - start for start, end in self.before)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lengths:
+    """Each segment as a sequence of queries behind one of keys: its own places, and those of its path.
+
+    Attributes:
+        seen_K: int64, the places of all paths one behind the other; None where every path is its segment alone.
+        bounds_own: int32 ``[S + 1]``, where each segment's queries begin and end.
+        bounds_seen: int32 ``[S + 1]``, where each path's keys begin and end.
+        longest_own: places of the longest segment.
+        longest_seen: places of the longest path.
+    """
+
+    seen_K: Tensor | None
+    bounds_own: Tensor
+    bounds_seen: Tensor
+    longest_own: int
+    longest_seen: int
+
+
 class Forest:
     """The sight of a batch, with the masks of each kind of layer made once."""
 
@@ -78,7 +97,6 @@ class Forest:
         self._batch = batch
         self._device = device
         self._masks: dict[tuple[Group, Sight], Tensor | None] = {}
-        self._blocks: dict[Sight, BlockMask] = {}
 
     @cached_property
     def n_keys_mean(self) -> float:
@@ -123,26 +141,28 @@ class Forest:
             sees_SS[segment, batch.path(segment)] = True
         return segments_T, batch.positions_T, sees_SS
 
-    def blocks(self, sight: Sight) -> BlockMask:
-        """Give the same rule as FlexAttention takes it: in blocks of the row, those that nobody sees left out."""
-        if sight not in self._blocks:
-            self._blocks[sight] = self._block_mask(sight)
-        return self._blocks[sight]
+    @cached_property
+    def lengths(self) -> Lengths:
+        """Give the same rule, but for the order within a path, as kernels of variable length take it."""
+        batch, device = self._batch, self._device
+        paths = [batch.path(segment) for segment in range(batch.n_segments)]
+        sizes_S = batch.ends_S - batch.starts_S
+        n_seen = [int(sizes_S[path].sum()) for path in paths]
+        seen_K = None
+        if (batch.parents_S >= 0).any():
+            spans = [np.arange(batch.starts_S[s], batch.ends_S[s]) for path in paths for s in path]
+            seen_K = torch.from_numpy(np.concatenate(spans)).to(device)
+        return Lengths(
+            seen_K=seen_K,
+            bounds_own=_bounds(sizes_S, device),
+            bounds_seen=_bounds(n_seen, device),
+            longest_own=int(sizes_S.max()),
+            longest_seen=max(n_seen),
+        )
 
-    def _block_mask(self, sight: Sight) -> BlockMask:
-        segments_T, positions_T, sees_SS = (torch.from_numpy(array).to(self._device) for array in self._rule)
 
-        def seen(_row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            found = sees_SS[segments_T[query], segments_T[key]]
-            distance = positions_T[query] - positions_T[key]
-            if sight.causal:
-                found = found & (distance >= 0)
-            if sight.window is not None:
-                found = found & (distance.abs() < sight.window)
-            return found
-
-        n_tokens = len(self._batch.ids_T)
-        return create_block_mask(seen, None, None, n_tokens, n_tokens, device=self._device)
+def _bounds(lengths: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)).to(device)
 
 
 def grouped(batch: Batch) -> tuple[Group, ...]:

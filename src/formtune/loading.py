@@ -17,6 +17,7 @@ from formtune.dropout import quicken
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import blocks_of, freeze, frozen_bottom, frozen_depth
+from formtune.fusing import fuse
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
@@ -94,6 +95,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     attention.install()
     _forget_habits(model)
     quicken(model.module)
+    _place(model)
     prove(model)
     freeze(model, options.freeze)
     if options.lora:
@@ -106,6 +108,16 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
         model.trunk = _trunk(model)
     model.train(False)
     return model
+
+
+def _place(model: Model) -> None:
+    """Put a model where it computes: on this process's GPU, where there is one."""
+    if not torch.cuda.is_available():
+        return
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    for module in filter(None, (model.module, model.class_head)):
+        module.to(device)
+    fuse(model)
 
 
 def _round_frozen(model: Model) -> None:

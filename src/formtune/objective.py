@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from formtune.batches import Batch, collate
+from formtune.machine import return_memory
 from formtune.models import Model
 from formtune.recomputing import blocks_to_recompute, recomputed
 from formtune.tokens import Tokens
 from formtune.weaving import Asked, asked_of, woven
 
-N_ROWS = 512  # rows of the vocabulary that are whole at a time
+N_ROWS = {"cpu": 512, "cuda": 4096}  # rows of the vocabulary that are whole at a time
 
 
 class Objective(nn.Module):
@@ -31,6 +32,8 @@ class Objective(nn.Module):
         self.label_smoothing = label_smoothing
         self.shares = shares and model.weaves
         self.recomputed = blocks_to_recompute(model) if recomputes else []
+        if recomputes:
+            return_memory()
 
     def forward(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
         """Add up the losses of examples.
@@ -66,11 +69,12 @@ class Objective(nn.Module):
     def _of_tokens(self, hidden_TD: Tensor, asked: Asked) -> Tensor:
         """Add up the losses of what is asked, a bounded number of rows of the vocabulary at a time."""
         losses = [hidden_TD.new_zeros((), dtype=torch.float32)]
-        for start in range(0, len(asked.places_N), N_ROWS):
-            rows = slice(start, start + N_ROWS)
+        n_rows = N_ROWS[hidden_TD.device.type]
+        for start in range(0, len(asked.places_N), n_rows):
+            rows = slice(start, start + n_rows)
             chunk = (self._here(asked.labels_N[rows]), self._here(asked.weights_N[rows]))
             states_ND = hidden_TD[self._here(asked.places_N[rows])]
-            if torch.is_grad_enabled() and len(asked.places_N) > N_ROWS:
+            if torch.is_grad_enabled() and len(asked.places_N) > n_rows:
                 losses.append(checkpoint(self._chunk, states_ND, *chunk, use_reentrant=False))
             else:
                 losses.append(self._chunk(states_ND, *chunk))

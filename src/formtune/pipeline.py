@@ -5,7 +5,7 @@ Only this module and the command line know the recipe; every stage takes plain a
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from formtune.metrics import Metric
     from formtune.results import Compared, Result
     from formtune.runs import OpenRun
+    from formtune.spaces import Space
     from formtune.trials import Plan
+    from formtune.tuning import Search
     from formtune.updates import TrainSettings
 
 
@@ -343,12 +345,7 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
 
     out = out_of(recipe, "run")
     readied, parts, task = _one_arm(recipe)
-    if recipe.training.learning_rates:
-        raise SettingError(
-            "One training has one learning rate.",
-            "Set training.learning_rate; compare tries several.",
-            at="training.learning_rates",
-        )
+    _check_one_rate(recipe, "compare tries several")
     _check_prior([readied], recipe)
     facts = {
         "recipe": recipe.to_dict(),
@@ -365,6 +362,72 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
 def kept_beside(out: Path) -> Path:
     """Name the folder in which unfinished work is kept until what it leads to is whole."""
     return out.parent / f"{out.name}.checkpoints"
+
+
+def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
+    """Search for settings that do well on the dev records, and score the best run once on the test records."""
+    from formtune.recipe.searching import space_of
+    from formtune.tuning import tuned
+
+    out, space = out_of(recipe, "tuning"), space_of(recipe)
+    readied, parts, task = _one_arm(recipe)
+    if not readied.dev.tokens:
+        raise SettingError("A search needs records to choose on, and there are none.", "Ask for some.", at="--n-dev")
+    _check_one_rate(recipe, "tune searches training.learning_rate")
+    _check_prior([readied], recipe)
+    metric = metric_of(recipe.training.metric or recipe.comparison.metric, task, at="training.metric")
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"metric": metric.name})})
+    origins = _origins(recipe, parts)
+    facts = {"recipe": recipe.to_dict(), **origins, "left_out": tally([*parts.left_out, *readied.left_out])}
+    search = _search(recipe, space, task=task, readied=readied, records=origins["splits"])
+    return tuned(readied, plan_of(recipe, task, readied), search, facts=facts, out=out, progress=progress)
+
+
+def _search(recipe: Recipe, space: "Space", *, task: Task, readied: "Readied", records: Mapping[str, str]) -> "Search":
+    """Turn the recipe's ``tuning`` section into what the search takes.
+
+    Raises:
+        SettingError: where a value of the space does not go with the rest of the recipe.
+    """
+    from formtune.model_files import folder_digest, resolve
+    from formtune.recipe.searching import identity, own_values, some_values, with_values
+    from formtune.spaces import nearest_in
+    from formtune.tuning import Search
+
+    golds = [t.gold for t in readied.train.tokens.values()]
+
+    def configured(values: Mapping[str, object]) -> "tuple[Options, TrainSettings]":
+        tried = with_values(recipe, values)
+        return options_of(tried), train_settings(tried, task, golds)
+
+    def chosen(values: Mapping[str, object]) -> tuple[dict[str, object], str]:
+        found = with_values(recipe, {**values, "out": None})  # so that training it does not replace the search
+        return found.to_dict(), found.to_yaml()
+
+    for values in some_values(space):
+        configured(values)
+    digests = {"the model": folder_digest(resolve(readied.arm.model))}
+    digests |= {f"the set of {name} records": digest for name, digest in records.items()}
+    asked = recipe.tuning
+    return Search(
+        space=space,
+        own=nearest_in(space, own_values(recipe, space)) if asked.own_first else {},
+        configure=configured,
+        recipe_of=chosen,
+        trials=asked.trials,
+        hours=asked.hours,
+        pruner=asked.pruner,
+        asked={**identity(recipe, space), "digests": digests},
+    )
+
+
+def _check_one_rate(recipe: Recipe, remedy: str) -> None:
+    if recipe.training.learning_rates:
+        raise SettingError(
+            "One training has one learning rate.",
+            f"Set training.learning_rate; {remedy}.",
+            at="training.learning_rates",
+        )
 
 
 def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":

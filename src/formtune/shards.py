@@ -31,13 +31,15 @@ VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformer
 
 
 @contextmanager
-def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
+def staged(folder: str | Path, manifest: dict[str, Any], *, growing: Sequence[str] = ()) -> Iterator[Path]:
     """Give a temporary folder to write into; it takes its place, with its manifest, when the block ends well.
 
     Args:
         folder: where it will stand; an older artefact there is replaced, any other folder is not.
         manifest: what is written to ``manifest.json``, with ``files`` (name → SHA-256) and ``versions`` added; it may
             still be filled inside the block.
+        growing: names of files that move over from the older artefact: logs that are written on to, and so have no
+            digest.
 
     Raises:
         SettingError: where the place cannot be written, has no room left, or holds something that we did not write.
@@ -47,6 +49,9 @@ def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
     try:
         yield staging
         _seal(staging, manifest)
+        for name in growing:
+            shutil.copy2(target / name, staging / name)
+            _sync(staging / name)
         _put(staging, target)
     except OSError as error:
         if error.errno not in _NO_ROOM:

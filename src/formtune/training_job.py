@@ -1,7 +1,7 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,27 +42,61 @@ def train_one(
     """
     bench, plan = taken_up(readied, as_begun(plan, noted(keeping.folder)), progress=progress)
     keeper = Keeper(keeping, facts=_kept_facts(readied, plan), tell=lambda text: progress(Event(text)))
+    stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress, keeper=keeper)
-    progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
-    prior = prior_of(bench.model, readied, plan)
+    progress(Event(f"{stage}: test records"))
+    done = done_by(bench, trained, plan)
+    sweep(out.parent, name=out.name)
+    write_run(out, bench, done, plan=plan, facts={**facts, "run": str(out)})
+    remove(keeping.folder)
+    return Result({"run": str(out), **done.summary, "left_out": facts["left_out"]})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fine-tuning that has read the test records.
+
+    Attributes:
+        trained: how training went.
+        prior: log-probabilities of the labels that are taken off its scores; empty where none are.
+        summary: what it came to, as plain values.
+    """
+
+    trained: Trained
+    prior: Sequence[float]
+    summary: Mapping[str, Any]
+
+
+def done_by(bench: Bench, trained: Trained, plan: Plan) -> Done:
+    """Score the test records once, by the weights that the bench's model holds."""
+    prior = prior_of(bench.model, bench.readied, plan)
     summary = {
-        "run": str(out),
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
         **_account(trained),
-        "truncated": readied.n_truncated,
+        "truncated": bench.readied.n_truncated,
     }
-    sweep(out.parent, name=out.name)
+    return Done(trained, () if prior is None else prior.tolist(), summary)
+
+
+def write_run(out: Path, bench: Bench, done: Done, *, plan: Plan, facts: Mapping[str, Any]) -> None:
+    """Write a run with its trace and picture.
+
+    Args:
+        out: its folder.
+        bench: holds its weights.
+        done: what it came to.
+        plan: how it was trained.
+        facts: what else belongs in the manifest.
+    """
     save_run(
         out,
-        spec_of(readied, plan, base_digest=bench.model.base_digest, prior=() if prior is None else prior.tolist()),
+        spec_of(bench.readied, plan, base_digest=bench.model.base_digest, prior=done.prior),
         bench.weights(),
-        facts={**facts, **summary, "settings": asdict(plan.settings)},
-        files=traces(trained, plan.chosen_by),
+        facts={**facts, **done.summary, "settings": asdict(plan.settings)},
+        files=traces(done.trained, plan.chosen_by),
     )
-    remove(keeping.folder)
-    return Result({**summary, "left_out": facts["left_out"]})
 
 
 def as_begun(plan: Plan, job: Mapping[str, Any] | None) -> Plan:

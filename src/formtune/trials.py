@@ -139,11 +139,17 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
     """
     options = settled(plan.options, readied.arm.model, progress=progress)
     bench = Bench(readied, plan.task, options=options)
-    tokens = list(readied.train.tokens.values())
-    settings = within_memory(bench.model, tokens, plan.settings, limits=plan.limits)
-    if settings.checkpoint_activations and plan.limits.checkpoint_activations is None:
-        progress(Event(f"{readied.arm.name}: blocks are computed twice, since memory is short"))
+    settings = as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress)
     return bench, replace(plan, options=options, settings=settings)
+
+
+def as_memory_allows(bench: Bench, settings: TrainSettings, *, limits: Limits, progress: Progress) -> TrainSettings:
+    """Settle how much is computed at once, telling where blocks are computed twice for it."""
+    readied = bench.readied
+    settings = within_memory(bench.model, list(readied.train.tokens.values()), settings, limits=limits)
+    if settings.checkpoint_activations and limits.checkpoint_activations is None:
+        progress(Event(f"{readied.arm.name}: blocks are computed twice, since memory is short"))
+    return settings
 
 
 def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:

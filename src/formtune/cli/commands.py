@@ -1,6 +1,7 @@
 """The commands: each reads its flags, calls one function of the pipeline and prints what came out."""
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from formtune.cli.flags import (
     RecipeFlags,
     SplitFlags,
     TrainFlags,
+    TuneFlags,
     recipe_of,
 )
 from formtune.cli.progress import drawn, stoppable
@@ -113,6 +115,26 @@ def train(
     with drawn(common) as progress:
         result = pipeline.train(recipe, fresh=fresh, progress=progress, heed=stoppable(common))
     return show.result(result, show.numbers, common)
+
+
+def tune(
+    *data: Data,
+    read: ReadFlags = ReadFlags(),
+    parts: SplitFlags = SplitFlags(),
+    form: FormatFlags = FormatFlags(),
+    learning: TrainFlags = TrainFlags(),
+    searched: TuneFlags = TuneFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Search for good settings; the same command goes on with a search that stopped."""
+    from formtune import pipeline
+
+    recipe = recipe_of(data, settings, read, parts, form, learning, searched, out)
+    with drawn(common) as progress:
+        result = pipeline.tune(recipe, progress=progress)
+    return show.result(result, show.tuning, common)
 
 
 def evaluate(
@@ -227,6 +249,7 @@ def recipe(
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
     learning: TrainFlags = TrainFlags(),
+    searched: TuneFlags = TuneFlags(),
     against: CompareFlags = CompareFlags(),
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
@@ -241,13 +264,13 @@ def recipe(
 
     if schema:
         return show.plain_json(recipes.schema())
-    made = recipe_of(data, settings, read, parts, form, learning, against, out)
+    made = recipe_of(data, settings, read, parts, form, learning, searched, against, out)
     return show.plain_json(made.to_dict()) if common.json else show.plain_text(made.to_yaml())
 
 
-_SECTIONS = {
+_SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
     "Look at data": (formats, inspect, split, preview, prepare),
-    "Train and compare": (compare, train, evaluate, demo),
+    "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe,),
 }

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _GROUPS = {
     name: Group(name, sort_key=order)
-    for order, name in enumerate(("Data", "Split", "Format and model", "Training", "Comparison", "Recipe and output"))
+    for order, name in enumerate(
+        ("Data", "Split", "Format and model", "Training", "Search", "Comparison", "Recipe and output")
+    )
 }
 
 
@@ -103,6 +105,21 @@ class TrainFlags:
     """Examples in an update."""
 
 
+@Parameter(name="*", group=_GROUPS["Search"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneFlags:
+    """What is searched, and how long."""
+
+    search: tuple[str, ...] | None = None
+    """A setting by its place: PLACE=LOW..HIGH (with ,log or ,step=STEP), or PLACE=A,B,C; one flag for each."""
+    trials: int | None = None
+    """How many settings are tried."""
+    hours: float | None = None
+    """Hours of trials after which no other begins."""
+    pruner: str | None = None
+    """When a trial is cut short: median, halving or none."""
+
+
 @Parameter(name="*", group=_GROUPS["Comparison"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareFlags:
@@ -149,7 +166,7 @@ class Common:
     """End with exit code 2 where anything was left out."""
 
 
-Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | CompareFlags | OutFlags
+Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | TuneFlags | CompareFlags | OutFlags
 PLACES: Mapping[str, str] = {
     **{
         name: f"data.{name}"
@@ -163,6 +180,7 @@ PLACES: Mapping[str, str] = {
     **{name: f"model.{name}" for name in ("max_length", "freeze")},
     "lora": "model.lora.rank",
     **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size")},
+    **{name: f"tuning.{name}" for name in ("search", "trials", "hours", "pruner")},
     **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin")},
 }
 _LISTS = frozenset({"formats", "models"})
@@ -186,6 +204,8 @@ def recipe_of(data: tuple[str, ...], settings: RecipeFlags, *groups: Flags) -> "
 
 
 def _plain(name: str, value: object) -> object:
+    if name == "search" and isinstance(value, tuple):
+        return _searches(value)
     if isinstance(value, tuple):
         return ",".join(value) if name in _LISTS else _files(value)
     return value
@@ -193,6 +213,20 @@ def _plain(name: str, value: object) -> object:
 
 def _files(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("-" if path == STDIN else path for path in paths)
+
+
+def _searches(texts: tuple[str, ...]) -> dict[str, str]:
+    """Part places from what is searched there."""
+    found: dict[str, str] = {}
+    for text in texts:
+        place, equals, written = (part.strip() for part in text.partition("="))
+        if not equals or not written:
+            example = "training.learning_rate=1e-6..1e-3,log or training.batch_size=8,16"
+            raise SettingError(f"{text!r} searches nothing.", f"Write PLACE=RANGE, as {example}.", at="--search")
+        if place in found:
+            raise SettingError(f"{place} is searched twice.", "Give one --search for each setting.", at="--search")
+        found[place] = written
+    return found
 
 
 def _pairs(texts: tuple[str, ...]) -> list[tuple[str, object]]:

@@ -19,6 +19,7 @@ EXTRAS: Mapping[str, str] = {
         (
             "accelerate",
             "gguf",
+            "optuna",
             "peft",
             "sacrebleu",
             "safetensors",

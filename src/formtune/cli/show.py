@@ -17,6 +17,7 @@ Values = Mapping[str, Any]
 _LONG = frozenset({"left_out", "predictions", "samples"})  # shown in ways of their own, or by --json alone
 _MOST_LABELS = 30  # a column of texts, taken for labels, would flood the terminal
 _MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
+_MOST_TRIALS = 10
 _AS_ASKED = "not drawn"  # what the user's own --n-train, --n-dev and --n-test leave over
 
 
@@ -140,6 +141,26 @@ def evaluation(console: "Console", made: Made) -> None:
         named = zip(labels, confused["counts"], strict=True)
         rows = [{"": label, **dict(zip(labels, counts, strict=True))} for label, counts in named]
         _table(console, rows, ("", *labels))
+
+
+def tuning(console: "Console", made: Made) -> None:
+    """Show what the search found, its best trials, and which settings told them from the others."""
+    values = made.to_dict()
+    _line(console, values["note"], "bold")
+    _line(console, "")
+    rows = [{**row, **_short(row["values"])} for row in values["trials"]]
+    _table(console, rows[:_MOST_TRIALS], ("trial", "score", "loss", "state", *_short(values["best"]["values"])))
+    if len(rows) > _MOST_TRIALS:
+        _line(console, f"and {len(rows) - _MOST_TRIALS} more", "dim")
+    _line(console, "")
+    shares = {name: f"{100 * share:.0f} %" for name, share in _short(values["importance"]).items()}
+    kept = ("own_score", "metrics", "run", "recipe", "picture")
+    _grid(console, {"importance": shares or values["no_importance"], **{name: values[name] for name in kept}})
+
+
+def _short(by_place: Values) -> Values:
+    """Leave the sections away that places begin with."""
+    return {place.split(".", 1)[-1]: value for place, value in by_place.items()}
 
 
 def predictions(console: "Console", made: Made) -> None:

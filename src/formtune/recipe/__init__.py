@@ -21,6 +21,7 @@ from formtune.recipe.settings import (
     Recipe,
     TaskSettings,
     TrainingSettings,
+    TuningSettings,
     places,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "SettingErrors",
     "TaskSettings",
     "TrainingSettings",
+    "TuningSettings",
     "load_recipe",
     "make_recipe",
     "placed",

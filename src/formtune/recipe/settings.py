@@ -273,6 +273,24 @@ class ComparisonSettings(_Section):
     """The most tokens that a free answer is long."""
 
 
+class TuningSettings(_Section):
+    """How good settings are searched for."""
+
+    search: dict[str, Any] = {}
+    """What is searched, by its place: ``LOW..HIGH``, ``LOW..HIGH,log``, ``LOW..HIGH,step=STEP``, or choices with commas,
+    as in ``training.learning_rate: 1e-6..1e-3,log``; also written as ``{low: 1e-6, high: 1e-3, log: true}`` and
+    ``[8, 16, 32]``. Learning rate, batch size and epochs around their own values where nothing is named."""
+    trials: Count = 20
+    """How many settings are tried, those of a search that is taken up again counted."""
+    hours: Positive | None = None
+    """Hours of trials after which no other begins; never where it is not given."""
+    pruner: Literal["median", "halving", "none"] = "median"
+    """When a trial stops early: at a look where its best is below the ``median`` of the trials before it, or not in the
+    best third of those that came as far (successive ``halving``)."""
+    own_first: bool = True
+    """Whether the first trial has the recipe's own values, or what is searched that lies nearest to them."""
+
+
 class Recipe(_Section):
     """Every setting of a piece of work."""
 
@@ -290,6 +308,8 @@ class Recipe(_Section):
     """How it is fine-tuned."""
     comparison: ComparisonSettings = ComparisonSettings()
     """How arms are compared."""
+    tuning: TuningSettings = TuningSettings()
+    """How good settings are searched for."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where all chance comes from."""
     out: str | None = None

@@ -23,6 +23,7 @@ from formtune.reports.data import (
 )
 from formtune.reports.page import preview_html, report_html, summary_html, write_report
 from formtune.reports.pictures import training_picture
+from formtune.reports.searches import TrialPoint, search_picture
 from formtune.reports.terminal import console_example, console_table, console_text, console_tokens
 
 __all__ = [
@@ -42,12 +43,14 @@ __all__ = [
     "Shown",
     "ShownExample",
     "ShownToken",
+    "TrialPoint",
     "console_example",
     "console_table",
     "console_text",
     "console_tokens",
     "preview_html",
     "report_html",
+    "search_picture",
     "summary_html",
     "training_picture",
     "write_report",

@@ -27,7 +27,7 @@ def training_picture(points: Sequence[CurvePoint], *, metric: str = "loss", best
     last = max((float(point.step) for point in points), default=1.0)
     parts = [_placed(k, title, one, last_x=last) for k, (title, one) in enumerate(panels)]
     label = "; ".join(title for title, _ in panels)
-    return _file(parts, label, height=HEIGHT * len(panels))
+    return picture_file(parts, label, height=HEIGHT * len(panels))
 
 
 def _placed(k: int, title: str, one: Series, *, last_x: float) -> str:
@@ -41,7 +41,8 @@ def _placed(k: int, title: str, one: Series, *, last_x: float) -> str:
     return f'<g transform="translate(0 {HEIGHT * k:.0f})">{"".join(parts)}</g>'
 
 
-def _file(parts: Sequence[str], label: str, *, height: float) -> str:
+def picture_file(parts: Sequence[str], label: str, *, height: float) -> str:
+    """Make an SVG file of its parts, with the style sheet in it and what a screen reader says instead."""
     style = files("formtune.reports").joinpath("templates/charts.css").read_text(encoding="utf-8")
     size = f'width="{WIDTH:.0f}" height="{height:.0f}" viewBox="0 0 {WIDTH:.0f} {height:.0f}"'
     return "\n".join(
