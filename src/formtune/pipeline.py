@@ -14,6 +14,7 @@ from formtune import dialects, formats, inspection
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
+from formtune.interrupts import Heed, unheeded
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
@@ -157,6 +158,7 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
+    own |= {"save_every", "keep"}
     fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
         **asked.model_dump(exclude=own | fitted),
@@ -326,8 +328,19 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     return ready(arms[0], parts, task, length=length_of(recipe)), parts, task
 
 
-def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
-    """Fine-tune one model on one format, score it once on the test records, and write the run."""
+def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, heed: Heed = unheeded) -> "Result":
+    """Fine-tune one model on one format, score it once on the test records, and write the run.
+
+    Checkpoints are kept beside the run's folder until the run is whole. Where there are some of the same training, it
+    goes on from the newest.
+
+    Args:
+        recipe: every setting.
+        fresh: begin anew, whatever is kept.
+        progress: told of what goes on.
+        heed: tells, while the model is trained, of signals that ask to stop.
+    """
+    from formtune.checkpoints import Keeping, claimed
     from formtune.training_job import train_one
 
     out = out_of(recipe, "run")
@@ -337,7 +350,10 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    return train_one(readied, plan, facts=facts, out=out, progress=progress)
+    kept = kept_beside(out)
+    keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
+    with claimed(kept, fresh=fresh):
+        return train_one(readied, plan, facts=facts, out=out, keeping=keeping, progress=progress)
 
 
 def _one_training(recipe: Recipe) -> "tuple[Readied, Splits, Plan]":
@@ -345,6 +361,11 @@ def _one_training(recipe: Recipe) -> "tuple[Readied, Splits, Plan]":
     _check_one_rate(recipe, "compare tries several")
     _check_prior([readied], recipe)
     return readied, parts, plan_of(recipe, task, readied)
+
+
+def kept_beside(out: Path) -> Path:
+    """Name the folder in which unfinished work is kept until what it leads to is whole."""
+    return out.parent / f"{out.name}.checkpoints"
 
 
 def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
@@ -495,22 +516,26 @@ def compare(
     *,
     reading: dialects.Reading | None = None,
     command: str = "formtune compare -c recipe.yaml",
+    fresh: bool = False,
     progress: Progress = silent,
 ) -> "Compared":
     """Compare formats (and models) fairly and say which to use, or that it does not matter: the main job.
+
+    Arms that are done are kept beside the comparison's folder until it is whole.
 
     Args:
         recipe: every setting.
         reading: records that were read already, instead of reading the recipe's data.
         command: what repeats it, for the report.
+        fresh: begin anew, whatever is kept.
         progress: told of what goes on.
     """
+    from formtune.checkpoints import claimed, remove
+    from formtune.kept_arms import arm_done
     from formtune.reporting import Contest, concluded
-    from formtune.trials import run_arm
 
     out = out_of(recipe, "comparison")
     readied, plan, lists = _all_arms(recipe, reading, progress=progress)
-    runs = [run_arm(one, plan, progress=progress) for one in readied]
     asked = Contest(
         recipe=recipe,
         plan=plan,
@@ -520,7 +545,11 @@ def compare(
         command=command,
         out=out,
     )
-    return concluded(asked, runs)
+    kept = kept_beside(out)
+    with claimed(kept, fresh=fresh):
+        found = concluded(asked, [arm_done(one, plan, folder=kept, progress=progress) for one in readied])
+        remove(kept)
+    return found
 
 
 def compare_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from formtune.arms import Readied
 from formtune.bench import Bench
+from formtune.checkpoints import Keeper, Keeping, noted, remove
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
@@ -21,11 +22,15 @@ from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
+from formtune.shards import sweep
 from formtune.training import Trained
+from formtune.training_state import digest_of_tokens
 from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
 
-def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, progress: Progress) -> Result:
+def train_one(
+    readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, keeping: Keeping, progress: Progress
+) -> Result:
     """Fine-tune, read the test records once, and write the run with its trace and picture.
 
     Args:
@@ -33,16 +38,20 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         plan: how; its first seed and learning rate.
         facts: what else belongs in the manifest, ``left_out`` among it.
         out: folder of the run.
+        keeping: where checkpoints are kept until the run is whole; the caller has claimed the folder.
         progress: told of every update.
     """
     start = time.perf_counter()
-    bench, plan = taken_up(readied, plan, progress=progress)
+    bench, plan = taken_up(readied, as_begun(plan, noted(keeping.folder)), progress=progress)
+    keeper = Keeper(keeping, facts=_kept_facts(readied, plan), tell=lambda text: progress(Event(text)))
     stage = f"{readied.arm.name}, seed {plan.settings.seed}"
-    trained = fine_tuned(bench, plan.settings, plan, progress=progress)
+    trained = fine_tuned(bench, plan.settings, plan, progress=progress, keeper=keeper)
     progress(Event(f"{stage}: test records"))
     done = done_by(bench, trained, plan)
     own = {"run": str(out), "total_seconds": time.perf_counter() - start}
+    sweep(out.parent, name=out.name)
     write_run(out, bench, done, plan=plan, facts={**facts, **own})
+    remove(keeping.folder)
     return Result({**own, **done.summary, "left_out": facts["left_out"]})
 
 
@@ -70,8 +79,6 @@ def done_by(bench: Bench, trained: Trained, plan: Plan) -> Done:
         **test_scores(bench, plan, prior=prior),
         **_cost_of(trained),
         "peak_mb": peak_bytes(bench.model.device) / 2**20,
-        "parameters_trained": trained.n_parameters,
-        "stopped_early": trained.stopped_early,
         "truncated": bench.readied.n_truncated,
     }
     return Done(trained, () if prior is None else prior.tolist(), summary)
@@ -96,6 +103,36 @@ def write_run(out: Path, bench: Bench, done: Done, *, plan: Plan, facts: Mapping
     )
 
 
+def as_begun(plan: Plan, job: Mapping[str, Any] | None) -> Plan:
+    """Put what a training that goes on settled on its machine in the place of what would be measured anew.
+
+    Args:
+        plan: of the recipe.
+        job: what a checkpoint says of its training; None where there is none.
+    """
+    if job is None:
+        return plan
+    settings, limits, options = job["settings"], plan.limits, plan.options
+    if limits.micro_batch_tokens is None:
+        limits = replace(limits, micro_batch_tokens=settings["micro_batch_tokens"])
+    if limits.checkpoint_activations is None:
+        limits = replace(limits, checkpoint_activations=settings["checkpoint_activations"])
+    if options.precision == "auto":
+        options = replace(options, precision=job["options"]["precision"])
+    return replace(plan, limits=limits, options=options)
+
+
+def _kept_facts(readied: Readied, plan: Plan) -> dict[str, Any]:
+    """Say on what, beside the loop's own settings, a training depends."""
+    chosen_by = plan.chosen_by.name if plan.chosen_by else "loss"
+    return {
+        "options": asdict(plan.options),
+        "dev": digest_of_tokens(list(readied.dev.tokens.values())),
+        "metric": chosen_by,
+        "label_prior": plan.label_prior,
+    }
+
+
 def _title(readied: Readied, plan: Plan) -> str:
     """Say in a line what was trained."""
     what = f"{readied.arm.format.name} on {readied.arm.model}, {len(readied.train.tokens):,} records"
@@ -105,7 +142,7 @@ def _title(readied: Readied, plan: Plan) -> str:
 
 
 def _cost_of(trained: Trained) -> dict[str, Any]:
-    """Say what the updates took and what they spared; how shares are counted is told in :mod:`formtune.work`."""
+    """Say what the updates took, what they spared and how they went on; how shares are counted is told in :mod:`formtune.work`."""
     seconds = max(trained.seconds, 1e-9)
     return {
         "seconds": trained.seconds,
@@ -115,6 +152,9 @@ def _cost_of(trained: Trained) -> dict[str, Any]:
         "computed_tokens": trained.work.computed,
         "computed_share": trained.work.computed_share,
         "saved": trained.work.saved,
+        "parameters_trained": trained.n_parameters,
+        "stopped_early": trained.stopped_early,
+        "resumed": list(trained.resumed),
     }
 
 

@@ -16,6 +16,7 @@ from formtune.adapters import new_weights
 from formtune.answers import Prediction
 from formtune.arms import Readied
 from formtune.bench import Bench
+from formtune.checkpoints import Keeper
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.footprint import Limits, within_memory
@@ -226,12 +227,17 @@ def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Tri
     return _Trial(rate, score, trained, bench.weights())
 
 
-def fine_tuned(bench: Bench, settings: TrainSettings, plan: Plan, *, progress: Progress) -> Trained:
+def fine_tuned(
+    bench: Bench, settings: TrainSettings, plan: Plan, *, progress: Progress, keeper: Keeper | None = None
+) -> Trained:
     """Do one run, telling of every update."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
     return bench.run(
-        settings, metric=judge, progress=lambda point: progress(told(stage, point, bench, settings=settings))
+        settings,
+        metric=judge,
+        progress=lambda point: progress(told(stage, point, bench, settings=settings)),
+        keeper=keeper,
     )
 
 

@@ -111,8 +111,17 @@ def with_prompt(tokens: Tokens, weight: float) -> Tokens:
     return replace(tokens, weights_T=weights_T)
 
 
-def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer) -> Iterator[list[Tokens]]:
-    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
+def updates(
+    examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer, *, after: int = 0
+) -> Iterator[list[Tokens]]:
+    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs.
+
+    Args:
+        examples: in the order of the records.
+        settings: how many, how large, from which seed.
+        tokenizer: what is masked at random takes its tokens from it.
+        after: updates that are done already; those that follow are the same as without.
+    """
     if settings.prompt_weight:
         examples = [with_prompt(t, settings.prompt_weight) for t in examples]
     chance = np.random.default_rng(settings.seed)
@@ -125,7 +134,8 @@ def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Toke
             if done == settings.steps:
                 return
             picked = [examples[i] for i in order[start : start + settings.batch_size]]
-            yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
+            if done >= after:
+                yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
 
@@ -139,7 +149,7 @@ def micro_batches(
         examples: of the update.
         settings: how.
         weaves: whether the model can compute once what they share; then those that begin alike come together.
-        pads: whether the model pads rows to the longest.
+        pads: whether the model pads rows to the longest; then rows of like length come together.
 
     Returns:
         The examples in the order in which they are computed, and their indices, a list for each micro-batch.
@@ -147,7 +157,7 @@ def micro_batches(
     alike = weaves and settings.share_prefixes
     ordered = [examples[i] for i in alike_together(examples)] if alike else list(examples)
     lengths = [n_computed(one) for one in ordered]
-    return ordered, by_budget(lengths, settings.micro_batch_tokens, sort=False, padded=pads)
+    return ordered, by_budget(lengths, settings.micro_batch_tokens, sort=pads, padded=pads)
 
 
 def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:

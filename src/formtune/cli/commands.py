@@ -21,7 +21,7 @@ from formtune.cli.flags import (
     TuneFlags,
     recipe_of,
 )
-from formtune.cli.progress import drawn
+from formtune.cli.progress import drawn, stoppable
 
 _DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
 _RUN = Parameter(name="RUN", help="Folder of a run.")
@@ -102,6 +102,7 @@ def prepare(
 
 def train(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
@@ -111,13 +112,19 @@ def train(
     common: Common = Common(),
     dry_run: DryRun = False,
 ) -> int:
-    """Fine-tune one model on one format."""
+    """Fine-tune one model on one format; what was stopped goes on.
+
+    Args:
+        fresh: Begin anew, whatever is kept of a training that was stopped.
+    """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, out)
     with drawn(common) as progress:
-        result = (pipeline.train_forecast if dry_run else pipeline.train)(recipe, progress=progress)
-    return show.result(result, show.forecast if dry_run else show.training, common)
+        if dry_run:
+            return show.result(pipeline.train_forecast(recipe, progress=progress), show.forecast, common)
+        result = pipeline.train(recipe, fresh=fresh, progress=progress, heed=stoppable(common))
+    return show.result(result, show.training, common)
 
 
 def tune(
@@ -156,6 +163,7 @@ def evaluate(
 
 def compare(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
@@ -166,7 +174,11 @@ def compare(
     common: Common = Common(),
     dry_run: DryRun = False,
 ) -> int:
-    """Compare formats fairly and say which to use, or that it does not matter: the main job."""
+    """Compare formats fairly and say which to use, or that it does not matter: the main job.
+
+    Args:
+        fresh: Begin anew, whatever is kept of a comparison that was stopped.
+    """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, against, out)
@@ -175,7 +187,7 @@ def compare(
             forecast = pipeline.compare_forecast(recipe, progress=progress)
         return show.result(forecast, show.forecast, common)
     with drawn(common) as progress:
-        result = pipeline.compare(recipe, progress=progress)
+        result = pipeline.compare(recipe, fresh=fresh, progress=progress)
     return show.result(result, show.comparison, common)
 
 

@@ -4,10 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from formtune.cli.flags import Common
+from formtune.interrupts import Heed, heeded
 from formtune.progress import Event, Pace, Progress, lasting, silent
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def drawn(common: Common) -> Iterator[Progress]:
     else:
         with _bars() as bars:
             yield Drawing(bars)
+
+
+def stoppable(common: Common) -> Heed:
+    """Give what heeds Ctrl-C and SIGTERM, and says so unless it is to be quiet."""
+    told = "stops after this update, and keeps it; a second time ends at once\n"
+    return partial(heeded, (lambda: None) if common.quiet else partial(sys.stderr.write, told))
 
 
 class Lines:
