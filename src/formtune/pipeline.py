@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from formtune import dialects, formats, inspection
+from formtune import dialects, formats, inspection, processes
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
@@ -325,11 +325,18 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
 
 
 def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
-    """Fine-tune one model on one format, score it once on the test records, and write the run."""
+    """Fine-tune one model on one format, score it once on the test records, and write the run.
+
+    Where a launcher started several processes, each calls this and gets the same result; the main one writes.
+    """
     from formtune.training_job import train_one
 
-    out = out_of(recipe, "run")
-    readied, parts, task = _one_arm(recipe)
+    _check_input(recipe)
+    processes.start()
+    progress = progress if processes.is_main() else silent
+    out = processes.from_main(lambda: out_of(recipe, "run"))
+    readied, parts, task = processes.alike(lambda: _one_arm(recipe))
+    processes.check_same(split_digests(parts), what="records")
     if recipe.training.learning_rates:
         raise SettingError(
             "One training has one learning rate.",
@@ -343,6 +350,13 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
     return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
+
+
+def _check_input(recipe: Recipe) -> None:
+    if processes.count() > 1 and {"-", "/dev/stdin"} & set(recipe.data.named):
+        raise SettingError(
+            "Of several processes only one can read standard input.", "Write the records to a file.", at="DATA"
+        )
 
 
 def plan_of(recipe: Recipe, task: Task, readied: "Readied") -> "Plan":

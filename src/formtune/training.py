@@ -2,7 +2,7 @@
 
 The loss of an update is a weighted mean, by default over examples, each counting the mean over its learned tokens
 (``average="token"`` counts every learned token equally). Its denominator is known before the update begins, so every
-micro-batch adds its share and how an update is split changes nothing but rounding.
+micro-batch adds its share and how an update is split, over micro-batches or processes, changes nothing but rounding.
 
 Shape letters: T tokens of a flat row, S segments, N places that are asked for something.
 """
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from formtune import processes
 from formtune.batches import by_budget
 from formtune.errors import SettingError
-from formtune.freezing import trained
+from formtune.freezing import levels, trained
+from formtune.holding import held
 from formtune.models import Model
-from formtune.objective import Objective
-from formtune.optimizing import optimizer_of, parameter_groups, set_rates
+from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_rates
 from formtune.tokens import Tokens
-from formtune.updates import TrainSettings, factors_of, n_computed, n_learned, updates
-from formtune.weaving import alike_together
+from formtune.updates import TrainSettings, dealt, factors_of, n_computed, n_learned, updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def train(
         raise ValueError("There is nothing to train on.")
     parameters = _some_trained(model)
     torch.manual_seed(settings.seed)
-    loop = _Loop(model, settings, parameters)
+    loop = _Loop(model, settings)
     best = _Best(parameters, settings.patience)
     trace: list[TracePoint] = []
     for step, update in enumerate(updates(examples, settings, model.tokenizer), 1):
@@ -169,60 +169,65 @@ class _Best:
 
 
 class _Loop:
-    """Optimizer, schedule and the arithmetic of one update."""
+    """Optimizer, schedule and the arithmetic of one update, of which each process computes its share."""
 
-    def __init__(self, model: Model, settings: TrainSettings, parameters: dict[str, nn.Parameter]) -> None:
-        from accelerate import Accelerator
-
-        self.model = model
+    def __init__(self, model: Model, settings: TrainSettings) -> None:
         self.settings = settings
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        if self.accelerator.num_processes > 1:
-            raise SettingError(
-                f"Training runs in one process, and {self.accelerator.num_processes} were started.",
-                "Start it without a launcher.",
-                at="accelerate",
-            )
-        objective = Objective(
-            model,
-            label_smoothing=settings.label_smoothing,
-            shares=settings.share_prefixes,
-            recomputes=settings.checkpoint_activations,
-        )
-        optimizer = optimizer_of(parameter_groups(model, parameters, settings), settings)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.held = held(model, settings)
+        self.model = self.held.model
+        self.shares = model.weaves and settings.share_prefixes
+        self.levels = levels(self.model)
+        self.optimizer = optimizer_of(parameter_groups(self.model, self.held.parameters, settings), settings)
         self.optimizer.zero_grad()  # of a training before that diverged
-        self.parameters = list(parameters.values())
+        if processes.rank():  # else every process would drop the same places
+            torch.manual_seed(dropout_seed(settings.seed, processes.rank()))
 
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
-        self.model.train(True)
-        if self.model.weaves and self.settings.share_prefixes:
-            examples = [examples[i] for i in alike_together(examples)]
-        factors = factors_of(examples, self.settings)
-        lengths = [n_computed(t) for t in examples]
-        groups = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
-        parts = [self._backward([examples[i] for i in group], factors[group]) for group in groups]
-        loss = sum(loss for loss, _ in parts)
+        self.held.begin()
+        let_join(self.model, step, self.settings, levels=self.levels)
+        parts = [self._backward(*batch) for batch in self._micro_batches(examples)]
+        loss, n_tokens = self.held.add_up(sum(loss for loss, _ in parts), sum(n for _, n in parts))
         if not math.isfinite(loss):
             raise Diverged(
                 f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
             )
         if self.settings.clip is not None:
-            self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
+            nn.utils.clip_grad_norm_(self.held.parameters.values(), self.settings.clip)
         rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if step % self.settings.validate_every == 0 or step == self.settings.steps:
+            self.held.hand_back()
         return TracePoint(
             step=step,
             loss=loss,
             learning_rate=rate,
             n_learned=sum(n_learned(t) for t in examples),
-            n_tokens=sum(n for _, n in parts),
+            n_tokens=n_tokens,
             seconds=time.perf_counter() - start,
         )
 
+    def _micro_batches(self, examples: Sequence[Tokens]) -> list[tuple[list[Tokens], np.ndarray]]:
+        """Give this process's examples of an update with their factors, as many at once as the settings say."""
+        factors = factors_of(examples, self.settings)
+        hands = dealt(examples, processes.count(), shares=self.shares)
+        groups = [self._groups(examples, hand) for hand in hands]
+        mine = [([examples[i] for i in group], factors[group]) for group in groups[processes.rank()]]
+        idle = [min(examples, key=n_computed)], np.zeros(1, dtype=np.float32)
+        return mine + [idle] * (max(map(len, groups)) - len(mine) if self.held.in_step else 0)
+
+    def _groups(self, examples: Sequence[Tokens], hand: Sequence[int]) -> list[list[int]]:
+        lengths = [n_computed(examples[i]) for i in hand]
+        batches = by_budget(lengths, self.settings.micro_batch_tokens, sort=False, padded=self.model.pads)
+        return [[hand[place] for place in batch] for batch in batches]
+
     def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, int]:
-        loss, n_tokens = self.objective(examples, factors_E)
-        self.accelerator.backward(loss)
-        return float(loss.detach()), n_tokens
+        loss, n_tokens = self.held.objective(examples, factors_E)
+        self.held.backward(loss)
+        return float(loss.detach()), n_tokens if factors_E.any() else 0
+
+
+def dropout_seed(seed: int, rank: int) -> int:
+    """Seed a process's dropout: the main process with the training's own seed, each other with one derived from it."""
+    return seed if rank == 0 else int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0])

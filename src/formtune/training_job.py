@@ -15,6 +15,7 @@ from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
 from formtune.metrics import Metric
+from formtune.processes import from_main
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
@@ -35,9 +36,14 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         progress: told of every update.
     """
     bench, plan = taken_up(readied, plan, progress=progress)
-    stage = f"{readied.arm.name}, seed {plan.settings.seed}"
     trained = fine_tuned(bench, plan.settings, plan, progress=progress)
-    progress(Event(f"{stage}: test records"))
+    progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
+    return from_main(lambda: _finished(bench, plan, trained, facts=facts, out=out))
+
+
+def _finished(bench: Bench, plan: Plan, trained: Trained, *, facts: Mapping[str, Any], out: Path) -> Result:
+    """Read the test records and write the run."""
+    readied = bench.readied
     prior = prior_of(bench.model, readied, plan)
     summary = {
         "run": str(out),

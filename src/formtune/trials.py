@@ -25,6 +25,7 @@ from formtune.models import Model
 from formtune.outcomes import Outcome
 from formtune.precision import settled
 from formtune.prediction import in_labels, label_prior, predict
+from formtune.processes import alike, check_same, from_main, spread
 from formtune.progress import Event, Progress
 from formtune.training import Diverged, TracePoint, Trained
 from formtune.updates import TrainSettings
@@ -136,10 +137,11 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
     Returns:
         The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
     """
-    options = settled(plan.options, readied.arm.model, progress=progress)
-    bench = Bench(readied, plan.task, options=options)
+    options = from_main(lambda: settled(plan.options, readied.arm.model, progress=progress))
+    bench = alike(lambda: Bench(readied, plan.task, options=options))
+    check_same(bench.model.base_digest, what="model")
     tokens = list(readied.train.tokens.values())
-    settings = within_memory(bench.model, tokens, plan.settings, limits=plan.limits)
+    settings = from_main(lambda: within_memory(bench.model, tokens, plan.settings, limits=plan.limits))
     if settings.checkpoint_activations and plan.limits.checkpoint_activations is None:
         progress(Event(f"{readied.arm.name}: blocks are computed twice, since memory is short"))
     return bench, replace(plan, options=options, settings=settings)
@@ -235,7 +237,7 @@ def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
 
     def judge(model: Model) -> tuple[float, dict[str, float]]:
         prior = prior_of(model, readied, plan)
-        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens, prior=prior)
+        answers = spread(dev, lambda part: predict(model, part, max_new_tokens=plan.max_new_tokens, prior=prior))
         value = metric.score(outcomes(answers, dev, plan.task))
         return (value if metric.higher_is_better else -value), {metric.name: value}
 
