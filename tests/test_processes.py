@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from token_examples import tokens
 from two_processes import CASES, COPIES_ALONE
 
 from formtune import processes
 from formtune.errors import DataError, MissingExtra, SettingError
 from formtune.training import dropout_seed
+from formtune.updates import dealt
 
 HERE = Path(__file__).parent
 LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -148,3 +152,42 @@ def test_errors_pass_from_one_process_to_another(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))
 
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def lengths_dealt(lengths: list[int], n_processes: int) -> list[int]:
+    """Deal examples of some lengths out, and give what each process has to compute."""
+    found = [tokens([20 + i] * (length - 1), [3]) for i, length in enumerate(lengths)]
+    return [sum(lengths[i] for i in hand) for hand in dealt(found, n_processes, shares=False)]
+
+
+def test_examples_are_dealt_out_by_what_they_cost() -> None:
+    """The longest first; a process gets nothing where there are fewer examples than processes."""
+    assert lengths_dealt([9, 2, 3, 4], 2) == [9, 9]
+    assert lengths_dealt([7], 3) == [7, 0, 0]
+
+
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=12), st.integers(1, 5), st.booleans())
+def test_every_example_is_dealt_to_one_process(lengths: list[int], n_processes: int, shares: bool) -> None:
+    """And nobody has more than a fair share and the longest example together."""
+    found = [tokens([7] * 18 + [20 + i] * (length - 1), [3]) for i, length in enumerate(lengths)]
+    hands = dealt(found, n_processes, shares=shares)
+    loads = [sum(len(found[i].ids_T) for i in hand) for hand in hands]
+
+    assert sorted(i for hand in hands for i in hand) == list(range(len(lengths)))
+    assert len(hands) == n_processes
+    if not shares:
+        assert max(loads) <= sum(loads) / n_processes + max(len(t.ids_T) for t in found)
+
+
+def test_examples_that_begin_alike_stay_with_one_process() -> None:
+    """Two paragraphs of 20 tokens with three questions each: a paragraph for each process."""
+    found = [tokens([paragraph] * 20 + [30 + i], [3, 4]) for i in range(3) for paragraph in (5, 6)]
+
+    assert sorted(map(sorted, dealt(found, 2, shares=True))) == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_a_family_of_all_examples_is_cut() -> None:
+    """What everybody shares keeps nobody from helping."""
+    found = [tokens([5] * 20 + [30 + i], [3, 4]) for i in range(6)]
+
+    assert sorted(map(len, dealt(found, 2, shares=True))) == [3, 3]

@@ -16,7 +16,7 @@ from formtune.examples import Format, Task
 from formtune.inspection import tally
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
-from formtune.recipe import Recipe
+from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled, LeftOut, Record
 from formtune.shards import check_place, staged, write_tokens
 from formtune.splits import Splits, from_files, has_answer, together
@@ -155,6 +155,7 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
+    own |= {"trackers", "engine", "workers"}
     fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
         **asked.model_dump(exclude=own | fitted),
@@ -329,9 +330,15 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
 
     Where a launcher started several processes, each calls this and gets the same result; the main one writes.
     """
+    _check_own(recipe)
+    return (_train_on_ray if recipe.training.engine == "ray" else _train_here)(recipe, progress)
+
+
+def _train_here(recipe: Recipe, progress: Progress) -> "Result":
+    from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
-    _check_input(recipe)
+    check_trackers(recipe.training.trackers)
     processes.start()
     progress = progress if processes.is_main() else silent
     out = processes.from_main(lambda: out_of(recipe, "run"))
@@ -349,11 +356,35 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    return train_one(readied, plan_of(recipe, task, readied), facts=facts, out=out, progress=progress)
+    plan, trackers = plan_of(recipe, task, readied), recipe.training.trackers
+    return train_one(readied, plan, facts=facts, out=out, progress=progress, trackers=trackers)
 
 
-def _check_input(recipe: Recipe) -> None:
-    if processes.count() > 1 and {"-", "/dev/stdin"} & set(recipe.data.named):
+def _train_on_ray(recipe: Recipe, progress: Progress) -> "Result":
+    """Let workers of a Ray cluster do the same, each a process of one training, and fetch what they wrote."""
+    from formtune.ray_engine import Job, run_on_ray
+
+    out = out_of(recipe, "run").absolute()
+    job = Job(_train_in_worker, recipe.to_dict(), out=out, n_workers=recipe.training.workers or 1)
+    return run_on_ray(job, progress=progress)
+
+
+def _train_in_worker(values: dict[str, object], out: Path, progress: Progress) -> "Result":
+    return _train_here(make_recipe({**values, "out": str(out)}), progress)
+
+
+def _check_own(recipe: Recipe) -> None:
+    """Refuse what does not go together: launchers, Ray, and files that only one process can read."""
+    asked, several = recipe.training, processes.count() > 1
+    if several and asked.engine == "ray":
+        raise SettingError("Ray starts its workers itself.", "Start it without a launcher.", at="training.engine")
+    if asked.engine == "local" and asked.workers is not None:
+        raise SettingError(
+            "Workers are started by Ray alone.",
+            "Set training.engine to ray; or run: torchrun --nproc-per-node N -m formtune train ...",
+            at="training.workers",
+        )
+    if (several or asked.engine == "ray") and {"-", "/dev/stdin"} & set(recipe.data.named):
         raise SettingError(
             "Of several processes only one can read standard input.", "Write the records to a file.", at="DATA"
         )
@@ -445,6 +476,7 @@ def compare(
     from formtune.reporting import Contest, concluded
     from formtune.trials import run_arm
 
+    _check_compares(recipe)
     out = out_of(recipe, "comparison")
     parts = splits_of(recipe)[0] if reading is None else _parted(reading, recipe)
     _check_both(parts)
@@ -463,6 +495,19 @@ def compare(
     runs = [run_arm(one, plan, progress=progress) for one in readied]
     asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
     return concluded(asked, runs)
+
+
+def _check_compares(recipe: Recipe) -> None:
+    """Refuse what a single training alone can do."""
+    asked = recipe.training
+    only = {"trackers": bool(asked.trackers), "engine": asked.engine != "local", "workers": asked.workers is not None}
+    for name, wanted in only.items():
+        if wanted:
+            raise SettingError(
+                "A comparison trains many times, one after the other, in one process.",
+                f"Leave {name} out; train has it.",
+                at=f"training.{name}",
+            )
 
 
 def _check_prior(readied: Sequence["Readied"], recipe: Recipe) -> None:

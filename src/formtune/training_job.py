@@ -15,17 +15,28 @@ from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
 from formtune.metrics import Metric
-from formtune.processes import from_main
+from formtune.processes import from_main, is_main
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
+from formtune.tracking import tracked
 from formtune.training import Trained
 from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
+TRACKS = "tracks"  # the folder of what trackers write
 
-def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, progress: Progress) -> Result:
+
+def train_one(
+    readied: Readied,
+    plan: Plan,
+    *,
+    facts: Mapping[str, Any],
+    out: Path,
+    progress: Progress,
+    trackers: Sequence[str] = (),
+) -> Result:
     """Fine-tune, read the test records once, and write the run with its trace and picture.
 
     Args:
@@ -34,11 +45,16 @@ def train_one(readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Pa
         facts: what else belongs in the manifest, ``left_out`` among it.
         out: folder of the run.
         progress: told of every update.
+        trackers: names of those that follow it; what they write to files goes beside the run's folder.
     """
     bench, plan = taken_up(readied, plan, progress=progress)
-    trained = fine_tuned(bench, plan.settings, plan, progress=progress)
-    progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
-    return from_main(lambda: _finished(bench, plan, trained, facts=facts, out=out))
+    names, folder = trackers if is_main() else (), out.parent / TRACKS
+    with tracked(names, run=out.name, folder=folder, config=facts["recipe"]) as tracking:
+        trained = fine_tuned(bench, plan.settings, plan, progress=progress, watch=tracking.point)
+        progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
+        result = from_main(lambda: _finished(bench, plan, trained, facts=facts, out=out))
+        tracking.scores(result.values["metrics"])
+    return result
 
 
 def _finished(bench: Bench, plan: Plan, trained: Trained, *, facts: Mapping[str, Any], out: Path) -> Result:

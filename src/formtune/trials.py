@@ -221,11 +221,24 @@ def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Tri
     return _Trial(rate, score, trained, bench.weights())
 
 
-def fine_tuned(bench: Bench, settings: TrainSettings, plan: Plan, *, progress: Progress) -> Trained:
-    """Do one run, telling of every update."""
+def fine_tuned(
+    bench: Bench,
+    settings: TrainSettings,
+    plan: Plan,
+    *,
+    progress: Progress,
+    watch: Callable[[TracePoint], None] | None = None,
+) -> Trained:
+    """Do one run, telling of every update; ``watch`` is told all that is known of it."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
-    return bench.run(settings, metric=judge, progress=lambda point: progress(told(stage, point, settings)))
+
+    def tell(point: TracePoint) -> None:
+        progress(told(stage, point, settings))
+        if watch:
+            watch(point)
+
+    return bench.run(settings, metric=judge, progress=tell)
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]

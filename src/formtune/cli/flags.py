@@ -101,6 +101,10 @@ class TrainFlags:
     """Step size."""
     batch_size: int | None = None
     """Examples in an update."""
+    engine: str | None = None
+    """Where training runs: local, or ray."""
+    workers: int | None = None
+    """Workers of the Ray cluster that train together."""
 
 
 @Parameter(name="*", group=_GROUPS["Comparison"])
@@ -162,7 +166,7 @@ PLACES: Mapping[str, str] = {
     **{name: name for name in ("seed", "formats", "models", "out")},
     **{name: f"model.{name}" for name in ("max_length", "freeze")},
     "lora": "model.lora.rank",
-    **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size")},
+    **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size", "engine", "workers")},
     **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin")},
 }
 _LISTS = frozenset({"formats", "models"})
