@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import tiny_folder
 from token_examples import tokens
 from two_processes import CASES, COPIES_ALONE
 
 from formtune import processes
 from formtune.errors import DataError, MissingExtra, SettingError
+from formtune.shards import read_manifest
 from formtune.training import dropout_seed
 from formtune.updates import dealt
 
@@ -127,6 +129,49 @@ def test_what_is_not_done_in_parts_is_refused(agreed: list[dict[str, Any]]) -> N
     assert "training.unfreeze_every: What is sharded cannot join later" in one["joining in parts"]
     assert "FSDP_VERSION: Of the two versions of FSDP the second is used here." in one["first version"]
     assert "ACCELERATE_MIXED_PRECISION: model.precision says it" in one["precision of the launcher"]
+
+
+def typed(*arguments: str, command: str = "train") -> list[tuple[int, str, str]]:
+    """Type a command in two processes, and give exit code, output and errors of each."""
+    port = free_port()
+    line = [sys.executable, "-m", "formtune", command, *arguments]
+    running = [
+        subprocess.Popen(line, env=environment(rank, port=port), stdout=-1, stderr=-1, text=True) for rank in range(2)
+    ]
+    told = [one.communicate(timeout=300) for one in running]
+    return [(one.returncode, *texts) for one, texts in zip(running, told, strict=True)]
+
+
+@pytest.mark.slow
+def test_only_the_main_process_writes_and_speaks(tmp_path: Path) -> None:
+    """Both end alike, with one run; the other process prints nothing."""
+    data, out = tmp_path / "films.csv", tmp_path / "run"
+    rows = [f"film {i} was {'good' if i % 2 else 'bad'},{'yes' if i % 2 else 'no'}" for i in range(40)]
+    data.write_text("text,label\n" + "\n".join(rows) + "\n")
+    asked = ("--format", "classification", "--model", tiny_folder("bert"), "--steps", "2", "--out", str(out))
+    main, other = typed(str(data), *asked, "--json")
+
+    assert (main[0], *other) == (0, 0, "", "")
+    assert json.loads(main[1])["run"] == str(out)
+    assert read_manifest(out, kind="run")["steps"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["films.csv", "run"]
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_told_once_and_ends_both(tmp_path: Path) -> None:
+    """A file that is not there, standard input, and a command that runs in one process."""
+    asked = ("--format", "classification", "--model", tiny_folder("bert"), "--out", str(tmp_path / "run"))
+    main, other = typed(str(tmp_path / "nothing.csv"), *asked)
+    assert (main[0], *other) == (2, 2, "", "")
+    assert "nothing.csv" in main[2]
+
+    main, other = typed("-", *asked)
+    assert (main[0], *other) == (2, 2, "", "")
+    assert "DATA: Of several processes only one can read standard input." in main[2]
+
+    main, other = typed(str(tmp_path / "nothing.csv"), *asked, command="compare")
+    assert (main[0], *other) == (2, 2, "", "")
+    assert main[2].startswith("WORLD_SIZE: compare runs in one process, and 2 were started.")
 
 
 def test_a_launcher_that_started_one_process_instead_of_several_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
