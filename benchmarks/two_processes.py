@@ -30,7 +30,7 @@ from formtune.updates import TrainSettings
 
 LEARNING_RATE = 1e-5
 BATCH = 6
-MOST_LOSS = 1e-4  # relative
+MOST_LOSS = 1e-5  # relative
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 WAYS: Mapping[str, tuple[int, Mapping[str, str]]] = {
     "one process": (1, {}),

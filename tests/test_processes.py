@@ -86,6 +86,12 @@ def test_training_in_two_processes_stops_early_as_in_one(two: Path) -> None:
     assert best + 2 == n_updates < 12
 
 
+def test_a_training_in_two_processes_goes_on_where_it_was_stopped(two: Path) -> None:
+    """Bit by bit, dropout of both included, whether they hold copies or parts; a signal to one of them stops both."""
+    for rank in range(2):
+        assert json.loads((two / f"goes-on-{rank}.json").read_text()) == {"copies": True, "parts": True}
+
+
 @pytest.fixture(scope="session")
 def agreed(two: Path) -> list[dict[str, Any]]:
     """What each of the two processes got where they agree on something."""

@@ -141,7 +141,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
-@pytest.mark.parametrize("name", ["aa_control", "controls", "few_shot_ag_news", "real_data"])
+@pytest.mark.parametrize("name", ["aa_control", "controls", "few_shot_ag_news", "kill_resume", "real_data"])
 def test_a_benchmark_says_what_it_does_before_it_does_it(name: str) -> None:
     """And `make bench` runs it, but not the helper beside it."""
     script = str(ROOT / "benchmarks" / f"{name}.py")

@@ -1,5 +1,6 @@
 """Artefacts: whole or absent, and checked when they are read."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from token_examples import answering, tokens
 
 from formtune.errors import DataError, SettingError
-from formtune.shards import read_manifest, read_tokens, staged, write_tokens
+from formtune.shards import discard, read_manifest, read_tokens, staged, sweep, write_tokens
 
 
 def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:
@@ -92,3 +93,38 @@ def test_tokens_come_back_as_they_were(tmp_path: Path) -> None:
         assert after.weights_T.tolist() == before.weights_T.tolist()
         assert (after.decoder is None) == (before.decoder is None)
     assert os.path.getsize(path) > 0
+
+
+def test_what_is_removed_is_absent_at_once(tmp_path: Path) -> None:
+    """One rename, then its files; nothing is left."""
+    with staged(tmp_path / "run", {"kind": "run"}) as staging:
+        (staging / "a.txt").write_text("hello")
+    discard(tmp_path / "run")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    """Of one artefact, or of all; a name that begins alike is another's."""
+    left = [".run.71.part", ".run.72.gone", ".run.v2.73.part"]
+    for name in (*left, ".cache", "run.part", "run"):
+        (tmp_path / name).mkdir()
+
+    sweep(tmp_path, name="run")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cache", ".run.v2.73.part", "run", "run.part"]
+    sweep(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cache", "run", "run.part"]
+
+
+def test_a_place_without_room_is_told_and_the_old_artefact_stays(tmp_path: Path) -> None:
+    """Another fault of the system is not taken for that."""
+    with staged(tmp_path / "run", {"kind": "run"}) as staging:
+        (staging / "a.txt").write_text("old")
+    problem = r"run: It cannot be written \(No space left on device\)\. Make room there, or give a folder elsewhere\."
+    with pytest.raises(SettingError, match=problem), staged(tmp_path / "run", {"kind": "run"}):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError), staged(tmp_path / "run", {"kind": "run"}):
+        (tmp_path / "nowhere").read_text()
+
+    assert (tmp_path / "run" / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

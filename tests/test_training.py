@@ -284,3 +284,14 @@ def test_nothing_to_train_on_is_a_wrong_call() -> None:
     """It would otherwise wait for ever for an example."""
     with pytest.raises(ValueError, match="nothing to train on"):
         train(tiny("llama"), [], settings=TrainSettings(steps=1))
+
+
+def test_blocks_join_in_the_loop_as_the_settings_say() -> None:
+    """In two updates of a training that lets one more join after every second, only the top of three blocks moves."""
+    model = tiny("llama")
+    before = {n: p.detach().clone() for n, p in trained(model).items()}
+    train(model, examples(model), settings=TrainSettings(steps=2, learning_rate=1e-2, warmup=0.0, unfreeze_every=2))
+
+    moved = {n for n, p in trained(model).items() if not torch.equal(p, before[n])}
+    assert {n.split(".")[2] for n in moved if "layers" in n} == {"2"}
+    assert not any("embed_tokens" in n for n in moved)

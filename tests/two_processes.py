@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from token_examples import answering, tokens
 from formtune import processes
 from formtune.adapters import Lora
 from formtune.bench import look_at
+from formtune.checkpoints import Keeper, Keeping
 from formtune.errors import DataError, FormtuneError
 from formtune.freezing import trained
+from formtune.interrupts import Asked
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.tokens import Tokens
@@ -145,6 +149,30 @@ def _wrong_in(rank: int) -> str:
     return "read"
 
 
+def goes_on(folder: Path, *, head: bool) -> bool:
+    """Tell whether a training that the second process was asked to stop goes on as the one that went through."""
+    settings = replace(PLAIN, steps=5, optimizer="adamw", learning_rate=1e-3, validate_every=2)
+
+    def weights(keeper: Keeper | None) -> tuple[list[float], dict[str, bytes]]:
+        output = "head" if head else "mask"
+        model = tiny("bert", output=output, n_classes=2 if head else 0)  # type: ignore[arg-type]  # it drops out
+        told = examples(model)
+        look = lambda: look_at(model, told[:3], settings=settings, metric=None)  # noqa: E731
+        done = train(model, told, settings=settings, look=look, keeper=keeper)
+        return [p.loss for p in done.trace], {n: p.detach().numpy().tobytes() for n, p in trained(model).items()}
+
+    @contextmanager
+    def heed() -> Iterator[Asked]:
+        asked = count(1)
+        yield lambda: signal.SIGTERM if next(asked) == 3 and processes.rank() == 1 else None
+
+    through = weights(None)
+    stopped = error_of(lambda: weights(Keeper(Keeping(folder=folder, heed=heed))))
+    kept = sorted(path.name for path in folder.iterdir())
+    assert stopped.startswith("Stopped") and "step-00000003" in kept, (stopped, kept)
+    return weights(Keeper(Keeping(folder=folder))) == through
+
+
 def agreements() -> dict[str, Any]:
     """Say what this process got where all of them agree on something."""
     first = torch.rand(2).tolist()
@@ -179,6 +207,10 @@ def main(folder: Path) -> None:
     trained_all(folder / "copies", {**CASES, **COPIES_ALONE})
     with launched_with(ACCELERATE_USE_FSDP="true", FSDP_VERSION="2"):
         trained_all(folder / "parts", CASES)
+    found = {"copies": goes_on(folder / "kept", head=True)}
+    with launched_with(ACCELERATE_USE_FSDP="true", FSDP_VERSION="2"):
+        found["parts"] = goes_on(folder / "kept-parts", head=False)
+    (folder / f"goes-on-{processes.rank()}.json").write_text(json.dumps(found))
     (folder / f"agreements-{processes.rank()}.json").write_text(json.dumps(agreements()))
     processes.end()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from formtune.adapters import renew
 from formtune.arms import Readied
 from formtune.batches import by_budget
+from formtune.checkpoints import Keeper
 from formtune.corruption import corrupted
 from formtune.examples import Task
 from formtune.freezing import trained
@@ -45,6 +46,7 @@ class Bench:
         *,
         metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
         progress: Callable[[TracePoint], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> Trained:
         """Fine-tune from the start with one seed and one learning rate; the model keeps the best weights.
 
@@ -52,13 +54,19 @@ class Bench:
             settings: how.
             metric: scores the model on the dev records (larger is better) and says what to show; None for the loss.
             progress: told of every update.
+            keeper: keeps checkpoints; where it has some, the run goes on from the newest.
         """
         self.restore(self._start)
         renew(self.model, settings.seed)
         dev = list(self.readied.dev.tokens.values())
         look = (lambda: look_at(self.model, dev, settings=settings, metric=metric)) if dev else None
         return train(
-            self.model, list(self.readied.train.tokens.values()), settings=settings, look=look, progress=progress
+            self.model,
+            list(self.readied.train.tokens.values()),
+            settings=settings,
+            look=look,
+            progress=progress,
+            keeper=keeper,
         )
 
     def weights(self) -> dict[str, Tensor]:

@@ -5,7 +5,8 @@
     FormtuneError
     ├── DataError       a file or a row
     ├── SettingError    a flag, a recipe key, an argument
-    └── MissingExtra    a package that is not installed
+    ├── MissingExtra    a package that is not installed
+    └── Stopped         a signal asked to stop, and what was done is kept
 
 Anything else that is raised is a wrong call from Python (``TypeError``, ``ValueError``) or a bug of ours.
 """
@@ -63,6 +64,14 @@ class MissingExtra(FormtuneError):
         )
         self.package = package
         self.extra = extra
+
+
+class Stopped(FormtuneError):
+    """A signal asked to stop, and what was done is kept; the command line ends as shells expect of that signal."""
+
+    def __init__(self, problem: str, remedy: str, *, signal: int, at: object = None) -> None:
+        super().__init__(problem, remedy, at=at)
+        self.signal = signal
 
 
 def unknown(what: str, name: str, known: Collection[str], *, at: object = None) -> SettingError:

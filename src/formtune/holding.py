@@ -5,17 +5,19 @@ update's denominator, so the sum of what the processes compute is what one proce
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from formtune import processes
 from formtune.errors import SettingError
 from formtune.freezing import blocks_of, trained
 from formtune.models import Model
 from formtune.objective import Objective
+from formtune.training_state import optimizer_state, restore_optimizer
 from formtune.updates import TrainSettings
 
 BUCKET_BYTES = 64 << 20  # gradients that travel at once
@@ -65,8 +67,27 @@ class Copies:
             _sum_gradients(bucket)
         return whole_loss, round(all_tokens)
 
+    def clip(self, most: float) -> float:
+        """Shorten the gradient where it is longer than ``most``, and give the length that it had."""
+        return float(nn.utils.clip_grad_norm_(self.parameters.values(), most))
+
     def hand_back(self) -> None:
         """Bring what was learned into the model as it was given; here it is the same."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give what is trained, whole, by name."""
+        return {name: p.detach() for name, p in self.parameters.items()}
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Give what an optimizer keeps of each parameter, whole, by the parameter's name."""
+        return optimizer_state(optimizer, self.parameters)
+
+    def put(self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+        """Put back what :meth:`weights` and :meth:`optimizer_state` gave."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+        restore_optimizer(optimizer, self.parameters, kept)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
@@ -147,6 +168,29 @@ class Shards:
         whole_loss, all_tokens = _summed([loss, n_tokens], processes.device())
         return whole_loss, round(all_tokens)
 
+    def clip(self, most: float) -> float:
+        """Shorten the gradient where it is longer than ``most``, and give the length that it had."""
+        return float(_full(nn.utils.clip_grad_norm_(self.parameters.values(), most)))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Gather what is trained, whole, by name."""
+        return {name: _full(p) for name, p in self.parameters.items()}
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Gather what an optimizer keeps of each parameter, whole, by the parameter's name."""
+        kept = optimizer_state(optimizer, self.parameters)
+        return {name: {key: _full(value) for key, value in own.items()} for name, own in kept.items()}
+
+    def put(self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+        """Take this process's part of what :meth:`weights` and :meth:`optimizer_state` gave."""
+        parts = {
+            name: {key: _part(value, self.parameters[name]) for key, value in own.items()} for name, own in kept.items()
+        }
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(_part(weights[name], parameter))
+        restore_optimizer(optimizer, self.parameters, parts)
+
     def hand_back(self) -> None:
         """Bring what was learned into the model as it was given, which needs room for it on every device."""
         self._move(processes.device())
@@ -160,9 +204,17 @@ class Shards:
             _objective_parts(self.whole).to(device)
 
 
-def _full(parameter: Any) -> Tensor:
-    full: Tensor = parameter.detach().full_tensor()
-    return full
+def _full(value: Any) -> Any:
+    """Gather what is in parts; what is not (a count of updates) is whole already."""
+    sharded: bool = isinstance(value, DTensor)
+    return value.detach().full_tensor() if sharded else value
+
+
+def _part(value: Any, like: Any) -> Any:
+    """Take this process's part of what has the shape of a parameter; anything else is the same in all."""
+    if not isinstance(value, Tensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
 def _objective_parts(model: Model) -> nn.ModuleList:

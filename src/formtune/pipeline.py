@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,6 +15,7 @@ from formtune import dialects, formats, inspection, processes
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
+from formtune.interrupts import Heed, unheeded
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe, make_recipe
@@ -155,7 +157,7 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
-    own |= {"trackers", "engine", "workers"}
+    own |= {"trackers", "engine", "workers", "save_every", "keep"}
     fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
         **asked.model_dump(exclude=own | fitted),
@@ -325,16 +327,27 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     return ready(arms[0], parts, task, length=length_of(recipe)), parts, task
 
 
-def train(recipe: Recipe, *, progress: Progress = silent) -> "Result":
+def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, heed: Heed = unheeded) -> "Result":
     """Fine-tune one model on one format, score it once on the test records, and write the run.
 
-    Where a launcher started several processes, each calls this and gets the same result; the main one writes.
+    Checkpoints are kept beside the run's folder until the run is whole. Where there are some of the same training, it
+    goes on from the newest. Where a launcher started several processes, each calls this and gets the same result; the
+    main one writes.
+
+    Args:
+        recipe: every setting.
+        fresh: begin anew, whatever is kept.
+        progress: told of what goes on.
+        heed: tells, while the model is trained, of signals that ask to stop.
     """
     _check_own(recipe)
-    return (_train_on_ray if recipe.training.engine == "ray" else _train_here)(recipe, progress)
+    if recipe.training.engine == "ray":
+        return _train_on_ray(recipe, fresh=fresh, progress=progress)
+    return _train_here(recipe, fresh=fresh, progress=progress, heed=heed)
 
 
-def _train_here(recipe: Recipe, progress: Progress) -> "Result":
+def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) -> "Result":
+    from formtune.checkpoints import Keeping, claimed
     from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
@@ -356,21 +369,30 @@ def _train_here(recipe: Recipe, progress: Progress) -> "Result":
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    plan, trackers = plan_of(recipe, task, readied), recipe.training.trackers
-    return train_one(readied, plan, facts=facts, out=out, progress=progress, trackers=trackers)
+    kept, trackers = kept_beside(out), recipe.training.trackers
+    keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
+    plan = plan_of(recipe, task, readied)
+    with processes.held_by_main(lambda: claimed(kept, fresh=fresh)):
+        return train_one(readied, plan, facts=facts, keeping=keeping, progress=progress, out=out, trackers=trackers)
 
 
-def _train_on_ray(recipe: Recipe, progress: Progress) -> "Result":
+def kept_beside(out: Path) -> Path:
+    """Name the folder in which unfinished work is kept until what it leads to is whole."""
+    return out.parent / f"{out.name}.checkpoints"
+
+
+def _train_on_ray(recipe: Recipe, *, fresh: bool, progress: Progress) -> "Result":
     """Let workers of a Ray cluster do the same, each a process of one training, and fetch what they wrote."""
     from formtune.ray_engine import Job, run_on_ray
 
     out = out_of(recipe, "run").absolute()
-    job = Job(_train_in_worker, recipe.to_dict(), out=out, n_workers=recipe.training.workers or 1)
-    return run_on_ray(job, progress=progress)
+    work = partial(_train_in_worker, recipe.to_dict(), fresh)
+    return run_on_ray(Job(work, out=out, n_workers=recipe.training.workers or 1), progress=progress)
 
 
-def _train_in_worker(values: dict[str, object], out: Path, progress: Progress) -> "Result":
-    return _train_here(make_recipe({**values, "out": str(out)}), progress)
+def _train_in_worker(values: dict[str, object], fresh: bool, out: Path, progress: Progress) -> "Result":  # noqa: PLR0917
+    recipe = make_recipe({**values, "out": str(out)})
+    return _train_here(recipe, fresh=fresh, progress=progress, heed=unheeded)
 
 
 def _check_own(recipe: Recipe) -> None:
@@ -462,19 +484,24 @@ def compare(
     *,
     reading: dialects.Reading | None = None,
     command: str = "formtune compare -c recipe.yaml",
+    fresh: bool = False,
     progress: Progress = silent,
 ) -> "Compared":
     """Compare formats (and models) fairly and say which to use, or that it does not matter: the main job.
+
+    Arms that are done are kept beside the comparison's folder until it is whole.
 
     Args:
         recipe: every setting.
         reading: records that were read already, instead of reading the recipe's data.
         command: what repeats it, for the report.
+        fresh: begin anew, whatever is kept.
         progress: told of what goes on.
     """
     from formtune.arms import check_comparable, make_arms, ready, shared
+    from formtune.checkpoints import claimed, remove
+    from formtune.kept_arms import arm_done
     from formtune.reporting import Contest, concluded
-    from formtune.trials import run_arm
 
     _check_compares(recipe)
     out = out_of(recipe, "comparison")
@@ -492,9 +519,13 @@ def compare(
     plan = plan_of(recipe, task, readied[0])
     _check_prior(readied, recipe)
     check_comparable(readied, plan.metric.needs, metric=plan.metric.name)
-    runs = [run_arm(one, plan, progress=progress) for one in readied]
-    asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
-    return concluded(asked, runs)
+    kept = kept_beside(out)
+    with claimed(kept, fresh=fresh):
+        runs = [arm_done(one, plan, folder=kept, progress=progress) for one in readied]
+        asked = Contest(recipe=recipe, plan=plan, parts=parts, lost=lost, refused=refused, command=command, out=out)
+        found = concluded(asked, runs)
+        remove(kept)
+    return found
 
 
 def _check_compares(recipe: Recipe) -> None:

@@ -7,7 +7,8 @@ main process; what may fail in one alone is told to all, so that none waits for 
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -201,6 +202,25 @@ def from_main(do: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return value  # type: ignore[return-value]
+
+
+@contextmanager
+def held_by_main(make: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+    """Let the main process alone hold something for a while, which the others go by: a lock, a folder.
+
+    Args:
+        make: gives what is entered.
+
+    Raises:
+        FormtuneError: in every process, where the main process cannot enter it.
+    """
+    with ExitStack() as stack:
+
+        def enter() -> None:
+            stack.enter_context(make())
+
+        from_main(enter)
+        yield
 
 
 def _tried(do: Callable[[], T]) -> tuple[T | None, FormtuneError | None]:

@@ -29,7 +29,7 @@ from formtune.shards import MANIFEST, read_manifest
 CHUNK_BYTES = 16 << 20
 BETWEEN_S = 0.2  # two looks into the mailbox
 
-Work = Callable[[dict[str, Any], Path, Progress], Result]
+Work = Callable[[Path, Progress], Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,12 @@ class Job:
     """One training.
 
     Attributes:
-        work: does it in a worker, which has joined the others: from the settings, into a folder, telling of progress.
-        settings: plain values.
+        work: does it in a worker, which has joined the others: into a folder, telling of progress.
         out: folder on this machine that the run goes to.
         n_workers: how many train together.
     """
 
     work: Work
-    settings: dict[str, Any]
     out: Path
     n_workers: int
 
@@ -222,7 +220,7 @@ def work_in_worker(settings: Mapping[str, Any]) -> None:
     with TemporaryDirectory(prefix="formtune-") as own:
         place = job.out if shared else Path(own) / job.out.name
         try:
-            outcome: Result | FormtuneError = job.work(job.settings, place, mailbox.tell.remote)
+            outcome: Result | FormtuneError = job.work(place, mailbox.tell.remote)
         except FormtuneError as error:
             outcome = error
         if processes.is_main():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from formtune.adapters import Lora
 from formtune.answers import Prediction
+from formtune.checkpoints import write_tensors
 from formtune.errors import DataError
 from formtune.examples import Example, Format, Output, Task
 from formtune.formats import cell, custom_format, named
@@ -133,10 +134,8 @@ def save_run(
         facts: further entries of the manifest (settings, scores, counts, left out).
         files: name → text of what stands beside (trace, picture).
     """
-    from safetensors.torch import save_file
-
     with staged(folder, {"kind": "run", **facts, "spec": asdict(spec)}) as staging:
-        save_file({n: w.detach().cpu().contiguous().clone() for n, w in weights.items()}, staging / WEIGHTS)
+        write_tensors(staging / WEIGHTS, weights)
         for name, text in (files or {}).items():
             (staging / name).write_text(text, encoding="utf-8")
 

@@ -4,10 +4,12 @@ A folder is staged beside its place, its files are forced to disk, the manifest 
 appear. A folder with a manifest is whole; one without does not exist. Digests are checked on reading. No pickle.
 """
 
+import errno
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from formtune.model_files import read_json
 from formtune.tokens import Tokens
 
 MANIFEST = "manifest.json"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PART, _GONE = ".part", ".gone"
 VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformers", "accelerate", "peft")
 
 
@@ -36,19 +40,56 @@ def staged(folder: str | Path, manifest: dict[str, Any]) -> Iterator[Path]:
             still be filled inside the block.
 
     Raises:
-        SettingError: where the place cannot be written, or holds something that we did not write.
+        SettingError: where the place cannot be written, has no room left, or holds something that we did not write.
     """
     target = Path(folder)
     staging = _staging(target)
     try:
         yield staging
         _seal(staging, manifest)
-        if target.exists():
-            shutil.rmtree(target)
-        staging.rename(target)
-        _sync(target.parent)
+        _put(staging, target)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise SettingError(
+            f"It cannot be written ({error.strerror}).", "Make room there, or give a folder elsewhere.", at=target
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _put(staging: Path, target: Path) -> None:
+    """Let a folder take its place; what stood there is renamed first, so that no half of it is ever seen."""
+    gone = _hidden(target, _GONE)
+    if target.exists():
+        target.rename(gone)
+    staging.rename(target)
+    _sync(target.parent)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove an artefact: absent at once, by one rename, and then its files."""
+    gone = _hidden(folder, _GONE)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def sweep(parent: str | Path, *, name: str | None = None) -> None:
+    """Remove what processes that were killed left of writing artefacts; call it where none can be writing now.
+
+    Args:
+        parent: the folder that the artefacts stand in.
+        name: of the one artefact that is meant; None for all of the folder.
+    """
+    for left in Path(parent).iterdir():
+        hidden = re.fullmatch(r"\.(.+)\.\d+(\.part|\.gone)", left.name)
+        if hidden and name in (None, hidden.group(1)):
+            shutil.rmtree(left)
+
+
+def _hidden(target: Path, ending: str) -> Path:
+    return target.parent / f".{target.name}.{os.getpid()}{ending}"
 
 
 def check_place(folder: str | Path) -> Path:
@@ -64,7 +105,7 @@ def check_place(folder: str | Path) -> Path:
 
 def _staging(target: Path) -> Path:
     _refuse_strangers(target)
-    staging = target.parent / f".{target.name}.{os.getpid()}.part"
+    staging = _hidden(target, _PART)
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -130,7 +171,7 @@ def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
 
     Args:
         folder: the artefact.
-        kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"`` or ``"split"``.
+        kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"``, ``"split"`` or ``"checkpoint"``.
 
     Raises:
         DataError: where it is not there, is something else or damaged, or a file differs from its digest.

@@ -9,21 +9,29 @@ Shape letters: T tokens of a flat row, S segments, N places that are asked for s
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from formtune import processes
 from formtune.batches import by_budget
+from formtune.checkpoints import Keeper
 from formtune.errors import SettingError
 from formtune.freezing import levels, trained
 from formtune.holding import held
 from formtune.models import Model
 from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_rates
+from formtune.shards import digest_of
 from formtune.tokens import Tokens
+from formtune.training_state import State, digest_of_tokens, random_state, restore_random
+from formtune.trunk import Trunk
 from formtune.updates import TrainSettings, dealt, factors_of, n_computed, n_learned, updates
 
 
@@ -61,6 +69,7 @@ class Trained:
         seconds: wall time of the updates, looks not counted.
         n_parameters: how many numbers were trained.
         stopped_early: whether patience ran out.
+        resumed: after which updates it was taken up again, in order.
     """
 
     trace: tuple[TracePoint, ...]
@@ -71,10 +80,11 @@ class Trained:
     seconds: float
     n_parameters: int
     stopped_early: bool
+    resumed: tuple[int, ...] = ()
 
 
 class Diverged(SettingError):
-    """The loss of an update is no number."""
+    """A loss, a gradient or a weight is no number."""
 
 
 def train(
@@ -84,6 +94,7 @@ def train(
     settings: TrainSettings,
     look: Callable[[], Look] | None = None,
     progress: Callable[[TracePoint], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Fine-tune a model in place and leave it with the weights of its best look.
 
@@ -93,49 +104,171 @@ def train(
         settings: how.
         look: scores the model on the dev records; without it the last weights are kept.
         progress: told of every update.
+        keeper: keeps checkpoints; where it has some, training goes on from the newest whole one.
 
     Raises:
-        SettingError: where there is nothing to train; :class:`Diverged` where the loss is no longer a number.
+        SettingError: where there is nothing to train; where what is kept is of another training, or cannot be written;
+            :class:`Diverged` where the loss or its gradient is no longer a number.
+        Stopped: where a signal that the keeper heeds asked to stop.
     """
     if not examples:
         raise ValueError("There is nothing to train on.")
-    parameters = _some_trained(model)
+    _check_some_trained(model)
     torch.manual_seed(settings.seed)
-    loop = _Loop(model, settings)
-    best = _Best(parameters, settings.patience)
-    trace: list[TracePoint] = []
-    for step, update in enumerate(updates(examples, settings, model.tokenizer), 1):
-        point = loop.update(step, update)
-        due = look is not None and (step % settings.validate_every == 0 or step == settings.steps)
-        if look is not None and due:
-            point = replace(point, look=look())
-        best.see(point)
-        trace.append(point)
-        if progress:
-            progress(point)
-        if best.tired:
-            break
-    best.restore()
-    model.train(False)
-    return Trained(
-        trace=tuple(trace),
-        best_step=best.step or len(trace),
-        best=best.look or Look(score=-trace[-1].loss),
-        n_tokens=sum(p.n_tokens for p in trace),
-        n_learned=sum(p.n_learned for p in trace),
-        seconds=sum(p.seconds for p in trace),
-        n_parameters=sum(p.numel() for p in parameters.values()),
-        stopped_early=best.tired,
-    )
+    course = _Course(model, _Loop(model, settings), look)
+    if keeper:
+        course.take_up(keeper, examples)
+    with keeper.heeding() if keeper else nullcontext():
+        for update in updates(examples, settings, model.tokenizer, after=course.step):
+            if course.best.tired:
+                break
+            try:
+                point = course.go(update)
+            except Diverged as error:
+                raise _advised(error, keeper) from error
+            if progress:
+                progress(point)
+            if keeper:
+                keeper.after(course.step, course.state)
+    return course.finish()
 
 
-def _some_trained(model: Model) -> dict[str, nn.Parameter]:
-    parameters = trained(model)
-    if not parameters:
+def _advised(error: Diverged, keeper: Keeper | None) -> Diverged:
+    return Diverged(error.problem, f"{error.remedy} {keeper.advice()}", at=error.at) if keeper else error
+
+
+class _Course:
+    """A training on its way: what it has come to, how it is kept and how it is taken up again."""
+
+    def __init__(self, model: Model, loop: "_Loop", look: Callable[[], Look] | None) -> None:
+        self.loop = loop
+        self.model, self.settings = model, loop.settings
+        self.parameters = trained(model)
+        self.look = look
+        self.best = _Best(self.parameters, loop.settings.patience)
+        self.trace: list[TracePoint] = []
+        self.resumed: list[int] = []
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return len(self.trace)
+
+    def go(self, update: Sequence[Tokens]) -> TracePoint:
+        """Do the next update, and take a look where one is due."""
+        step = self.step + 1
+        point = self.loop.update(step, update)
+        if self.look is not None and self._looks(step):
+            point = replace(point, look=self.look())
+        self.best.see(point)
+        self.trace.append(point)
+        return point
+
+    def _looks(self, step: int) -> bool:
+        return step % self.settings.validate_every == 0 or step == self.settings.steps
+
+    def state(self) -> State:
+        """Give everything that the next update depends on.
+
+        Raises:
+            Diverged: where a weight is no number: that is not to be kept.
+        """
+        weights = self.loop.held.weights()
+        if not all(bool(torch.isfinite(one).all()) for one in weights.values()):
+            raise _diverged("A weight is no number", self.step)
+        best = {"look": self.best.look, "waited": self.best.waited}
+        notes = {"trace": self.trace, "best": best, "resumed": self.resumed}
+        return State(
+            step=self.step,
+            weights=weights,
+            optimizer=self.loop.held.optimizer_state(self.loop.optimizer),
+            random=_random_of_all(),
+            best_step=self.best.step,
+            best=self.best.weights,
+            notes=msgspec.to_builtins(notes),
+        )
+
+    def take_up(self, keeper: Keeper, examples: Sequence[Tokens]) -> None:
+        """Go on from what a keeper has of this training; begin where it has nothing."""
+        state = keeper.take_up(self._job(examples))
+        if state is None:
+            return
+        keeper.tell(f"goes on at update {state.step + 1} of {self.settings.steps}")
+        self.loop.held.put(state.weights, self.loop.optimizer, state.optimizer)
+        self.trace = msgspec.convert(state.notes["trace"], list[TracePoint])
+        best = state.notes["best"]
+        self.best.look = msgspec.convert(best["look"], Look | None)
+        self.best.step, self.best.weights, self.best.waited = state.best_step, dict(state.best), best["waited"]
+        self.resumed = [*state.notes["resumed"], state.step]
+        if self.loop.model.trunk:
+            self._remember(self.loop.model.trunk, examples)
+        restore_random(_own(state.random))
+
+    def _job(self, examples: Sequence[Tokens]) -> dict[str, Any]:
+        """Say what this training is of."""
+        return {
+            "settings": asdict(self.settings),
+            "data": digest_of_tokens(examples),
+            "model": self.model.base_digest,
+            "processes": processes.count(),
+            "parameters": digest_of([(name, list(p.shape)) for name, p in self.parameters.items()]),
+        }
+
+    def _remember(self, trunk: Trunk, examples: Sequence[Tokens]) -> None:
+        """Fill the trunk's cache as the updates done have filled it, in the same batches.
+
+        A product of matrices may round a row differently beside other rows, so states computed beside others than
+        before would not be the same bits. Costs a forward pass over one epoch, and one over kept states.
+        """
+        looked, per_epoch = self.look is None, -(-len(examples) // self.settings.batch_size)
+        n_before = -1
+        for step, update in enumerate(islice(updates(examples, self.settings, self.model.tokenizer), self.step), 1):
+            self.loop.remember(update)
+            if self.look is not None and not looked and self._looks(step):
+                self.look()  # as far as the trunk goes, it does not depend on the trained weights
+                looked = True
+            if step % per_epoch == 0:
+                if looked and trunk.n_computed == n_before:  # an epoch has brought nothing new
+                    return
+                n_before = trunk.n_computed
+
+    def finish(self) -> Trained:
+        """Leave the model with its best weights, and say what came out."""
+        self.best.restore()
+        self.model.train(False)
+        return Trained(
+            trace=tuple(self.trace),
+            best_step=self.best.step or self.step,
+            best=self.best.look or Look(score=-self.trace[-1].loss),
+            n_tokens=sum(p.n_tokens for p in self.trace),
+            n_learned=sum(p.n_learned for p in self.trace),
+            seconds=sum(p.seconds for p in self.trace),
+            n_parameters=sum(p.numel() for p in self.parameters.values()),
+            stopped_early=self.best.tired,
+            resumed=tuple(self.resumed),
+        )
+
+
+def _check_some_trained(model: Model) -> None:
+    if not trained(model):
         raise SettingError(
             "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
         )
-    return parameters
+
+
+def _random_of_all() -> dict[str, Tensor]:
+    """Give the states of every process's random generators, by the process's number and the generator's name."""
+    return {
+        f"{rank}/{name}": state
+        for rank, states in enumerate(processes.gathered(random_state()))
+        for name, state in states.items()
+    }
+
+
+def _own(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take this process's from what :func:`_random_of_all` gave."""
+    own = f"{processes.rank()}/"
+    return {name.removeprefix(own): state for name, state in states.items() if name.startswith(own)}
 
 
 class _Best:
@@ -147,7 +280,7 @@ class _Best:
         self.look: Look | None = None
         self.step = 0
         self.waited = 0
-        self._weights: dict[str, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
 
     @property
     def tired(self) -> bool:
@@ -160,12 +293,20 @@ class _Best:
             self.waited += 1
             return
         self.look, self.step, self.waited = point.look, point.step, 0
-        self._weights = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.weights = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     def restore(self) -> None:
-        with torch.no_grad():
-            for name, weights in self._weights.items():
-                self.parameters[name].copy_(weights)
+        _copy(self.weights, self.parameters)
+
+
+def _copy(weights: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+    with torch.no_grad():
+        for name, one in weights.items():
+            parameters[name].copy_(one)
+
+
+def _diverged(problem: str, step: int) -> Diverged:
+    return Diverged(f"{problem} at update {step}.", "Lower the learning rate.", at="training.learning_rate")
 
 
 class _Loop:
@@ -189,11 +330,10 @@ class _Loop:
         parts = [self._backward(*batch) for batch in self._micro_batches(examples)]
         loss, n_tokens = self.held.add_up(sum(loss for loss, _ in parts), sum(n for _, n in parts))
         if not math.isfinite(loss):
-            raise Diverged(
-                f"The loss is {loss} at update {step}.", "Lower the learning rate.", at="training.learning_rate"
-            )
-        if self.settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.held.parameters.values(), self.settings.clip)
+            raise _diverged(f"The loss is {loss}", step)
+        length = self.held.clip(self.settings.clip or math.inf)
+        if not math.isfinite(length):  # clipped by it, every weight would be lost
+            raise _diverged(f"The gradient's length is {length}", step)
         rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -207,6 +347,13 @@ class _Loop:
             n_tokens=n_tokens,
             seconds=time.perf_counter() - start,
         )
+
+    def remember(self, examples: Sequence[Tokens]) -> None:
+        """Let the frozen trunk's cache see an update's examples in its micro-batches; nothing is learned."""
+        self.held.begin()
+        with torch.no_grad():
+            for batch in self._micro_batches(examples):
+                self.held.objective(*batch)
 
     def _micro_batches(self, examples: Sequence[Tokens]) -> list[tuple[list[Tokens], np.ndarray]]:
         """Give this process's examples of an update with their factors, as many at once as the settings say."""

@@ -1,7 +1,7 @@
 """One fine-tuning from end to end, and answers of a finished one: what ``train``, ``evaluate`` and ``predict`` do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from formtune.arms import Readied
 from formtune.bench import Bench
+from formtune.checkpoints import Keeper, Keeping, noted, remove
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
@@ -21,19 +22,22 @@ from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
+from formtune.shards import sweep
 from formtune.tracking import tracked
 from formtune.training import Trained
+from formtune.training_state import digest_of_tokens
 from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
 TRACKS = "tracks"  # the folder of what trackers write
 
 
-def train_one(
+def train_one(  # noqa: PLR0913
     readied: Readied,
     plan: Plan,
     *,
     facts: Mapping[str, Any],
     out: Path,
+    keeping: Keeping,
     progress: Progress,
     trackers: Sequence[str] = (),
 ) -> Result:
@@ -44,16 +48,20 @@ def train_one(
         plan: how; its first seed and learning rate.
         facts: what else belongs in the manifest, ``left_out`` among it.
         out: folder of the run.
+        keeping: where checkpoints are kept until the run is whole; the caller has claimed the folder.
         progress: told of every update.
         trackers: names of those that follow it; what they write to files goes beside the run's folder.
     """
-    bench, plan = taken_up(readied, plan, progress=progress)
+    bench, plan = taken_up(readied, as_begun(plan, from_main(lambda: noted(keeping.folder))), progress=progress)
+    keeper = Keeper(keeping, facts=_kept_facts(readied, plan), tell=lambda text: progress(Event(text)))
     names, folder = trackers if is_main() else (), out.parent / TRACKS
     with tracked(names, run=out.name, folder=folder, config=facts["recipe"]) as tracking:
-        trained = fine_tuned(bench, plan.settings, plan, progress=progress, watch=tracking.point)
+        trained = fine_tuned(bench, plan.settings, plan, progress=progress, keeper=keeper, watch=tracking.point)
         progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
         result = from_main(lambda: _finished(bench, plan, trained, facts=facts, out=out))
         tracking.scores(result.values["metrics"])
+    if is_main():
+        remove(keeping.folder)
     return result
 
 
@@ -66,13 +74,10 @@ def _finished(bench: Bench, plan: Plan, trained: Trained, *, facts: Mapping[str,
         "steps": len(trained.trace),
         "best": {"step": trained.best_step, **trained.best.shown},
         **test_scores(bench, plan, prior=prior),
-        "seconds": trained.seconds,
-        "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
-        "learned_tokens": trained.n_learned,
-        "parameters_trained": trained.n_parameters,
-        "stopped_early": trained.stopped_early,
+        **_account(trained),
         "truncated": readied.n_truncated,
     }
+    sweep(out.parent, name=out.name)
     save_run(
         out,
         spec_of(readied, plan, base_digest=bench.model.base_digest, prior=() if prior is None else prior.tolist()),
@@ -81,6 +86,48 @@ def _finished(bench: Bench, plan: Plan, trained: Trained, *, facts: Mapping[str,
         files=traces(trained, plan.chosen_by),
     )
     return Result({**summary, "left_out": facts["left_out"]})
+
+
+def as_begun(plan: Plan, job: Mapping[str, Any] | None) -> Plan:
+    """Put what a training that goes on settled on its machine in the place of what would be measured anew.
+
+    Args:
+        plan: of the recipe.
+        job: what a checkpoint says of its training; None where there is none.
+    """
+    if job is None:
+        return plan
+    settings, limits, options = job["settings"], plan.limits, plan.options
+    if limits.micro_batch_tokens is None:
+        limits = replace(limits, micro_batch_tokens=settings["micro_batch_tokens"])
+    if limits.checkpoint_activations is None:
+        limits = replace(limits, checkpoint_activations=settings["checkpoint_activations"])
+    if options.precision == "auto":
+        options = replace(options, precision=job["options"]["precision"])
+    return replace(plan, limits=limits, options=options)
+
+
+def _kept_facts(readied: Readied, plan: Plan) -> dict[str, Any]:
+    """Say on what, beside the loop's own settings, a training depends."""
+    chosen_by = plan.chosen_by.name if plan.chosen_by else "loss"
+    return {
+        "options": asdict(plan.options),
+        "dev": digest_of_tokens(list(readied.dev.tokens.values())),
+        "metric": chosen_by,
+        "label_prior": plan.label_prior,
+    }
+
+
+def _account(trained: Trained) -> dict[str, Any]:
+    """Say what a training cost, and how it went on."""
+    return {
+        "seconds": trained.seconds,
+        "tokens_per_second": trained.n_tokens / max(trained.seconds, 1e-9),
+        "learned_tokens": trained.n_learned,
+        "parameters_trained": trained.n_parameters,
+        "stopped_early": trained.stopped_early,
+        "resumed": list(trained.resumed),
+    }
 
 
 def test_scores(bench: Bench, plan: Plan, *, prior: np.ndarray | None) -> dict[str, Any]:

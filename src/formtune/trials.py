@@ -16,6 +16,7 @@ from formtune.adapters import new_weights
 from formtune.answers import Prediction
 from formtune.arms import Readied
 from formtune.bench import Bench
+from formtune.checkpoints import Keeper
 from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.footprint import Limits, within_memory
@@ -227,6 +228,7 @@ def fine_tuned(
     plan: Plan,
     *,
     progress: Progress,
+    keeper: Keeper | None = None,
     watch: Callable[[TracePoint], None] | None = None,
 ) -> Trained:
     """Do one run, telling of every update; ``watch`` is told all that is known of it."""
@@ -238,7 +240,7 @@ def fine_tuned(
         if watch:
             watch(point)
 
-    return bench.run(settings, metric=judge, progress=tell)
+    return bench.run(settings, metric=judge, progress=tell, keeper=keeper)
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]

@@ -134,8 +134,17 @@ def _cut(examples: Sequence[Tokens], group: Sequence[int], most: float) -> list[
     return pieces
 
 
-def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer) -> Iterator[list[Tokens]]:
-    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs."""
+def updates(
+    examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer, *, after: int = 0
+) -> Iterator[list[Tokens]]:
+    """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs.
+
+    Args:
+        examples: in the order of the records.
+        settings: how many, how large, from which seed.
+        tokenizer: what is masked at random takes its tokens from it.
+        after: updates that are done already; those that follow are the same as without.
+    """
     chance = np.random.default_rng(settings.seed)
     alone = [[i] for i in range(len(examples))]
     groups = families(examples) if settings.order == "families" else alone
@@ -146,7 +155,8 @@ def updates(examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Toke
             if done == settings.steps:
                 return
             picked = [examples[i] for i in order[start : start + settings.batch_size]]
-            yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
+            if done >= after:
+                yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1
 

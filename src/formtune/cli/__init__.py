@@ -25,6 +25,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and give its exit code: 0 done, 2 something for the user to put right, told on standard error.
 
+    Work that a signal asked to stop ends with 128 and the signal's number: 130 after Ctrl-C, 143 after SIGTERM.
     A bug of ours is raised, so that Python tells where it was and ends with 1.
     """
     with _speaking():
@@ -49,7 +50,7 @@ def _carried_out(arguments: Sequence[str]) -> int:
 
     from formtune.cli import problems
     from formtune.cli.commands import make_app
-    from formtune.errors import FormtuneError
+    from formtune.errors import FormtuneError, Stopped
 
     # The parser takes a bare hyphen for an option.
     arguments = [STDIN if argument == "-" else argument for argument in arguments]
@@ -74,7 +75,7 @@ def _carried_out(arguments: Sequence[str]) -> int:
     else:
         return code or 0
     sys.stderr.write(f"{told}\n")
-    return 2
+    return 128 + told.signal if isinstance(told, Stopped) else 2
 
 
 def _check_alone(arguments: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from formtune.cli.flags import (
     TrainFlags,
     recipe_of,
 )
-from formtune.cli.progress import drawn
+from formtune.cli.progress import drawn, stoppable
 
 _DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
 _RUN = Parameter(name="RUN", help="Folder of a run.")
@@ -93,6 +93,7 @@ def prepare(
 
 def train(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
@@ -101,12 +102,16 @@ def train(
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Fine-tune one model on one format."""
+    """Fine-tune one model on one format; what was stopped goes on.
+
+    Args:
+        fresh: Begin anew, whatever is kept of a training that was stopped.
+    """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, out)
     with drawn(common) as progress:
-        result = pipeline.train(recipe, progress=progress)
+        result = pipeline.train(recipe, fresh=fresh, progress=progress, heed=stoppable(common))
     return show.result(result, show.numbers, common)
 
 
@@ -126,6 +131,7 @@ def evaluate(
 
 def compare(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
@@ -135,12 +141,16 @@ def compare(
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Compare formats fairly and say which to use, or that it does not matter: the main job."""
+    """Compare formats fairly and say which to use, or that it does not matter: the main job.
+
+    Args:
+        fresh: Begin anew, whatever is kept of a comparison that was stopped.
+    """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, against, out)
     with drawn(common) as progress:
-        result = pipeline.compare(recipe, progress=progress)
+        result = pipeline.compare(recipe, fresh=fresh, progress=progress)
     return show.result(result, show.comparison, common)
 
 

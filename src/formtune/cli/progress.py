@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from formtune.cli.flags import Common
+from formtune.interrupts import Heed, heeded
 from formtune.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ def drawn(common: Common) -> Iterator[Progress]:
     else:
         with _bars() as bars:
             yield Drawing(bars)
+
+
+def stoppable(common: Common) -> Heed:
+    """Give what heeds Ctrl-C and SIGTERM, and says so unless it is to be quiet."""
+    told = "stops after this update, and keeps it; a second time ends at once\n"
+    return partial(heeded, (lambda: None) if common.quiet else partial(sys.stderr.write, told))
 
 
 class Lines:

@@ -242,6 +242,11 @@ class TrainingSettings(_Section):
     cluster."""
     workers: Count | None = None
     """Workers of the Ray cluster that train together; one where it is not given."""
+    save_every: Count | None = None
+    """Updates between two checkpoints; where it is not given, one in five minutes, or fewer if writing them would take
+    more than a twentieth of the time."""
+    keep: Count = 2
+    """How many of the newest checkpoints stay until the run is whole; the best weights are kept besides."""
 
     @model_validator(mode="before")
     @classmethod
