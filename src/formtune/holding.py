@@ -53,19 +53,19 @@ class Copies:
         """Compute the gradients of a micro-batch."""
         torch.autograd.backward(loss)
 
-    def add_up(self, loss: float, n_tokens: int) -> tuple[float, int]:
-        """Add up loss, tokens and gradients over the processes.
+    def add_up(self, *numbers: float) -> list[float]:
+        """Add up the gradients of an update over the processes, and some numbers (its loss, its tokens).
 
         A parameter for which no process has a gradient keeps none, so that nothing decays that one process would leave.
         """
         if processes.count() == 1:
-            return loss, n_tokens
+            return list(numbers)
         learned = [float(p.grad is not None) for p in self.parameters.values()]
-        whole_loss, all_tokens, *learned = _summed([loss, n_tokens, *learned], self.model.device)
-        parameters = [p for p, n in zip(self.parameters.values(), learned, strict=True) if n]
+        sums = _summed([*numbers, *learned], self.model.device)
+        parameters = [p for p, n in zip(self.parameters.values(), sums[len(numbers) :], strict=True) if n]
         for bucket in _buckets([_gradient(p) for p in parameters]):
             _sum_gradients(bucket)
-        return whole_loss, round(all_tokens)
+        return sums[: len(numbers)]
 
     def clip(self, most: float) -> float:
         """Shorten the gradient where it is longer than ``most``, and give the length that it had."""
@@ -163,10 +163,9 @@ class Shards:
         """Compute the gradients of a micro-batch, added up over the processes (FSDP takes their mean)."""
         torch.autograd.backward(loss * processes.count())
 
-    def add_up(self, loss: float, n_tokens: int) -> tuple[float, int]:
-        """Add up loss and tokens over the processes; gradients are already."""
-        whole_loss, all_tokens = _summed([loss, n_tokens], processes.device())
-        return whole_loss, round(all_tokens)
+    def add_up(self, *numbers: float) -> list[float]:
+        """Add up some numbers of an update over the processes; its gradients are already."""
+        return _summed(numbers, processes.device())
 
     def clip(self, most: float) -> float:
         """Shorten the gradient where it is longer than ``most``, and give the length that it had."""

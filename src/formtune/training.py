@@ -344,7 +344,7 @@ class _Loop:
             loss=loss,
             learning_rate=rate,
             n_learned=sum(n_learned(t) for t in examples),
-            n_tokens=n_tokens,
+            n_tokens=round(n_tokens),
             seconds=time.perf_counter() - start,
         )
 
