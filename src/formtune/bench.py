@@ -16,6 +16,7 @@ from formtune.freezing import trained
 from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.objective import Objective
+from formtune.processes import count, gathered, rank
 from formtune.tokens import Tokens
 from formtune.training import Look, TracePoint, Trained, train
 from formtune.updates import TrainSettings, factors_of, n_computed
@@ -97,7 +98,8 @@ def look_at(
 def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
     """Compute the training objective over the dev records, as if they were one update.
 
-    What is masked at random is masked by the record's place, so that every look asks for the same.
+    What is masked at random is masked by the record's place, so that every look asks for the same. Each process
+    computes its share.
     """
     dev = [corrupted(tokens, model.tokenizer, (DEV_SEED, place)) for place, tokens in enumerate(dev)]
     factors = factors_of(dev, settings)
@@ -105,6 +107,7 @@ def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> fl
     total = 0.0
     with model.inference():
         lengths = [n_computed(tokens) for tokens in dev]
-        for group in by_budget(lengths, settings.micro_batch_tokens, sort=True, padded=model.pads):
+        groups = by_budget(lengths, settings.micro_batch_tokens, sort=True, padded=model.pads)
+        for group in groups[rank() :: count()]:
             total += float(objective([dev[i] for i in group], factors[group])[0])
-    return total
+    return sum(gathered(total))

@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from formtune import processes
 from formtune.errors import DataError, SettingError, Stopped
 from formtune.interrupts import Asked, Heed, unheeded
 from formtune.shards import digest_of, discard, read_manifest, staged, sweep
@@ -158,6 +159,9 @@ class Keeper:
             SettingError: where the checkpoint is of another training.
         """
         self._job = json.loads(json.dumps({**job, **self.facts}))
+        return processes.from_main(self._taken_up)
+
+    def _taken_up(self) -> State | None:
         places = _places(self.folder, _STEP)
         for place in reversed(places):
             try:
@@ -190,10 +194,12 @@ class Keeper:
             Stopped: where a signal asked to stop; the checkpoint is written.
             SettingError: where it cannot be written; those before it are whole.
         """
-        signal = self._asked()
-        if signal is None and not self._due(step):
+        told = processes.gathered((self._asked(), self._due(step)))
+        signal, due = next((one for one, _ in told if one is not None), None), told[0][1]
+        if signal is None and not due:
             return
-        self._write(state())
+        reached = state()
+        processes.from_main(lambda: self._write(reached))
         if signal is not None:
             raise Stopped(
                 f"Stopped after update {step}, which is kept.",

@@ -10,7 +10,7 @@ from formtune.flops import Flops, Load, Operations, Passage, passages
 from formtune.models import Model
 from formtune.objective import spared
 from formtune.tokens import Tokens
-from formtune.updates import TrainSettings, micro_batches, n_computed, n_learned, updates
+from formtune.updates import TrainSettings, dealt, micro_batches, n_computed, n_learned, updates
 from formtune.weaving import asked_of, woven
 from formtune.work import Work, padded_places, padding_work
 
@@ -88,14 +88,15 @@ class _Counter:
 
     def add(self, update: Sequence[Tokens], settings: TrainSettings) -> None:
         model = self.model
-        ordered, groups = micro_batches(update, settings, weaves=model.weaves, pads=model.pads)
-        work = padding_work(ordered, scores=model.class_head is None)
+        (hand,) = dealt(update, 1, shares=model.weaves and settings.share_prefixes)
+        groups = micro_batches(update, hand, settings, pads=model.pads)
+        work = padding_work(update, scores=model.class_head is None)
         for group in groups:
-            work += self._piece(tuple(ordered[i] for i in group), shares=settings.share_prefixes)
+            work += self._piece(tuple(update[i] for i in group), shares=settings.share_prefixes)
         self.works.append(work)
         self.most_pieces = max(self.most_pieces, len(groups))
-        self.n_tokens += sum(map(n_computed, ordered))
-        self.n_learned += sum(map(n_learned, ordered))
+        self.n_tokens += sum(map(n_computed, update))
+        self.n_learned += sum(map(n_learned, update))
 
     def _piece(self, examples: tuple[Tokens, ...], *, shares: bool) -> Work:
         batch, n_scored = laid_out(self.model, examples, shares=shares)

@@ -30,9 +30,19 @@ class FormtuneError(Exception):
         self.at = None if at is None else str(at)
         super().__init__(problem, remedy, self.at)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it pass from one process to another, whatever its kind takes to be made."""
+        return _made_again, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         place = f"{self.at}: " if self.at else ""
         return f"{place}{self.problem} {self.remedy}"
+
+
+def _made_again(kind: type[FormtuneError], args: tuple[object, ...], values: dict[str, object]) -> FormtuneError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(values)
+    return error
 
 
 class DataError(FormtuneError):

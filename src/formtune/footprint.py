@@ -20,6 +20,7 @@ from formtune.freezing import blocks_of, trained
 from formtune.machine import available_bytes
 from formtune.models import Model
 from formtune.objective import N_ROWS
+from formtune.processes import local_count
 from formtune.tokens import Tokens
 from formtune.updates import MICRO_BATCH_TOKENS, TrainSettings, n_computed
 
@@ -196,7 +197,7 @@ def standing_bytes(model: Model, examples: Sequence[Tokens], settings: TrainSett
 def _free_bytes(model: Model) -> int:
     if model.device.type == "cuda":
         return int(torch.cuda.mem_get_info(model.device)[0])
-    return available_bytes()
+    return available_bytes() // local_count()
 
 
 def _gigabytes(n_bytes: float) -> str:

@@ -21,6 +21,7 @@ from formtune.fusing import fuse
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
+from formtune.processes import local_count
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 from formtune.trunk import Trunk
 
@@ -84,7 +85,7 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
 def _use_machine() -> None:
     """Keep freed memory, and start no more threads than there are processors; what the environment says goes first."""
     keep_memory()
-    n_processors = processors()
+    n_processors = max(1, processors() // local_count())
     if not {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys() and torch.get_num_threads() > n_processors:
         torch.set_num_threads(n_processors)  # torch knows of affinity, but not of a container's quota
 

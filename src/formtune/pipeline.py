@@ -7,17 +7,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from formtune import dialects, formats, inspection
+from formtune import dialects, formats, inspection, processes
 from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.inspection import tally
 from formtune.interrupts import Heed, unheeded
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
-from formtune.recipe import Recipe
+from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled, LeftOut, Record
 from formtune.shards import check_place, staged, write_tokens
 from formtune.splits import Splits, from_files, has_answer, together
@@ -158,7 +159,7 @@ def train_settings(recipe: Recipe, task: Task, golds: Sequence[int | None]) -> "
     per_epoch = math.ceil(len(golds) / asked.batch_size)
     steps = asked.steps or max(1, round((asked.epochs or 1.0) * per_epoch))
     own = {"learning_rates", "epochs", "steps", "class_weights", "validate_every", "unfreeze_every", "metric"}
-    own |= {"save_every", "keep"}
+    own |= {"trackers", "engine", "workers", "save_every", "keep"}
     fitted = {"memory_gb", "micro_batch_tokens", "checkpoint_activations"}  # to the model, by limits_of
     return TrainSettings(
         **asked.model_dump(exclude=own | fitted),
@@ -332,7 +333,8 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
     """Fine-tune one model on one format, score it once on the test records, and write the run.
 
     Checkpoints are kept beside the run's folder until the run is whole. Where there are some of the same training, it
-    goes on from the newest.
+    goes on from the newest. Where a launcher started several processes, each calls this and gets the same result; the
+    main one writes.
 
     Args:
         recipe: every setting.
@@ -340,20 +342,32 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
         progress: told of what goes on.
         heed: tells, while the model is trained, of signals that ask to stop.
     """
+    _check_own(recipe)
+    if recipe.training.engine == "ray":
+        return _train_on_ray(recipe, fresh=fresh, progress=progress)
+    return _train_here(recipe, fresh=fresh, progress=progress, heed=heed)
+
+
+def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) -> "Result":
     from formtune.checkpoints import Keeping, claimed
+    from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
-    out = out_of(recipe, "run")
-    readied, parts, plan = _one_training(recipe)
+    check_trackers(recipe.training.trackers)
+    processes.start()
+    progress = progress if processes.is_main() else silent
+    out = processes.from_main(lambda: out_of(recipe, "run"))
+    readied, parts, plan = processes.alike(lambda: _one_training(recipe))
+    processes.check_same(split_digests(parts), what="records")
     facts = {
         "recipe": recipe.to_dict(),
         **_origins(recipe, parts),
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
-    kept = kept_beside(out)
+    kept, trackers = kept_beside(out), recipe.training.trackers
     keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
-    with claimed(kept, fresh=fresh):
-        return train_one(readied, plan, facts=facts, out=out, keeping=keeping, progress=progress)
+    with processes.held_by_main(lambda: claimed(kept, fresh=fresh)):
+        return train_one(readied, plan, facts=facts, keeping=keeping, progress=progress, out=out, trackers=trackers)
 
 
 def _one_training(recipe: Recipe) -> "tuple[Readied, Splits, Plan]":
@@ -383,6 +397,7 @@ def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     from formtune.recipe.searching import space_of
     from formtune.tuning import tuned
 
+    _check_alone(recipe, "A search")
     out, space = out_of(recipe, "tuning"), space_of(recipe)
     readied, parts, task = _one_arm(recipe)
     if not readied.dev.tokens:
@@ -441,6 +456,37 @@ def _check_one_rate(recipe: Recipe, remedy: str) -> None:
             "One training has one learning rate.",
             f"Set training.learning_rate; {remedy}.",
             at="training.learning_rates",
+        )
+
+
+def _train_on_ray(recipe: Recipe, *, fresh: bool, progress: Progress) -> "Result":
+    """Let workers of a Ray cluster do the same, each a process of one training, and fetch what they wrote."""
+    from formtune.ray_engine import Job, run_on_ray
+
+    out = out_of(recipe, "run").absolute()
+    work = partial(_train_in_worker, recipe.to_dict(), fresh)
+    return run_on_ray(Job(work, out=out, n_workers=recipe.training.workers or 1), progress=progress)
+
+
+def _train_in_worker(values: dict[str, object], fresh: bool, out: Path, progress: Progress) -> "Result":  # noqa: PLR0917
+    recipe = make_recipe({**values, "out": str(out)})
+    return _train_here(recipe, fresh=fresh, progress=progress, heed=unheeded)
+
+
+def _check_own(recipe: Recipe) -> None:
+    """Refuse what does not go together: launchers, Ray, and files that only one process can read."""
+    asked, several = recipe.training, processes.count() > 1
+    if several and asked.engine == "ray":
+        raise SettingError("Ray starts its workers itself.", "Start it without a launcher.", at="training.engine")
+    if asked.engine == "local" and asked.workers is not None:
+        raise SettingError(
+            "Workers are started by Ray alone.",
+            "Set training.engine to ray; or run: torchrun --nproc-per-node N -m formtune train ...",
+            at="training.workers",
+        )
+    if (several or asked.engine == "ray") and {"-", "/dev/stdin"} & set(recipe.data.named):
+        raise SettingError(
+            "Of several processes only one can read standard input.", "Write the records to a file.", at="DATA"
         )
 
 
@@ -534,6 +580,7 @@ def compare(
     from formtune.kept_arms import arm_done
     from formtune.reporting import Contest, concluded
 
+    _check_alone(recipe, "A comparison")
     out = out_of(recipe, "comparison")
     readied, plan, lists = _all_arms(recipe, reading, progress=progress)
     asked = Contest(
@@ -590,6 +637,19 @@ def _all_arms(
     _check_prior(readied, recipe)
     check_comparable(readied, plan.metric.needs, metric=plan.metric.name)
     return readied, plan, _Lists(parts, lost, refused)
+
+
+def _check_alone(recipe: Recipe, work: str) -> None:
+    """Refuse what a single training alone can do."""
+    asked = recipe.training
+    only = {"trackers": bool(asked.trackers), "engine": asked.engine != "local", "workers": asked.workers is not None}
+    for name, wanted in only.items():
+        if wanted:
+            raise SettingError(
+                f"{work} trains many times, one after the other, in one process.",
+                f"Leave {name} out; train has it.",
+                at=f"training.{name}",
+            )
 
 
 def _check_prior(readied: Sequence["Readied"], recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 The loss of an update is a weighted mean, by default over examples, each counting the mean over its learned tokens
 (``average="token"`` counts every learned token equally). Its denominator is known before the update begins, so every
-micro-batch adds its share and how an update is split changes nothing but rounding.
+micro-batch adds its share and how an update is split, over micro-batches or processes, changes nothing but rounding.
 
 Shape letters: T tokens of a flat row, S segments, N places that are asked for something.
 """
@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -20,24 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from formtune import processes
 from formtune.checkpoints import Keeper
 from formtune.errors import SettingError
 from formtune.freezing import levels, trained
+from formtune.holding import held
 from formtune.models import Model
-from formtune.objective import Objective
 from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_rates
 from formtune.shards import digest_of
 from formtune.tokens import Tokens
-from formtune.training_state import (
-    State,
-    digest_of_tokens,
-    optimizer_state,
-    random_state,
-    restore_optimizer,
-    restore_random,
-)
+from formtune.training_state import State, digest_of_tokens, random_state, restore_random
 from formtune.trunk import Trunk
-from formtune.updates import TrainSettings, factors_of, micro_batches, n_learned, updates
+from formtune.updates import TrainSettings, dealt, factors_of, micro_batches, n_computed, n_learned, updates
 from formtune.work import Work, padding_work
 
 
@@ -122,10 +116,10 @@ def train(
     """
     if not examples:
         raise ValueError("There is nothing to train on.")
-    parameters = _some_trained(model)
+    _check_some_trained(model)
     _check_prompt(model, settings)
     torch.manual_seed(settings.seed)
-    course = _Course(_Loop(model, settings, parameters), parameters, look)
+    course = _Course(model, _Loop(model, settings), look)
     if keeper:
         course.take_up(keeper, examples)
     with keeper.heeding() if keeper else nullcontext():
@@ -150,12 +144,12 @@ def _advised(error: Diverged, keeper: Keeper | None) -> Diverged:
 class _Course:
     """A training on its way: what it has come to, how it is kept and how it is taken up again."""
 
-    def __init__(self, loop: "_Loop", parameters: dict[str, nn.Parameter], look: Callable[[], Look] | None) -> None:
+    def __init__(self, model: Model, loop: "_Loop", look: Callable[[], Look] | None) -> None:
         self.loop = loop
-        self.model, self.settings = loop.model, loop.settings
-        self.parameters = parameters
+        self.model, self.settings = model, loop.settings
+        self.parameters = trained(model)
         self.look = look
-        self.best = _Best(parameters, loop.settings.patience)
+        self.best = _Best(self.parameters, loop.settings.patience)
         self.trace: list[TracePoint] = []
         self.resumed: list[int] = []
 
@@ -183,7 +177,7 @@ class _Course:
         Raises:
             Diverged: where a weight is no number: that is not to be kept.
         """
-        weights = {name: p.detach() for name, p in self.parameters.items()}
+        weights = self.loop.held.weights()
         if not all(bool(torch.isfinite(one).all()) for one in weights.values()):
             raise _diverged("A weight is no number", self.step)
         best = {"look": self.best.look, "waited": self.best.waited}
@@ -191,8 +185,8 @@ class _Course:
         return State(
             step=self.step,
             weights=weights,
-            optimizer=optimizer_state(self.loop.optimizer, self.parameters),
-            random=random_state(),
+            optimizer=self.loop.held.optimizer_state(self.loop.optimizer),
+            random=_random_of_all(),
             best_step=self.best.step,
             best=self.best.weights,
             notes=msgspec.to_builtins(notes),
@@ -207,16 +201,15 @@ class _Course:
         keeper.tell(
             f"goes on at update {done + 1} of {n_steps}" if done < n_steps else f"all {n_steps} updates are done"
         )
-        _copy(state.weights, self.parameters)
-        restore_optimizer(self.loop.optimizer, self.parameters, state.optimizer)
+        self.loop.held.put(state.weights, self.loop.optimizer, state.optimizer)
         self.trace = msgspec.convert(state.notes["trace"], list[TracePoint])
         best = state.notes["best"]
         self.best.look = msgspec.convert(best["look"], Look | None)
         self.best.step, self.best.weights, self.best.waited = state.best_step, dict(state.best), best["waited"]
         self.resumed = [*state.notes["resumed"], state.step]
-        if self.model.trunk:
-            self._remember(self.model.trunk, examples)
-        restore_random(state.random)
+        if self.loop.model.trunk:
+            self._remember(self.loop.model.trunk, examples)
+        restore_random(_own(state.random))
 
     def _job(self, examples: Sequence[Tokens]) -> dict[str, Any]:
         """Say what this training is of."""
@@ -224,6 +217,7 @@ class _Course:
             "settings": asdict(self.settings),
             "data": digest_of_tokens(examples),
             "model": self.model.base_digest,
+            "processes": processes.count(),
             "parameters": digest_of([(name, list(p.shape)) for name, p in self.parameters.items()]),
         }
 
@@ -263,13 +257,26 @@ class _Course:
         )
 
 
-def _some_trained(model: Model) -> dict[str, nn.Parameter]:
-    parameters = trained(model)
-    if not parameters:
+def _check_some_trained(model: Model) -> None:
+    if not trained(model):
         raise SettingError(
             "Everything is frozen, so there is nothing to train.", "Free a block or a head.", at="model.freeze"
         )
-    return parameters
+
+
+def _random_of_all() -> dict[str, Tensor]:
+    """Give the states of every process's random generators, by the process's number and the generator's name."""
+    return {
+        f"{rank}/{name}": state
+        for rank, states in enumerate(processes.gathered(random_state()))
+        for name, state in states.items()
+    }
+
+
+def _own(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take this process's from what :func:`_random_of_all` gave."""
+    own = f"{processes.rank()}/"
+    return {name.removeprefix(own): state for name, state in states.items() if name.startswith(own)}
 
 
 def _check_prompt(model: Model, settings: TrainSettings) -> None:
@@ -320,47 +327,37 @@ def _diverged(problem: str, step: int) -> Diverged:
 
 
 class _Loop:
-    """Optimizer, schedule and the arithmetic of one update."""
+    """Optimizer, schedule and the arithmetic of one update, of which each process computes its share."""
 
-    def __init__(self, model: Model, settings: TrainSettings, parameters: dict[str, nn.Parameter]) -> None:
-        from accelerate import Accelerator
-
-        self.model = model
+    def __init__(self, model: Model, settings: TrainSettings) -> None:
         self.settings = settings
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        if self.accelerator.num_processes > 1:
-            raise SettingError(
-                f"Training runs in one process, and {self.accelerator.num_processes} were started.",
-                "Start it without a launcher.",
-                at="accelerate",
-            )
-        objective = Objective(
-            model,
-            label_smoothing=settings.label_smoothing,
-            shares=settings.share_prefixes,
-            recomputes=settings.checkpoint_activations,
-        )
-        optimizer = optimizer_of(parameter_groups(model, parameters, settings), settings)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.held = held(model, settings)
+        self.model = self.held.model
+        self.shares = model.weaves and settings.share_prefixes
+        self.levels = levels(self.model)
+        self.optimizer = optimizer_of(parameter_groups(self.model, self.held.parameters, settings), settings)
         self.optimizer.zero_grad()  # of a training before that diverged
-        self.parameters = list(parameters.values())
-        self.levels = levels(model)
+        if processes.rank():  # else every process would drop the same places
+            torch.manual_seed(dropout_seed(settings.seed, processes.rank()))
 
     def update(self, step: int, examples: Sequence[Tokens]) -> TracePoint:
         start = time.perf_counter()
-        self.model.train(True)
+        self.held.begin()
         let_join(self.model, step, self.settings, levels=self.levels)
         parts = [self._backward(*batch) for batch in self._micro_batches(examples)]
-        loss = sum(loss for loss, _ in parts)
+        computed = sum((one for _, one in parts), Work())
+        loss, *counts = self.held.add_up(sum(loss for loss, _ in parts), *astuple(computed))
         if not math.isfinite(loss):
             raise _diverged(f"The loss is {loss}", step)
-        length = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip or math.inf))
+        length = self.held.clip(self.settings.clip or math.inf)
         if not math.isfinite(length):  # clipped by it, every weight would be lost
             raise _diverged(f"The gradient's length is {length}", step)
-        work = sum((one for _, one in parts), padding_work(examples, scores=self.model.class_head is None))
+        work = Work.of(counts) + padding_work(examples, scores=self.model.class_head is None)
         rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if step % self.settings.validate_every == 0 or step == self.settings.steps:
+            self.held.hand_back()
         return TracePoint(
             step=step,
             loss=loss,
@@ -373,18 +370,26 @@ class _Loop:
 
     def remember(self, examples: Sequence[Tokens]) -> None:
         """Let the frozen trunk's cache see an update's examples in its micro-batches; nothing is learned."""
-        self.model.train(True)
+        self.held.begin()
         with torch.no_grad():
             for batch in self._micro_batches(examples):
-                self.objective(*batch)
+                self.held.objective(*batch)
 
     def _micro_batches(self, examples: Sequence[Tokens]) -> list[tuple[list[Tokens], np.ndarray]]:
-        """Part an update's examples, with their factors, into what is computed at once."""
-        ordered, groups = micro_batches(examples, self.settings, weaves=self.model.weaves, pads=self.model.pads)
-        factors = factors_of(ordered, self.settings)
-        return [([ordered[i] for i in group], factors[group]) for group in groups]
+        """Give this process's examples of an update with their factors, as many at once as the settings say."""
+        factors = factors_of(examples, self.settings)
+        hands = dealt(examples, processes.count(), shares=self.shares)
+        groups = [micro_batches(examples, hand, self.settings, pads=self.model.pads) for hand in hands]
+        mine = [([examples[i] for i in group], factors[group]) for group in groups[processes.rank()]]
+        idle = [min(examples, key=n_computed)], np.zeros(1, dtype=np.float32)
+        return mine + [idle] * (max(map(len, groups)) - len(mine) if self.held.in_step else 0)
 
     def _backward(self, examples: Sequence[Tokens], factors_E: np.ndarray) -> tuple[float, Work]:
-        loss, work = self.objective(examples, factors_E)
-        self.accelerator.backward(loss)
-        return float(loss.detach()), work
+        loss, work = self.held.objective(examples, factors_E)
+        self.held.backward(loss)
+        return float(loss.detach()), work if factors_E.any() else Work()
+
+
+def dropout_seed(seed: int, rank: int) -> int:
+    """Seed a process's dropout: the main process with the training's own seed, each other with one derived from it."""
+    return seed if rank == 0 else int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0])

@@ -17,19 +17,30 @@ from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
 from formtune.formats import with_languages
 from formtune.memory import peak_bytes
+from formtune.processes import from_main, is_main
 from formtune.progress import Event, Progress
 from formtune.records import Labelled, Pair, Plain, Question, Record
 from formtune.reports import CurvePoint, training_picture
 from formtune.results import Result
 from formtune.runs import OpenRun, RunSpec, save_run
 from formtune.shards import sweep
+from formtune.tracking import tracked
 from formtune.training import Trained
 from formtune.training_state import digest_of_tokens
 from formtune.trials import Plan, answered, fine_tuned, prior_of, taken_up
 
+TRACKS = "tracks"  # the folder of what trackers write
 
-def train_one(
-    readied: Readied, plan: Plan, *, facts: Mapping[str, Any], out: Path, keeping: Keeping, progress: Progress
+
+def train_one(  # noqa: PLR0913
+    readied: Readied,
+    plan: Plan,
+    *,
+    facts: Mapping[str, Any],
+    out: Path,
+    keeping: Keeping,
+    progress: Progress,
+    trackers: Sequence[str] = (),
 ) -> Result:
     """Fine-tune, read the test records once, and write the run with its trace and picture.
 
@@ -40,19 +51,28 @@ def train_one(
         out: folder of the run.
         keeping: where checkpoints are kept until the run is whole; the caller has claimed the folder.
         progress: told of every update.
+        trackers: names of those that follow it; what they write to files goes beside the run's folder.
     """
     start = time.perf_counter()
-    bench, plan = taken_up(readied, as_begun(plan, noted(keeping.folder)), progress=progress)
+    bench, plan = taken_up(readied, as_begun(plan, from_main(lambda: noted(keeping.folder))), progress=progress)
     keeper = Keeper(keeping, facts=_kept_facts(readied, plan), tell=lambda text: progress(Event(text)))
-    stage = f"{readied.arm.name}, seed {plan.settings.seed}"
-    trained = fine_tuned(bench, plan.settings, plan, progress=progress, keeper=keeper)
-    progress(Event(f"{stage}: test records"))
-    done = done_by(bench, trained, plan)
-    own = {"run": str(out), "total_seconds": time.perf_counter() - start}
-    sweep(out.parent, name=out.name)
-    write_run(out, bench, done, plan=plan, facts={**facts, **own})
-    remove(keeping.folder)
-    return Result({**own, **done.summary, "left_out": facts["left_out"]})
+    names, folder = trackers if is_main() else (), out.parent / TRACKS
+    with tracked(names, run=out.name, folder=folder, config=facts["recipe"]) as tracking:
+        trained = fine_tuned(bench, plan.settings, plan, progress=progress, keeper=keeper, watch=tracking.point)
+        progress(Event(f"{readied.arm.name}, seed {plan.settings.seed}: test records"))
+
+        def finished() -> Result:
+            done = done_by(bench, trained, plan)
+            own = {"run": str(out), "total_seconds": time.perf_counter() - start}
+            sweep(out.parent, name=out.name)
+            write_run(out, bench, done, plan=plan, facts={**facts, **own})
+            return Result({**own, **done.summary, "left_out": facts["left_out"]})
+
+        result = from_main(finished)
+        tracking.scores(result.values["metrics"])
+    if is_main():
+        remove(keeping.folder)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from formtune.models import Model
 from formtune.outcomes import Outcome
 from formtune.precision import settled
 from formtune.prediction import in_labels, label_prior, predict
+from formtune.processes import alike, check_same, from_main, spread
 from formtune.progress import Event, Progress
 from formtune.training import Diverged, TracePoint, Trained
 from formtune.updates import TrainSettings, n_looks
@@ -138,9 +139,10 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
     Returns:
         The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
     """
-    options = settled(plan.options, readied.arm.model, progress=progress)
-    bench = Bench(readied, plan.task, options=options)
-    settings = as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress)
+    options = from_main(lambda: settled(plan.options, readied.arm.model, progress=progress))
+    bench = alike(lambda: Bench(readied, plan.task, options=options))
+    check_same(bench.model.base_digest, what="model")
+    settings = from_main(lambda: as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress))
     return bench, replace(plan, options=options, settings=settings)
 
 
@@ -228,17 +230,24 @@ def _trial(bench: Bench, rate: float, plan: Plan, *, progress: Progress) -> _Tri
 
 
 def fine_tuned(
-    bench: Bench, settings: TrainSettings, plan: Plan, *, progress: Progress, keeper: Keeper | None = None
+    bench: Bench,
+    settings: TrainSettings,
+    plan: Plan,
+    *,
+    progress: Progress,
+    keeper: Keeper | None = None,
+    watch: Callable[[TracePoint], None] | None = None,
 ) -> Trained:
-    """Do one run, telling of every update."""
+    """Do one run, telling of every update; ``watch`` is told all that is known of it."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
-    return bench.run(
-        settings,
-        metric=judge,
-        progress=lambda point: progress(told(stage, point, bench, settings=settings)),
-        keeper=keeper,
-    )
+
+    def tell(point: TracePoint) -> None:
+        progress(told(stage, point, bench, settings=settings))
+        if watch:
+            watch(point)
+
+    return bench.run(settings, metric=judge, progress=tell, keeper=keeper)
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]
@@ -250,7 +259,7 @@ def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:
 
     def judge(model: Model) -> tuple[float, dict[str, float]]:
         prior = prior_of(model, readied, plan)
-        answers = predict(model, dev, max_new_tokens=plan.max_new_tokens, prior=prior)
+        answers = spread(dev, lambda part: predict(model, part, max_new_tokens=plan.max_new_tokens, prior=prior))
         value = metric.score(outcomes(answers, dev, plan.task))
         return (value if metric.higher_is_better else -value), {metric.name: value}
 

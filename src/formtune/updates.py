@@ -5,6 +5,7 @@ Everything here is decided by the settings and a seed, before a model has seen a
 Shape letters: E examples of an update.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +15,7 @@ import numpy as np
 from formtune.batches import by_budget
 from formtune.corruption import corrupted
 from formtune.tokens import Tokenizer, Tokens
-from formtune.weaving import alike_together, families
+from formtune.weaving import SHORTEST, alike_together, common_length, families
 
 MICRO_BATCH_TOKENS = 4096  # on a CPU nothing is gained beyond that
 
@@ -111,6 +112,54 @@ def with_prompt(tokens: Tokens, weight: float) -> Tokens:
     return replace(tokens, weights_T=weights_T)
 
 
+def dealt(examples: Sequence[Tokens], n_processes: int, *, shares: bool) -> list[list[int]]:
+    """Deal the examples of an update out to processes, so that the one with most to compute has as little as may be.
+
+    Examples that begin alike stay together where what they share is computed once, up to a fair share. The longest
+    piece first, each to the process that has least (Graham 1969: at most a third more than the best way).
+
+    Args:
+        examples: of the update.
+        n_processes: how many there are; some get nothing where there are more than examples.
+        shares: whether what examples share at the beginning is computed once.
+
+    Returns:
+        For each process the indices of its examples, in the order in which they are computed; each index once.
+    """
+    order = alike_together(examples) if shares else list(range(len(examples)))
+    if n_processes == 1:
+        return [order]
+    groups = families(examples) if shares else [[i] for i in order]
+    fair = sum(_cost(examples, group) for group in groups) / n_processes
+    pieces = [piece for group in groups for piece in _cut(examples, group, fair)]
+    loads = [0] * n_processes
+    hands: list[list[int]] = [[] for _ in loads]
+    for piece in sorted(pieces, key=lambda piece: -_cost(examples, piece)):
+        least = loads.index(min(loads))
+        loads[least] += _cost(examples, piece)
+        hands[least] += piece
+    place = {index: rank for rank, index in enumerate(order)}
+    return [sorted(hand, key=place.__getitem__) for hand in hands]
+
+
+def _cost(examples: Sequence[Tokens], group: Sequence[int]) -> int:
+    """Count the tokens that are computed for examples that begin alike, in order."""
+    whole = sum(n_computed(examples[i]) for i in group)
+    shared = (common_length(examples[a].ids_T, examples[b].ids_T) for a, b in itertools.pairwise(group))
+    return whole - sum(n for n in shared if n >= SHORTEST)
+
+
+def _cut(examples: Sequence[Tokens], group: Sequence[int], most: float) -> list[list[int]]:
+    """Cut a group where it would cost more than ``most``; an example that costs more stands alone."""
+    pieces: list[list[int]] = []
+    for index in group:
+        if pieces and _cost(examples, [*pieces[-1], index]) <= most:
+            pieces[-1].append(index)
+        else:
+            pieces.append([index])
+    return pieces
+
+
 def updates(
     examples: Sequence[Tokens], settings: TrainSettings, tokenizer: Tokenizer, *, after: int = 0
 ) -> Iterator[list[Tokens]]:
@@ -141,23 +190,22 @@ def updates(
 
 
 def micro_batches(
-    examples: Sequence[Tokens], settings: TrainSettings, *, weaves: bool, pads: bool
-) -> tuple[list[Tokens], list[list[int]]]:
-    """Part the examples of an update into what is computed at once.
+    examples: Sequence[Tokens], hand: Sequence[int], settings: TrainSettings, *, pads: bool
+) -> list[list[int]]:
+    """Part what one process computes of an update into what is computed at once.
 
     Args:
         examples: of the update.
+        hand: indices of those that the process computes, from :func:`dealt`.
         settings: how.
-        weaves: whether the model can compute once what they share; then those that begin alike come together.
         pads: whether the model pads rows to the longest; then rows of like length come together.
 
     Returns:
-        The examples in the order in which they are computed, and their indices, a list for each micro-batch.
+        Indices into the update's examples, a list for each micro-batch.
     """
-    alike = weaves and settings.share_prefixes
-    ordered = [examples[i] for i in alike_together(examples)] if alike else list(examples)
-    lengths = [n_computed(one) for one in ordered]
-    return ordered, by_budget(lengths, settings.micro_batch_tokens, sort=pads, padded=pads)
+    lengths = [n_computed(examples[i]) for i in hand]
+    batches = by_budget(lengths, settings.micro_batch_tokens, sort=pads, padded=pads)
+    return [[hand[place] for place in batch] for batch in batches]
 
 
 def _order(groups: Sequence[Sequence[int]], chance: np.random.Generator) -> list[int]:

@@ -38,8 +38,24 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         """Add the work of other updates."""
-        padded, apart, laid, spared, scored, padded_scored = map(sum, zip(astuple(self), astuple(other), strict=True))
-        return Work(padded=padded, apart=apart, laid=laid, spared=spared, scored=scored, padded_scored=padded_scored)
+        return Work.of([a + b for a, b in zip(astuple(self), astuple(other), strict=True)])
+
+    @classmethod
+    def of(cls, counts: Sequence[float]) -> "Work":
+        """Make it of its counts in the order of its attributes; all but ``spared`` are whole numbers.
+
+        >>> Work.of([100.0, 60.0, 50.0, 20.5, 0.0, 0.0]).laid
+        50
+        """
+        padded, apart, laid, spared, scored, padded_scored = counts
+        return cls(
+            padded=round(padded),
+            apart=round(apart),
+            laid=round(laid),
+            spared=spared,
+            scored=round(scored),
+            padded_scored=round(padded_scored),
+        )
 
     @property
     def computed(self) -> float:

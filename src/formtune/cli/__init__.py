@@ -5,11 +5,16 @@ Nothing heavy is imported before a command runs, so that help and errors come at
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
+from formtune import processes
 from formtune.cli.flags import STDIN
 
 __all__ = ["main", "run"]
+
+ALONE = ("compare", "demo", "evaluate", "predict", "prepare", "serve", "split", "tune")  # write or answer, once
 
 
 def main() -> None:
@@ -23,6 +28,24 @@ def run(arguments: Sequence[str]) -> int:
     Work that a signal asked to stop ends with 128 and the signal's number: 130 after Ctrl-C, 143 after SIGTERM.
     A bug of ours is raised, so that Python tells where it was and ends with 1.
     """
+    with _speaking():
+        try:
+            return _carried_out(arguments)
+        finally:
+            processes.end()
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Let the main process alone print, where a launcher started several; a traceback is seen from each."""
+    if processes.is_main():
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def _carried_out(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     from formtune.cli import problems
@@ -32,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     # The parser takes a bare hyphen for an option.
     arguments = [STDIN if argument == "-" else argument for argument in arguments]
     try:
+        _check_alone(arguments)
         code: int | None = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -52,3 +76,14 @@ def run(arguments: Sequence[str]) -> int:
         return code or 0
     sys.stderr.write(f"{told}\n")
     return 128 + told.signal if isinstance(told, Stopped) else 2
+
+
+def _check_alone(arguments: Sequence[str]) -> None:
+    from formtune.errors import SettingError
+
+    if processes.count() > 1 and arguments and arguments[0] in ALONE:
+        raise SettingError(
+            f"{arguments[0]} runs in one process, and {processes.count()} were started.",
+            "Start it without a launcher; train runs in several.",
+            at="WORLD_SIZE",
+        )

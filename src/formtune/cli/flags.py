@@ -103,6 +103,10 @@ class TrainFlags:
     """Step size."""
     batch_size: int | None = None
     """Examples in an update."""
+    engine: str | None = None
+    """Where training runs: local, or ray."""
+    workers: int | None = None
+    """Workers of the Ray cluster that train together."""
 
 
 @Parameter(name="*", group=GROUPS["Search"])
@@ -179,7 +183,7 @@ PLACES: Mapping[str, str] = {
     **{name: name for name in ("seed", "formats", "models", "out")},
     **{name: f"model.{name}" for name in ("max_length", "freeze")},
     "lora": "model.lora.rank",
-    **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size")},
+    **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size", "engine", "workers")},
     **{name: f"tuning.{name}" for name in ("search", "trials", "hours", "pruner")},
     **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin")},
 }

@@ -236,6 +236,15 @@ class TrainingSettings(_Section):
     """Looks without a better dev metric after which training stops; never where it is not given."""
     metric: str | None = None
     """What is best on the dev records; the loss where it is not given."""
+    trackers: Names = ()
+    """Experiment trackers that are told of every update: ``tensorboard``, ``wandb``, ``mlflow``, ``trackio``, ``aim``,
+    ``clearml``, ``comet_ml``, ``dvclive``, ``swanlab``. Nothing is sent over the network unless the tracker's own
+    environment variables say so."""
+    engine: Literal["local", "ray"] = "local"
+    """Where training runs: in this process and those that a launcher started with it, or as workers of a Ray
+    cluster."""
+    workers: Count | None = None
+    """Workers of the Ray cluster that train together; one where it is not given."""
     save_every: Count | None = None
     """Updates between two checkpoints; where it is not given, one in five minutes, or fewer if writing them would take
     more than a twentieth of the time."""
