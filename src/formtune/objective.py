@@ -49,7 +49,7 @@ class Objective(nn.Module):
 
     def _of_classes(self, tokens: Sequence[Tokens], factors_E: np.ndarray) -> tuple[Tensor, int]:
         batch = collate(tokens, causal=False)
-        scores_SK = self.model.classes(self.model.hidden(batch), batch)
+        scores_SK = self.model.classes(batch)
         losses_S = F.cross_entropy(
             scores_SK.float(), self._here(batch.golds_S), reduction="none", label_smoothing=self.label_smoothing
         )

@@ -7,6 +7,7 @@ dev records with the first seed; the other seeds use it. The test records are re
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,7 +111,7 @@ class ArmRuns:
 
     @property
     def cost(self) -> Cost:
-        """What this arm costs; an answer's time is that of the first seed, when nothing of the test was cached."""
+        """What this arm costs; an answer's time is that of the first seed, for which nothing of the test is replayed."""
         first = self.runs[0]
         return Cost(
             parameters_trained=first.trained.n_parameters,
@@ -134,7 +135,10 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
         The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
     """
     options = settled(plan.options, readied.arm.model, progress=progress)
-    return Bench(readied, plan.task, options=options), replace(plan, options=options)
+    bench = Bench(readied, plan.task, options=options)
+    for notice in bench.notices():
+        progress(Event(f"{readied.arm.name}: {notice}"))
+    return bench, replace(plan, options=options)
 
 
 def run_arm(readied: Readied, plan: Plan, *, progress: Progress) -> ArmRuns:
@@ -215,7 +219,10 @@ def fine_tuned(bench: Bench, settings: TrainSettings, plan: Plan, *, progress: P
     """Do one run, telling of every update."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
-    return bench.run(settings, metric=judge, progress=lambda point: progress(told(stage, point, settings)))
+    trained = bench.run(settings, metric=judge, progress=lambda point: progress(told(stage, point, settings)))
+    for news in bench.model.trunk.news() if bench.model.trunk else ():
+        progress(Event(f"{bench.readied.arm.name}: {news}"))
+    return trained
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]
@@ -270,7 +277,10 @@ def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progres
     examples = list(bench.readied.test.examples.values())
     prior = prior_of(bench.model, bench.readied, plan)
     start = time.perf_counter()
-    predictions, found = answered(bench, examples, plan, prior=prior)
+    with (
+        bench.model.computing_anew() if seed == plan.seeds[0] else nullcontext()
+    ):  # the time tells what an answer costs
+        predictions, found = answered(bench, examples, plan, prior=prior)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
     if plan.generate:  # what is written beside scored words is not what an answer costs
         predictions, found = answered(bench, examples, plan, prior=prior, generate=True)
