@@ -113,8 +113,7 @@ class StateStore:
             return
         try:
             with locked(self.folder.parent):
-                self._refresh()
-                new = np.flatnonzero(self._index.find(keys_N2) < 0) if self._n_read else np.arange(len(keys_N2))
+                new = np.flatnonzero(self.find(keys_N2) < 0)  # another process may have been faster
                 if len(new):
                     self._write(np.ascontiguousarray(keys_N2[new]), np.ascontiguousarray(states_ND[new]))
         except OSError as error:
