@@ -266,10 +266,11 @@ def test_weights_that_were_trained_further_have_states_of_their_own() -> None:
 def test_the_name_says_what_states_depend_on() -> None:
     """Precision, device, versions, configuration, weights."""
     one, other = made("llama"), made("llama", precision="bfloat16")
-    facts = [dependencies(model, "blocks", n_blocks=2) for model in (one, other)]
+    facts = [dependencies(model, "blocks", n_blocks=2, device="cpu") for model in (one, other)]
 
     assert {key for key in facts[0] if facts[0][key] != facts[1][key]} == {"precision", "kept as", "weights"}
     assert {"torch", "transformers", "formtune"} == set(facts[0]["versions"])
+    assert dependencies(one, "blocks", n_blocks=2, device="cuda") != facts[0]
 
 
 # --- other boundaries -------------------------------------------------------------------------------------------------
@@ -433,7 +434,7 @@ def test_rounded_states_are_the_same_when_they_are_replayed() -> None:
     assert torch.equal(first, second)
     assert model.trunk is not None
     assert model.trunk.size_bytes == 3 * 32 * 2
-    assert made("bert", output="head", freeze="body", precision="bfloat16").trunk.store.dtype == np.float32  # type: ignore[union-attr]
+    assert made("bert", output="head", freeze="body", precision="bfloat16").trunk.store_on("cpu").dtype == np.float32  # type: ignore[union-attr]
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------------

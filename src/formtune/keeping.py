@@ -41,15 +41,13 @@ def trunk_of(model: Model, *, probe: Batch, limit_gb: float) -> Trunk | None:
     boundary, n_blocks = boundary_of(model)
     if boundary is None:
         return None
-    bypass = None
-    if boundary == "blocks":
-        bypass = Bypass(blocks_of(model)[0], n_blocks, _sites(model.base, embeddings_of(model)))
-        if not _exact(model, bypass, probe):
-            return None
+    bypass = _bypass(model, n_blocks) if boundary == "blocks" else None
     width = _width(model, bypass, probe, boundary=boundary)
+    if not width:
+        return None
     return Trunk(
         boundary,
-        lambda: _store(model, boundary, n_blocks=n_blocks, width=width, limit_gb=limit_gb),
+        lambda device: _store(model, boundary, n_blocks=n_blocks, width=width, limit_gb=limit_gb, device=device),
         n_blocks=n_blocks,
         of_blocks=len(blocks_of(model)[0]) if blocks_of(model) else 0,
         causal=model.shape == "decoder",
@@ -94,7 +92,7 @@ def promise(trunk: Trunk, *, n_tokens: int, n_examples: int, limit_gb: float) ->
     Raises:
         SettingError: where it cannot be kept at its place.
     """
-    store = trunk.store
+    store = trunk.store_on("cuda" if torch.cuda.is_available() else "cpu")  # where training will run
     size_bytes = (n_examples if trunk.boundary == "pooled" else n_tokens) * store.row_bytes
     about = f"about {_size(size_bytes)}"
     if size_bytes > limit_gb * 1e9:
@@ -118,28 +116,29 @@ def _sites(root: nn.Module, modules: Iterable[nn.Module]) -> list[tuple[nn.Modul
     return [(owner, name) for owner in root.modules() for name, child in owner.named_children() if id(child) in outer]
 
 
-def _exact(model: Model, bypass: Bypass, probe: Batch) -> bool:
-    """Show on a probe that both halves of a model give what the whole gives."""
-    try:
-        with model.inference():
-            wanted = model.hidden(probe)
-            found = bypass.top(model.hidden, probe, bypass.bottom(model.hidden)(probe))
-    except (TypeError, ValueError, IndexError, AttributeError, RuntimeError):  # a family that hands on something else
-        return False
-    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp(min=1))
+def _bypass(model: Model, n_blocks: int) -> Bypass:
+    return Bypass(blocks_of(model)[0], n_blocks, _sites(model.base, embeddings_of(model)))
 
 
 def _width(model: Model, bypass: Bypass | None, probe: Batch, *, boundary: Boundary) -> int:
-    """Count the numbers of one state; OPT's smallest has wider ones inside than at its end."""
+    """Count the numbers of one state on a probe; 0 where both halves of a model do not give what the whole gives."""
     if boundary == "source":
         return int(model.module.config.d_model)
-    run = bypass.bottom(model.hidden) if bypass else model.hidden
     with model.inference():
-        return run(probe).shape[-1]
+        wanted = model.hidden(probe)
+        if bypass is None:
+            return wanted.shape[-1]
+        try:
+            states = bypass.bottom(model.hidden)(probe)
+            found = bypass.top(model.hidden, probe, states)
+        except (TypeError, ValueError, IndexError, AttributeError, RuntimeError):  # a family that hands on more
+            return 0
+    error, scale = (found - wanted).abs().max(), wanted.abs().max().clamp(min=1)
+    return states.shape[-1] if error <= 1e-5 * scale else 0
 
 
-def _store(model: Model, boundary: Boundary, *, n_blocks: int, width: int, limit_gb: float) -> StateStore:
-    about = dependencies(model, boundary, n_blocks=n_blocks)
+def _store(model: Model, boundary: Boundary, *, n_blocks: int, width: int, limit_gb: float, device: str) -> StateStore:
+    about = dependencies(model, boundary, n_blocks=n_blocks, device=device)
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     told = {"model": model.name, "blocks": n_blocks, **about}
     return StateStore(
@@ -160,7 +159,7 @@ def state_dtype(model: Model, boundary: Boundary) -> np.dtype[Any]:
     return np.dtype(np.uint16 if rounded else np.float32)
 
 
-def dependencies(model: Model, boundary: Boundary, *, n_blocks: int) -> dict[str, Any]:
+def dependencies(model: Model, boundary: Boundary, *, n_blocks: int, device: str) -> dict[str, Any]:
     """List what the states at a boundary depend on, besides the tokens, as plain values."""
     config = {k: v for k, v in model.module.config.to_dict().items() if k not in ("_name_or_path", "use_cache")}
     return {
@@ -175,7 +174,7 @@ def dependencies(model: Model, boundary: Boundary, *, n_blocks: int) -> dict[str
         "precision": model.precision,
         "kept as": "bfloat16" if state_dtype(model, boundary) == np.uint16 else "float32",
         "products": torch.get_float32_matmul_precision(),
-        "device": model.device.type,
+        "device": device,
         "versions": {
             name: version for name, version in versions().items() if name in ("torch", "transformers", "formtune")
         },

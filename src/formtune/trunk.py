@@ -13,7 +13,6 @@ Shape letters: T tokens of a flat row, S segments, N states, D width.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -119,7 +118,7 @@ class Trunk:
     def __init__(
         self,
         boundary: Boundary,
-        open_store: Callable[[], StateStore],
+        open_store: Callable[[str], StateStore],
         *,
         n_blocks: int = 0,
         of_blocks: int = 0,
@@ -135,30 +134,32 @@ class Trunk:
         self._open_store = open_store
         self._causal = causal
         self._anew = False
-        self._n_told = 0
-        self._told_full = False
+        self._stores: dict[str, StateStore] = {}
+        self._told: dict[str, tuple[int, str]] = {}
 
-    @cached_property
-    def store(self) -> StateStore:
-        """What is kept; opened when it is first asked for, since the weights are digested for its name."""
-        return self._open_store()
+    def store_on(self, device: str) -> StateStore:
+        """Give what is kept of a kind of device; opened when first asked for, since the weights are digested for its name."""
+        if device not in self._stores:
+            self._stores[device] = self._open_store(device)
+        return self._stores[device]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the states that are kept."""
-        return self.store.size_bytes
+        """Bytes of the states that are kept, as far as they were asked for."""
+        return sum(store.size_bytes for store in self._stores.values())
 
     def news(self) -> list[str]:
         """Say what went wrong with keeping since this was asked for last; nothing of it changes a result."""
-        if "store" not in self.__dict__:
-            return []
         told = []
-        if self.store.n_damaged > self._n_told:
-            n_new = self.store.n_damaged - self._n_told
-            told.append(f"{n_new} kept states were damaged, and are computed anew ({self.store.folder})")
-        if self.store.full and not self._told_full:
-            told.append(f"nothing more of what the frozen part gives is kept: {self.store.full}")
-        self._n_told, self._told_full = self.store.n_damaged, bool(self.store.full)
+        for device, store in self._stores.items():
+            n_before, full_before = self._told.get(device, (0, ""))
+            if store.n_damaged > n_before:
+                told.append(
+                    f"{store.n_damaged - n_before} kept states were damaged, and are computed anew ({store.folder})"
+                )
+            if store.full != full_before:
+                told.append(f"nothing more of what the frozen part gives is kept: {store.full}")
+            self._told[device] = (store.n_damaged, store.full)
         return told
 
     @contextmanager
@@ -192,15 +193,15 @@ class Trunk:
             compute: gives them for a batch; asked for what is not kept.
             device: where they are to be.
         """
-        keys_N2 = self._keys(batch)
-        rows_N = np.full(len(keys_N2), -1) if self._anew else self.store.find(keys_N2)
+        store, keys_N2 = self.store_on(device.type), self._keys(batch)
+        rows_N = np.full(len(keys_N2), -1) if self._anew else store.find(keys_N2)
         missing = self._missing(batch, keys_N2, rows_N < 0)
         self.n_replayed += len(batch.ids_T) - int((batch.ends_S[missing] - batch.starts_S[missing]).sum())
         if not missing:
-            return _decoded(self.store.read(rows_N)).to(device)
-        fresh_M2, states_MD = self._computed(select(batch, missing), compute)
+            return _decoded(store.read(rows_N)).to(device)
+        fresh_M2, states_MD = self._computed(select(batch, missing), compute, store)
         found_ND = np.empty((len(keys_N2), states_MD.shape[1]), dtype=states_MD.dtype)
-        found_ND[rows_N >= 0] = self.store.read(rows_N[rows_N >= 0])
+        found_ND[rows_N >= 0] = store.read(rows_N[rows_N >= 0])
         found_ND[rows_N < 0] = states_MD[_places(keys_N2[rows_N < 0], fresh_M2)]
         return _decoded(found_ND).to(device)
 
@@ -220,15 +221,15 @@ class Trunk:
         alike = {(*keys_N2[last_S[s]].tolist(), int(lengths_S[s])): int(s) for s in lost_S}
         return sorted(alike.values())
 
-    def _computed(self, batch: Batch, compute: Compute) -> tuple[np.ndarray, np.ndarray]:
+    def _computed(self, batch: Batch, compute: Compute, store: StateStore) -> tuple[np.ndarray, np.ndarray]:
         """Compute the states of a batch and keep them; give their keys and them, equal ones once."""
         with torch.no_grad():
-            states_ND = _encoded(compute(batch), self.store.dtype)
+            states_ND = _encoded(compute(batch), store.dtype)
         self.n_computed += len(batch.ids_T)
         keys_M2, places_M = np.unique(self._keys(batch), axis=0, return_index=True)
         order_M = np.argsort(places_M)  # in a row's order, so that an example's states stay together on disk
         keys_M2, states_MD = keys_M2[order_M], states_ND[places_M[order_M]]
-        self.store.keep(keys_M2, states_MD)
+        store.keep(keys_M2, states_MD)
         return keys_M2, states_MD
 
 
