@@ -2,11 +2,12 @@
 
     python benchmarks/frozen_trunk.py [--rows 32] [--records 2000]
 
-SmolLM2-135M on conversations, the top 8 of 30 blocks trained for five epochs; and all-MiniLM-L6-v2 with its head alone,
-trained for ten epochs on SMS spam. Both sides take the same examples in the same batches and order, with the same
-learning rate, and dropout is off in what is frozen. Each runs in a process of its own, Trainer with the allocator
-settings that formtune makes for its users. Our states go to an empty folder first, then they are read from there by a
-second process, as the next learning rate or seed would. Printed are seconds, ratios, losses of both sides, disk used.
+SmolLM2-135M on conversations, the top 8 of 30 blocks trained for five epochs, in float32 and in bfloat16; and
+all-MiniLM-L6-v2 with its head alone, trained for ten epochs on SMS spam. Both sides take the same examples in the same
+batches and order, with the same learning rate, and dropout is off in what is frozen. Each runs in a process of its own,
+Trainer with the allocator settings that formtune makes for its users. Our states go to an empty folder first, then they
+are read from there by a second process, as the next learning rate or seed would. Printed are seconds, ratios, losses of
+both sides, disk used.
 """
 
 import argparse
@@ -49,6 +50,7 @@ class Case:
         batch_size: examples of an update.
         learning_rate: falls to zero, without warm-up.
         goal: how many times sooner than Trainer we are to be.
+        precisions: in which both sides calculate.
     """
 
     model: str
@@ -58,11 +60,12 @@ class Case:
     batch_size: int
     learning_rate: float
     goal: float
+    precisions: tuple[str, ...]
 
 
 CASES = {
-    "blocks": Case("smollm2-135m", "chat", "all-but-top-8", 5, 8, 1e-4, 4.0),
-    "head": Case("minilm-l6", "classification", "body", 10, 16, 1e-2, 15.0),
+    "blocks": Case("smollm2-135m", "chat", "all-but-top-8", 5, 8, 1e-4, 4.0, ("float32", "bfloat16")),
+    "head": Case("minilm-l6", "classification", "body", 10, 16, 1e-2, 15.0, ("float32",)),
 }
 
 
@@ -94,12 +97,12 @@ def write_data(case: Case, folder: Path, *, n_rows: int, n_records: int) -> str:
     return str(path)
 
 
-def prepared(case: Case, data: str) -> tuple[Model, list[Tokens], TrainSettings]:
+def prepared(case: Case, data: str, precision: str) -> tuple[Model, list[Tokens], TrainSettings]:
     """Load the model, and make the examples and the settings."""
     records = dialects.read([data]).records
     task = infer_task(records)
     output = "head" if case.format == "classification" else "text"
-    options = Options(freeze=case.freeze)
+    options = Options(freeze=case.freeze, precision=precision)
     model = load_model(str(resolve(case.model)), output=output, n_classes=len(task.labels), options=options)
     present = cell(named(case.format), task, model.shape).present
     examples: Sequence[Example] = [present(record, task, model.shape) for record in records]
@@ -114,9 +117,9 @@ def prepared(case: Case, data: str) -> tuple[Model, list[Tokens], TrainSettings]
     return model, tokenize(examples, model.tokenizer, shape=model.shape), settings
 
 
-def ours(case: Case, data: str) -> Measured:
+def ours(case: Case, data: str, precision: str) -> Measured:
     """Train here."""
-    model, tokens, settings = prepared(case, data)
+    model, tokens, settings = prepared(case, data, precision)
     start = time.perf_counter()
     trained = train(model, tokens, settings=settings)
     seconds = time.perf_counter() - start
@@ -128,14 +131,15 @@ def ours(case: Case, data: str) -> Measured:
     )
 
 
-def job_of(case: Case, data: str) -> dict[str, Any]:
+def job_of(case: Case, data: str, precision: str) -> dict[str, Any]:
     """Write down what Trainer is to do: the same batches, the same parameters frozen, the same head to begin with."""
-    model, tokens, settings = prepared(case, data)
+    model, tokens, settings = prepared(case, data, "float32")
     head = model.class_head
     return {
         "model": str(resolve(case.model)),
         "frozen": [name for name, parameter in model.module.named_parameters() if not parameter.requires_grad],
         "head": head and {"weight": head.linear.weight.tolist(), "dropout": head.dropout.p},
+        "precision": precision,
         "batch_size": case.batch_size,
         "learning_rate": case.learning_rate,
         "rows": [_row(one) for update in updates(tokens, settings, model.tokenizer) for one in update],
@@ -168,17 +172,19 @@ def compared(name: str, folder: Path, *, n_rows: int, n_records: int) -> None:
     case = CASES[name]
     print(f"{case.model}, {case.freeze} frozen, {case.epochs} epochs", flush=True)
     data = write_data(case, folder, n_rows=n_rows, n_records=n_records)
-    job = folder / "job.json"
-    job.write_text(json.dumps(job_of(case, data)), encoding="utf-8")
-    first, again = (
-        own_process([__file__, "--ours", name, data], FORMTUNE_CACHE=str(folder / "cache")) for _ in range(2)
-    )
-    told("formtune", first, case.epochs)
-    told("formtune, the next run", again, case.epochs)
-    peer = own_process([str(Path(__file__).parent / "peers" / "trainer_frozen.py"), str(job)], **ALLOCATOR)
-    told("Trainer", peer, case.epochs)
-    times, next_times = (peer.seconds / one.seconds for one in (first, again))
-    print(f"    {times:.1f} times sooner here (goal {case.goal:g}), {next_times:.1f} times the next run", flush=True)
+    for precision in case.precisions:
+        job = folder / f"{precision}.json"
+        job.write_text(json.dumps(job_of(case, data, precision)), encoding="utf-8")
+        asked, cache = [__file__, "--ours", name, data, precision], str(folder / "cache")
+        first, again = (own_process(asked, FORMTUNE_CACHE=cache) for _ in range(2))
+        told(f"formtune, {precision}", first, case.epochs)
+        told("formtune, the next run", again, case.epochs)
+        peer = own_process([str(Path(__file__).parent / "peers" / "trainer_frozen.py"), str(job)], **ALLOCATOR)
+        told(f"Trainer, {precision}", peer, case.epochs)
+        times, next_times = (peer.seconds / one.seconds for one in (first, again))
+        print(
+            f"    {times:.1f} times sooner here (goal {case.goal:g}), {next_times:.1f} times the next run", flush=True
+        )
 
 
 def main() -> None:
@@ -187,11 +193,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--case", choices=CASES, action="append")
-    parser.add_argument("--ours", nargs=2, metavar=("CASE", "DATA"), help=argparse.SUPPRESS)
+    parser.add_argument("--ours", nargs=3, metavar=("CASE", "DATA", "PRECISION"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.ours:
-        name, data = asked.ours
-        print(json.dumps(asdict(ours(CASES[name], data))))
+        name, data, precision = asked.ours
+        print(json.dumps(asdict(ours(CASES[name], data, precision))))
         return
     for name in asked.case or CASES:
         with tempfile.TemporaryDirectory() as folder:

@@ -97,6 +97,7 @@ def main(path: str) -> None:
         remove_unused_columns=False,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
+        bf16=job["precision"] == "bfloat16",
         save_strategy="no",
         logging_steps=1,
         disable_tqdm=True,
