@@ -63,13 +63,14 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def command(arguments: Sequence[str], log: str) -> None:
-    """Run a command of formtune as a process's whole work, in a group of its own, with all it says in a file."""
+def command(arguments: Sequence[str], log: str, cache: str) -> None:
+    """Run a command of formtune as a process's whole work, with all it says in a file, and what it keeps in a folder."""
     from formtune.cli import run
 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    os.environ["FORMTUNE_CACHE"] = cache
     sys.exit(run(arguments))
 
 
@@ -88,7 +89,9 @@ class Family:
 
     def begin(self, out: str) -> BaseProcess:
         """Start a training, or let it go on."""
-        process = self.processes.Process(target=command, args=((*self.flags, "-o", str(self.place(out))), self.log))
+        arguments = (*self.flags, "-o", str(self.place(out)))
+        cache = str(self.folder / "caches" / out)  # else a training would find what the one that went through has kept
+        process = self.processes.Process(target=command, args=(arguments, self.log, cache))
         process.start()
         return process
 
@@ -136,12 +139,12 @@ def tiny_folder(family: str, folder: Path) -> str:
 
 
 def result_of(run: Path) -> dict[str, Any]:
-    """Give what must be equal: digests, losses, looks, scores; not how long it took."""
+    """Give what must be equal: digests, losses, looks, scores; not how long it took, nor what was computed again."""
     from formtune.shards import read_manifest
 
     manifest = read_manifest(run, kind="run")
     points = [json.loads(line) for line in (run / "trace.jsonl").read_text(encoding="utf-8").splitlines()]
-    trace = [{key: value for key, value in point.items() if key != "seconds"} for point in points]
+    trace = [{key: value for key, value in point.items() if key not in ("seconds", "work")} for point in points]
     scores = {key: manifest[key] for key in ("steps", "best", "metrics", "calibrated", "stopped_early")}
     return {"weights": manifest["files"]["weights.safetensors"], "trace": trace, **scores}
 

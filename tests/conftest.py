@@ -34,6 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.shared)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test keep states in a folder of its own; models that were unpacked once are those of the user's cache."""
+    from formtune.model_files import cache_folder
+
+    models = cache_folder() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").symlink_to(models, target_is_directory=True)
+    monkeypatch.setenv("FORMTUNE_CACHE", str(folder))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with a file under ``tests/golden/``; ``--update-golden`` writes the file."""

@@ -150,10 +150,20 @@ def test_blocks_that_join_one_by_one_are_taken_up(stop: int, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("family", "head"), [("bert", True), ("llama", False)])
-def test_a_frozen_trunk_is_taken_up(family: str, head: bool, tmp_path: Path) -> None:
-    """Its cache is filled as it was: the same states in the same batches."""
-    settings = replace(SETTINGS, steps=12)
-    equal(Going(lambda: made(family, head=head, freeze="all-but-top-1"), tmp_path, settings), 4, 6)
+@pytest.mark.parametrize("lost", [False, True], ids=["", "its cache is lost"])
+def test_a_frozen_trunk_is_taken_up(
+    family: str, head: bool, lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cache holds the same states in the same batches: those on disk, or filled as it was where they are gone."""
+    made_before = count()
+
+    def anew() -> Model:
+        place = next(made_before)
+        cache = tmp_path / f"cache-{place if lost else min(place, 1)}"  # the training that goes through has its own
+        monkeypatch.setenv("FORMTUNE_CACHE", str(cache))
+        return made(family, head=head, freeze="all-but-top-1")
+
+    equal(Going(anew, tmp_path / "kept", replace(SETTINGS, steps=12)), 4, 6)
 
 
 @pytest.mark.parametrize(("family", "corrupt"), [("bert", "tokens"), ("t5", "spans")])

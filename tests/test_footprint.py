@@ -78,7 +78,7 @@ def test_as_many_tokens_are_computed_at_once_as_fit() -> None:
     """Less memory, fewer tokens; then blocks are computed twice; then it is too little."""
     model = made("llama")
     tokens = some_tokens(model, 8, length=100)
-    standing = standing_bytes(model, tokens, SETTINGS)
+    standing = standing_bytes(model, SETTINGS)
 
     def fitted(megabytes: float) -> TrainSettings:
         limits = Limits(memory_bytes=standing + round(megabytes * MEGABYTE))
@@ -108,9 +108,8 @@ def test_what_the_user_says_is_taken() -> None:
 def test_adapters_take_little_beside_the_model() -> None:
     """Gradients, moments and best weights are those of what is trained."""
     whole, adapters = made("llama"), made("llama", lora=Lora(rank=2))
-    tokens = some_tokens(whole, 2)
 
-    assert standing_bytes(adapters, tokens, SETTINGS) < standing_bytes(whole, tokens, SETTINGS)
+    assert standing_bytes(adapters, SETTINGS) < standing_bytes(whole, SETTINGS)
 
 
 def test_a_model_without_separate_blocks_is_not_computed_twice() -> None:

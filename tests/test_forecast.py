@@ -76,7 +76,7 @@ class TestCounting:
         trunk = [piece.operations.trunk for piece in plan.pieces]
         assert all(n > 0 for n in trunk[:3])
         assert trunk[3:] == [0.0, 0.0, 0.0]
-        assert plan.trunk_tokens == sum(len(one.ids_T) for one in examples(model))
+        assert plan.trunk_bytes == 4 * 32 * sum(len(one.ids_T) for one in examples(model))
 
 
 class TestFlops:

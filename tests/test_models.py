@@ -311,7 +311,7 @@ def test_a_segment_is_pooled_to_one_state(pooling: str) -> None:
 
     with torch.no_grad():
         hidden = model.hidden(batch)
-        scores = model.classes(hidden, batch)
+        scores = model.classes(batch)
 
     states = {"mean": hidden[:3].mean(0), "first": hidden[0], "last": hidden[2]}
     assert model.class_head is not None
@@ -387,7 +387,7 @@ def test_an_encoder_decoder_classifies_with_its_encoder() -> None:
     with torch.no_grad():
         with_target = collate([answering([7, 8, 9], [10])], causal=False)
         without = collate([tokens([7, 8, 9])], causal=False)
-        scores = [model.classes(model.hidden(batch), batch) for batch in (with_target, without)]
+        scores = [model.classes(batch) for batch in (with_target, without)]
 
     assert torch.equal(scores[0], scores[1])
 

@@ -13,6 +13,7 @@ from formtune.checkpoints import Keeper
 from formtune.corruption import corrupted
 from formtune.examples import Task
 from formtune.freezing import trained
+from formtune.keeping import promise, why_not
 from formtune.loading import Options, load_model
 from formtune.models import Model
 from formtune.objective import Objective
@@ -30,7 +31,10 @@ class Bench:
     def __init__(self, readied: Readied, task: Task, *, options: Options) -> None:
         self.readied = readied
         self.task = task
-        if any(t.corrupt for t in readied.train.tokens.values()):  # what is masked anew each epoch is never seen again
+        self._limit_gb = options.cache_gb
+        self._no_trunk = ""
+        if options.cache_trunk and any(t.corrupt for t in readied.train.tokens.values()):
+            self._no_trunk = "what is masked anew each epoch is never seen again"
             options = replace(options, cache_trunk=False)
         self.model: Model = load_model(
             readied.arm.model,
@@ -38,7 +42,20 @@ class Bench:
             n_classes=len(task.labels) if readied.output == "head" else 0,
             options=options,
         )
+        if options.cache_trunk:
+            self._no_trunk = why_not(self.model)
         self._start = {n: p.detach().clone() for n, p in trained(self.model).items()}
+
+    def notices(self) -> list[str]:
+        """Say, before anything is computed, what of a frozen part is kept on disk, or why it is not."""
+        if self.model.trunk:
+            parts = (self.readied.train, self.readied.dev, self.readied.test)
+            lengths = [len(tokens.ids_T) for part in parts for tokens in part.tokens.values()]
+            told = promise(self.model.trunk, n_tokens=sum(lengths), n_examples=len(lengths), limit_gb=self._limit_gb)
+            return [told]
+        if self._no_trunk and self.model.quiet:
+            return [f"what is frozen is computed anew each time: {self._no_trunk}"]
+        return []
 
     def run(
         self,

@@ -9,7 +9,10 @@ from formtune.batches import Batch, collate, select
 from formtune.flops import Flops, Load, Operations, Passage, passages
 from formtune.models import Model
 from formtune.objective import spared
+from formtune.row_index import RowIndex
+from formtune.state_store import StateStore
 from formtune.tokens import Tokens
+from formtune.trunk import Trunk
 from formtune.updates import TrainSettings, dealt, micro_batches, n_computed, n_learned, updates
 from formtune.weaving import asked_of, woven
 from formtune.work import Work, padded_places, padding_work
@@ -35,7 +38,7 @@ class Counted:
         n_tokens: tokens of the examples, those of several epochs several times.
         n_learned: tokens with a loss weight among them (examples, for a class head).
         work: what is computed, and what that spares.
-        trunk_tokens: tokens whose states the trunk keeps in the end.
+        trunk_bytes: what the trunk's cache grows by.
     """
 
     pieces: list[Piece]
@@ -44,13 +47,14 @@ class Counted:
     n_tokens: int
     n_learned: int
     work: Work
-    trunk_tokens: int
+    trunk_bytes: int
 
 
 def counted(model: Model, examples: Sequence[Tokens], runs: Sequence[TrainSettings]) -> Counted:
     """Count what trainings on the same examples compute; nothing is computed by the model.
 
-    Patience is taken to last, and the trunk's memory to suffice.
+    Patience is taken to last, and the trunk's room on disk to suffice; what it has kept of earlier trainings counts as
+    it will.
 
     Args:
         model: frozen and adapted.
@@ -65,12 +69,14 @@ def counted(model: Model, examples: Sequence[Tokens], runs: Sequence[TrainSettin
 
 
 class _Counter:
-    """Goes through updates as the loop will, with a trunk that remembers names instead of states."""
+    """Goes through updates as the loop will, remembering which states the trunk will have kept."""
 
     def __init__(self, model: Model, flops: Flops) -> None:
         self.model = model
         self.flops = flops
-        self.kept: dict[bytes, int] = {}
+        self.store = model.trunk.store_on(model.device.type) if model.trunk else None
+        self.kept = RowIndex()
+        self.n_kept = 0
         self.pieces: list[Piece] = []
         self.works: list[Work] = []
         self.most_pieces = self.n_tokens = self.n_learned = 0
@@ -83,7 +89,7 @@ class _Counter:
             n_tokens=self.n_tokens,
             n_learned=self.n_learned,
             work=sum(self.works, Work()),
-            trunk_tokens=sum(self.kept.values()),
+            trunk_bytes=self.n_kept * self.store.row_bytes if self.store else 0,
         )
 
     def add(self, update: Sequence[Tokens], settings: TrainSettings) -> None:
@@ -100,24 +106,28 @@ class _Counter:
 
     def _piece(self, examples: tuple[Tokens, ...], *, shares: bool) -> Work:
         batch, n_scored = laid_out(self.model, examples, shares=shares)
-        through = self._through_trunk(batch) if self.model.trunk else None
+        trunk, store = self.model.trunk, self.store
+        through = self._through_trunk(batch, trunk, store) if trunk and store else None
         n_classed = len(examples) if self.model.class_head else 0
         load = Load(passages(self.model, batch), through, n_scored, n_classed)
         self.pieces.append(Piece(examples, load, self.flops.of(load)))
         apart = padded_places(examples) if self.model.pads else sum(map(n_computed, examples))
-        replayed = batch.n_tokens - through.places if through else 0
+        replayed = len(batch.ids_T) - through.places if through else 0
         laid = apart if self.model.pads else batch.n_tokens
         return Work(apart=apart, laid=laid, spared=spared(self.model, replayed), scored=n_scored)
 
-    def _through_trunk(self, batch: Batch) -> Passage:
-        """Say what passes the trunk: paths whose last segment it has not seen, with all that stands before them."""
-        keys = [_key(batch, segment) for segment in range(batch.n_segments)]
-        missing = [segment for segment, key in enumerate(keys) if key not in self.kept]
+    def _through_trunk(self, batch: Batch, trunk: Trunk, store: StateStore) -> Passage:
+        """Say what passes the trunk: paths of whose last segment something is not kept, with all that stands before it."""
+        keys_N2 = trunk.keys(batch)
+        missing = trunk.missing(batch, keys_N2, (store.find(keys_N2) < 0) & (self.kept.find(keys_N2) < 0))
         if not missing:
             return Passage()
-        for segment in {step for one in missing for step in batch.path(one)}:
-            self.kept[keys[segment]] = int(batch.ends_S[segment] - batch.starts_S[segment])
-        return passages(self.model, select(batch, missing))[0]
+        computed = select(batch, missing)
+        keys_M2 = np.unique(trunk.keys(computed), axis=0)
+        keys_M2 = keys_M2[(store.find(keys_M2) < 0) & (self.kept.find(keys_M2) < 0)]
+        self.kept.add(keys_M2, np.arange(len(keys_M2)))
+        self.n_kept += len(keys_M2)
+        return passages(self.model, computed)[0]
 
 
 def laid_out(model: Model, examples: Sequence[Tokens], *, shares: bool) -> tuple[Batch, int]:
@@ -135,11 +145,3 @@ def laid_out(model: Model, examples: Sequence[Tokens], *, shares: bool) -> tuple
         batch = collate(examples, causal=model.causal)
         asked = asked_of(batch, factors_E)
     return batch, len(asked.places_N)
-
-
-def _key(batch: Batch, segment: int) -> bytes:
-    """Name what the states of a segment depend on: the ids and types of its path, and where its own places begin."""
-    places = [slice(int(batch.starts_S[s]), int(batch.ends_S[s])) for s in batch.path(segment)]
-    own = places[-1].stop - places[-1].start
-    parts = [array[place].tobytes() for array in (batch.ids_T, batch.types_T) for place in places]
-    return b"".join([*parts, own.to_bytes(4, "little")])

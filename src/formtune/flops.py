@@ -95,8 +95,8 @@ class Flops:
         self._n_rows = N_ROWS[model.device.type]
         self._learns = {id(p) for p in trained(model).values()}
         self._blocks = self._stacks(model)
-        self.n_frozen = model.trunk.n_blocks if model.trunk else 0
         self.n_blocks = len(self._blocks[0])
+        self.n_frozen = round(model.trunk.share * self.n_blocks) if model.trunk else 0
         self._vocabulary = 0 if model.class_head else _numbers(_head(model))
         self._vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self._learns)
         self._classes = _numbers([model.class_head]) if model.class_head else 0

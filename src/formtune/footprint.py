@@ -92,7 +92,7 @@ def within_memory(
     if asked is not None and twice is not None:
         return replace(settings, micro_batch_tokens=asked, checkpoint_activations=twice)
     free = limits.memory_bytes if limits.memory_bytes is not None else round(SHARE * _free_bytes(model))
-    left = (free - standing_bytes(model, examples, settings)) / SLACK
+    left = (free - standing_bytes(model, settings)) / SLACK
     longest = max(n_computed(one) for one in examples)
     kept = activations(model, examples)
     ways = [False, True] if twice is None else [twice]
@@ -181,17 +181,17 @@ def width_of(model: Model) -> int:
     return int(getattr(config, "hidden_size", None) or config.d_model)
 
 
-def standing_bytes(model: Model, examples: Sequence[Tokens], settings: TrainSettings) -> int:
+def standing_bytes(model: Model, settings: TrainSettings) -> int:
     """Add up what a training holds beside the model and its activations, whatever is computed at once.
 
-    Gradients, the optimizer's state, the best weights so far, scores of the vocabulary, and the trunk's states.
+    Gradients, the optimizer's state, the best weights so far, and scores of the vocabulary. What a frozen trunk gives is
+    on disk.
     """
     n_copies = COPIES + STATES[settings.optimizer]
     weights = n_copies * sum(p.numel() * p.element_size() for p in trained(model).values())
     head = model.module.get_output_embeddings() if model.class_head is None else None
     scores = 4 * SCORES * N_ROWS[model.device.type] * head.weight.shape[0] if head is not None else 0
-    frozen = 4 * width_of(model) * sum(n_computed(one) for one in examples) if model.trunk else 0
-    return weights + scores + (min(model.trunk.limit_bytes, frozen) if model.trunk else 0)
+    return weights + scores
 
 
 def _free_bytes(model: Model) -> int:

@@ -8,8 +8,11 @@ is measured as it is.
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -182,13 +185,14 @@ def foretold(
     plan_counted = counted(bench.model, list(readied.train.tokens.values()), runs)
     progress(Event(f"{readied.arm.name}: measuring some of it"))
     samples = _Samples(bench.model, runs[0])
-    gc.freeze()  # what there was before is not looked through for garbage after every measurement
-    samples.measure(plan_counted.pieces)
-    gc.unfreeze()
-    speed = samples.fitted()
     looks = sum(n_looks(settings) for settings in runs) if readied.dev.tokens else 0
-    look_s = _look_seconds(bench, plan, n_looks=looks) if looks else 0.0
-    answer_s = _answer_seconds(bench, plan, n_answers=n_answers) if n_answers and readied.test.tokens else 0.0
+    with _nothing_kept(bench.model):
+        gc.freeze()  # what there was before is not looked through for garbage after every measurement
+        samples.measure(plan_counted.pieces)
+        gc.unfreeze()
+        look_s = _look_seconds(bench, plan, n_looks=looks) if looks else 0.0
+        answer_s = _answer_seconds(bench, plan, n_answers=n_answers) if n_answers and readied.test.tokens else 0.0
+    speed = samples.fitted()
     return Forecast(
         arm=readied.arm.name,
         counted=plan_counted,
@@ -304,6 +308,16 @@ class _Samples:
         )
 
 
+@contextmanager
+def _nothing_kept(model: Model) -> Iterator[None]:
+    """Let a frozen trunk keep what is measured in a folder of its own, which goes away."""
+    if model.trunk is None:
+        yield
+        return
+    with TemporaryDirectory() as folder, model.trunk.aside(Path(folder)):
+        yield
+
+
 def _look_seconds(bench: Bench, plan: Plan, *, n_looks: int) -> float:
     """Measure a look at some of the dev records, and a second one where the trunk then knows them."""
     dev = bench.readied.dev
@@ -353,10 +367,10 @@ def _growing_bytes(bench: Bench, plan: Counted, *, looks: int) -> int:
     trunk = bench.model.trunk
     if trunk is None:
         return copies * weights
-    config = bench.model.module.config
-    width = int(getattr(config, "hidden_size", None) or config.d_model)
-    n_tokens = plan.trunk_tokens + _n_tokens(bench.readied.dev) + _n_tokens(bench.readied.test)
-    return copies * weights + max(0, min(trunk.limit_bytes, 4 * width * n_tokens) - trunk.size_bytes)
+    row_bytes = trunk.store_on(bench.model.device.type).row_bytes
+    later = (bench.readied.dev, bench.readied.test)
+    rows = sum(len(part.tokens) if trunk.boundary == "pooled" else _n_tokens(part) for part in later)
+    return copies * weights + plan.trunk_bytes + rows * row_bytes  # read from disk, its pages count as held
 
 
 def _machine(model: Model) -> dict[str, Any]:

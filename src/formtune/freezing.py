@@ -94,14 +94,14 @@ def _compiled(part: str) -> re.Pattern[str]:
 def _part(model: "Model", part: str) -> set[str]:
     modules: list[nn.Module] = [model.base]
     if part == "embeddings":
-        modules = _embeddings(model)
+        modules = embeddings_of(model)
     if part == "encoder" and model.shape == "encoder-decoder":
         modules = [model.module.get_encoder()]
     wanted = {id(p) for m in modules for p in m.parameters()}
     return {n for n, p in model.module.named_parameters() if id(p) in wanted}
 
 
-def _embeddings(model: "Model") -> list[nn.Module]:
+def embeddings_of(model: "Model") -> list[nn.Module]:
     """List what turns ids, positions and types into the first states: one module (BERT), or tables beside the blocks.
 
     BERT's kin also keep tables beside their blocks, for relative positions: those belong to the attention.
@@ -188,16 +188,22 @@ def frozen_depth(stack: nn.ModuleList) -> int:
 
 
 def frozen_bottom(model: "Model") -> tuple[nn.Module, ...]:
-    """List the embeddings and the bottom blocks, if nothing up to the first free block of their side is trained."""
+    """List the embeddings and the bottom blocks, if nothing up to the first free block of their side is trained.
+
+    A whole encoder or body of which nothing is trained comes besides.
+    """
     above = _top(model, {name: len(stack) - frozen_depth(stack) for name, stack in _stacks(model).items()})
     dropouts = [m for m in model.base.children() if isinstance(m, nn.Dropout)]  # GPT-2's, behind its embeddings
-    first = [*_embeddings(model), *dropouts]
+    first = [*embeddings_of(model), *dropouts]
     quiet: list[nn.Module] = []
     for owner, stack in zip(_owners(model), blocks_of(model), strict=True):
         side = owner if model.shape == "encoder-decoder" else model.base
         if not any(p.requires_grad and id(p) not in above for p in side.parameters()):
             inside = set(side.modules())
             quiet += [*(m for m in first if m in inside), *list(stack)[: frozen_depth(stack)]]
+    learned = {id(p) for p in trained(model).values()}
+    wholes = [model.body, *([model.module.get_encoder()] if model.shape == "encoder-decoder" else [])]
+    quiet += [whole for whole in wholes if not any(id(p) in learned for p in whole.parameters())]
     return tuple(quiet)
 
 

@@ -16,14 +16,14 @@ from formtune.batches import Batch, forest
 from formtune.dropout import quicken
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
-from formtune.freezing import blocks_of, freeze, frozen_bottom, frozen_depth
+from formtune.freezing import freeze, frozen_bottom
 from formtune.fusing import fuse
+from formtune.keeping import trunk_of
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
 from formtune.processes import local_count
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
-from formtune.trunk import Trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Options:
         pooling: ``"mean"``, ``"first"``, ``"last"``; None for what the model was trained with.
         precision: ``"float32"`` or ``"bfloat16"``; ``"auto"`` until :func:`formtune.precision.settled` has measured.
         cache_trunk: keep what a frozen bottom computes.
+        cache_gb: how large everything that is kept may become.
     """
 
     freeze: str = "none"
@@ -45,6 +46,7 @@ class Options:
     pooling: str | None = None
     precision: str = "float32"
     cache_trunk: bool = True
+    cache_gb: float = 10.0
 
 
 def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()) -> Model:
@@ -106,7 +108,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
         _round_frozen(model)
     model.quiet = frozen_bottom(model)
     if options.cache_trunk:
-        model.trunk = _trunk(model)
+        model.trunk = trunk_of(model, probe=_probe(model), limit_gb=options.cache_gb)
     model.train(False)
     return model
 
@@ -239,14 +241,6 @@ def _pooling(folder: Path, shape: Shape) -> str:
     if shape == "encoder-decoder":
         return "mean"
     return "first" if shape == "encoder" else "last"
-
-
-def _trunk(model: Model) -> Trunk | None:
-    stacks = blocks_of(model)
-    if not model.packs or len(stacks) != 1 or not model.quiet:
-        return None
-    depth = frozen_depth(stacks[0])
-    return Trunk(stacks[0], depth) if depth else None
 
 
 def prove(model: Model) -> None:

@@ -57,6 +57,7 @@ class Model:
         max_length: most tokens of one path.
         pooling: how a segment becomes one state for the class head: ``"mean"``, ``"first"`` or ``"last"``.
         packs: whether flat rows were proved equal to separate ones, so that no padding is needed.
+        training: whether dropout is on, but in what is quiet.
         position_offset: what the model adds to positions (2 in RoBERTa).
         trunk: the cache of its frozen bottom, or None.
         quiet: frozen modules at the bottom, whose dropout stays off while training (cached or not).
@@ -87,6 +88,7 @@ class Model:
         self.class_head = class_head
         self.pooling = pooling
         self.packs = False
+        self.training = False
         self.position_offset = 0
         self.trunk: Trunk | None = None
         self.quiet: tuple[nn.Module, ...] = ()
@@ -145,6 +147,9 @@ class Model:
 
     def train(self, mode: bool = True) -> None:
         """Set dropout on or off; in the frozen bottom it stays off."""
+        if mode and self.training:  # walking through all modules at every update would cost more than a head does
+            return
+        self.training = mode
         self.module.train(mode)
         if self.class_head:
             self.class_head.train(mode)
@@ -154,13 +159,17 @@ class Model:
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Switch dropout and gradients off for a while."""
-        before = self.module.training
+        before = self.training
         self.train(False)
         try:
             with torch.no_grad(), self.autocast():
                 yield
         finally:
             self.train(before)
+
+    def computing_anew(self) -> AbstractContextManager[None]:
+        """Replay no kept states for a while, so that a timing is that of a model which meets its input for the first time."""
+        return self.trunk.computing_anew() if self.trunk else nullcontext()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Give the context of the chosen precision."""
@@ -175,9 +184,10 @@ class Model:
         """
         if self.shape == "encoder-decoder" and batch.decoder is not None and self.class_head is None:
             return self._encoder_decoder(batch, batch.decoder)
-        if not self.packs:
-            return self._padded(batch)
-        return self.trunk.hidden(batch, self._packed) if self.trunk else self._packed(batch)
+        return self.trunk.hidden(batch, self._run, device=self.device) if self.trunk else self._run(batch)
+
+    def _run(self, batch: Batch) -> Tensor:
+        return self._packed(batch) if self.packs else self._padded(batch)
 
     def logits(self, hidden_ND: Tensor, *, exact: bool = True) -> Tensor:
         """Score the vocabulary at chosen places: ``[N, D]`` → ``[N, V]``, float32.
@@ -201,13 +211,20 @@ class Model:
         bias = getattr(module, "final_logits_bias", None)  # BART
         return scores if bias is None else scores + bias[0]
 
-    def classes(self, hidden_TD: Tensor, batch: Batch) -> Tensor:
-        """Score the classes of each segment: ``[T, D]`` → ``[S, K]``, float32."""
+    def classes(self, batch: Batch) -> Tensor:
+        """Score the classes of each segment of a batch: ``[S, K]``, float32; gradients flow."""
         if self.class_head is None:
             raise TypeError(f"The model was loaded for output {self.output!r}, without a class head.")
+        if self.trunk and self.trunk.boundary == "pooled":
+            pooled_SD = self.trunk.states(batch, self._states_pooled, device=self.device)
+        else:
+            pooled_SD = self._states_pooled(batch)
         with torch.autocast(self.device.type, enabled=False):
-            scores: Tensor = self.class_head(self._pooled(hidden_TD.float(), batch))
+            scores: Tensor = self.class_head(pooled_SD)
         return scores
+
+    def _states_pooled(self, batch: Batch) -> Tensor:
+        return self._pooled(self.hidden(batch).float(), batch)
 
     def _masked_head(self, hidden_ND: Tensor) -> Tensor:
         where = HEADS[self.family]
@@ -267,15 +284,30 @@ class Model:
         return self._long(ids_BL), self._long(mask_BL)
 
     def _encoder_decoder(self, source: Batch, target: Batch) -> Tensor:
-        source_BL, mask_BL = self._rows([source.ids_T[_places(source, s)] for s in range(source.n_segments)])
+        seen_BLD, mask_BL = self._seen(source)
         places = [_places(target, s) for s in range(target.n_segments)]
         target_BL, _ = self._rows([target.ids_T[p] for p in places])
-        seen_BLD = self.module.get_encoder()(input_ids=source_BL, attention_mask=mask_BL)[0]
         # The decoder is causal, so what stands after a row's end cannot change it and needs no mask.
         states_BLD = self.module.get_decoder()(
             input_ids=target_BL, encoder_hidden_states=seen_BLD, encoder_attention_mask=mask_BL
         )[0]
         return torch.cat([states_BLD[i, : len(p)] for i, p in enumerate(places)])
+
+    def _seen(self, source: Batch) -> tuple[Tensor, Tensor]:
+        """Give what the decoder sees of each source, padded: ``[B, L, D]``, and its mask."""
+        ids_BL, mask_BL = self._rows([source.ids_T[_places(source, s)] for s in range(source.n_segments)])
+        if self.trunk is None or self.trunk.boundary != "source":
+            return self.module.get_encoder()(input_ids=ids_BL, attention_mask=mask_BL)[0], mask_BL
+        states_TD = self.trunk.states(source, self._sources, device=self.device)
+        seen_BLD = states_TD.new_zeros(*ids_BL.shape, states_TD.shape[1])
+        seen_BLD[mask_BL.bool()] = states_TD
+        return seen_BLD, mask_BL
+
+    def _sources(self, source: Batch) -> Tensor:
+        """Compute the encoder's states ``[T, D]`` of sources side by side."""
+        ids_BL, mask_BL = self._rows([source.ids_T[_places(source, s)] for s in range(source.n_segments)])
+        states_BLD: Tensor = self.module.get_encoder()(input_ids=ids_BL, attention_mask=mask_BL)[0]
+        return states_BLD[mask_BL.bool()]
 
     def _xlnet(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Ask XLNet left to right: the state at place t is the query stream of place t + 1, which sees 0 ... t."""

@@ -59,12 +59,12 @@ class Objective(nn.Module):
         return loss, Work(
             apart=apart,
             laid=apart if self.model.pads else batch.n_tokens,
-            spared=spared(self.model, batch.n_tokens - (_through_trunk(self.model) - before)),
+            spared=spared(self.model, len(batch.ids_T) - (_through_trunk(self.model) - before)),
             scored=n_scored,
         )
 
     def _of_classes(self, batch: Batch, factors_E: np.ndarray) -> Tensor:
-        scores_SK = self.model.classes(self.model.hidden(batch), batch)
+        scores_SK = self.model.classes(batch)
         losses_S = F.cross_entropy(
             scores_SK.float(), self._here(batch.golds_S), reduction="none", label_smoothing=self.label_smoothing
         )
@@ -106,4 +106,4 @@ def _through_trunk(model: Model) -> int:
 
 def spared(model: Model, n_replayed: int) -> float:
     """Say what replaying saves: tokens, times the share of the blocks that they do not pass."""
-    return n_replayed * model.trunk.n_blocks / len(model.trunk.blocks) if model.trunk else 0.0
+    return n_replayed * model.trunk.share if model.trunk else 0.0

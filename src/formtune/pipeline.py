@@ -140,6 +140,7 @@ def options_of(recipe: Recipe) -> "Options":
         pooling=chosen.pooling,
         precision=chosen.precision,
         cache_trunk=chosen.cache_trunk,
+        cache_gb=chosen.cache_gb,
     )
 
 
@@ -526,6 +527,27 @@ def evaluate(run: str, recipe: Recipe) -> "Result":
     values = scored(opened, kept, generate=generate)
     without = [LeftOut("no answer to score against", at=r.origin) for r in reading.records if not has_answer(r)]
     return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without, *unfit])})
+
+
+def cache(*, clear: bool = False) -> "Result":
+    """List what is kept of frozen bottoms, last used first; or remove what no process uses.
+
+    Args:
+        clear: remove it; what is listed then is what stays.
+    """
+    from formtune.results import Result
+    from formtune.state_folder import cleared, kept, states_folder
+
+    root = states_folder()
+    removed, stays = cleared(root) if clear else ([], kept(root))
+    return Result(
+        {
+            "folder": str(root),
+            "size_mb": round(sum(one.size_bytes for one in stays) / 1e6, 1),
+            "removed_mb": round(sum(one.size_bytes for one in removed) / 1e6, 1),
+            "kept": [one.to_dict() for one in stays],
+        }
+    )
 
 
 def _asked_to_write(opened: "OpenRun", recipe: Recipe) -> "OpenRun":

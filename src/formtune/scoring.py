@@ -49,7 +49,7 @@ def score_classes(model: Model, prompts: Sequence[Tokens], *, tokens_per_batch: 
     found: dict[int, Scored] = {}
     for group in _groups([len(p.ids_T) for p in prompts], tokens_per_batch, model):
         batch = collate([prompts[i] for i in group], causal=False)
-        scores_SK = torch.log_softmax(model.classes(model.hidden(batch), batch), dim=1)
+        scores_SK = torch.log_softmax(model.classes(batch), dim=1)
         for index, scores_K in zip(group, scores_SK.double().cpu().numpy(), strict=True):
             found[index] = Scored(scores_K, len(prompts[index].ids_T))
     return [found[i] for i in range(len(prompts))]

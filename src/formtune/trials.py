@@ -7,6 +7,7 @@ dev records with the first seed; the other seeds use it. The test records are re
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -116,7 +117,7 @@ class ArmRuns:
 
     @property
     def cost(self) -> Cost:
-        """What this arm costs; an answer's time is that of the first seed, when nothing of the test was cached."""
+        """What this arm costs; an answer's time is that of the first seed, for which nothing of the test is replayed."""
         first = self.runs[0]
         return Cost(
             parameters_trained=first.trained.n_parameters,
@@ -142,6 +143,8 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
     options = from_main(lambda: settled(plan.options, readied.arm.model, progress=progress))
     bench = alike(lambda: Bench(readied, plan.task, options=options))
     check_same(bench.model.base_digest, what="model")
+    for notice in bench.notices():
+        progress(Event(f"{readied.arm.name}: {notice}"))
     settings = from_main(lambda: as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress))
     return bench, replace(plan, options=options, settings=settings)
 
@@ -247,7 +250,10 @@ def fine_tuned(
         if watch:
             watch(point)
 
-    return bench.run(settings, metric=judge, progress=tell, keeper=keeper)
+    trained = bench.run(settings, metric=judge, progress=tell, keeper=keeper)
+    for news in bench.model.trunk.news() if bench.model.trunk else ():
+        progress(Event(f"{bench.readied.arm.name}: {news}"))
+    return trained
 
 
 Judge = Callable[[Model], tuple[float, dict[str, float]]]
@@ -313,7 +319,10 @@ def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progres
     examples = list(bench.readied.test.examples.values())
     prior = prior_of(bench.model, bench.readied, plan)
     start = time.perf_counter()
-    predictions, found = answered(bench, examples, plan, prior=prior)
+    with (
+        bench.model.computing_anew() if seed == plan.seeds[0] else nullcontext()
+    ):  # the time tells what an answer costs
+        predictions, found = answered(bench, examples, plan, prior=prior)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
     if plan.generate:  # what is written beside scored words is not what an answer costs
         predictions, found = answered(bench, examples, plan, prior=prior, generate=True)

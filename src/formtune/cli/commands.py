@@ -283,11 +283,22 @@ def recipe(
     return show.plain_json(made.to_dict()) if common.json else show.plain_text(made.to_yaml())
 
 
+def cache(*, clear: bool = False, common: Common = Common()) -> int:
+    """Show what is kept on disk of frozen models' computations, or remove it.
+
+    Args:
+        clear: Remove everything that no process uses.
+    """
+    from formtune import pipeline
+
+    return show.result(pipeline.cache(clear=clear), show.kept, common)
+
+
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
     "Look at data": (formats, inspect, split, preview, prepare),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
-    "Settings": (recipe,),
+    "Settings": (recipe, cache),
 }
 
 

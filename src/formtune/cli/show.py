@@ -254,6 +254,15 @@ def predictions(console: "Console", made: Made) -> None:
     _table(console, made.to_dict()["predictions"], ("id", "answer", "confidence", "valid"))
 
 
+def kept(console: "Console", made: Made) -> None:
+    """Show the kept states, a line for each frozen bottom."""
+    values = made.to_dict()
+    _grid(console, {name: value for name, value in values.items() if name != "kept"})
+    if values["kept"]:
+        _line(console, "")
+        _table(console, values["kept"], ("model", "boundary", "blocks", "precision", "size_mb", "used"))
+
+
 def comparison(console: "Console", made: "Compared") -> None:
     """Show the verdict, then a line per arm, then advice and where to read more."""
     from formtune.reports import console_table

@@ -173,7 +173,11 @@ class ModelSettings(_Section):
     """What the model calculates in; ``auto`` measures for a second and takes bfloat16 where it is clearly faster here.
     Weights are kept and learned in float32."""
     cache_trunk: bool = True
-    """Whether the output of frozen bottom blocks is computed once and kept."""
+    """Whether what frozen blocks at the bottom give is computed once and kept on disk: for later epochs, seeds, learning
+    rates, formats, and runs of another day."""
+    cache_gb: Positive = 10.0
+    """The most that is kept, in GB, of all models together; what was not used for longest makes room. ``formtune cache``
+    shows and empties it."""
 
 
 class TrainingSettings(_Section):
