@@ -71,7 +71,7 @@ def test_the_metric_that_checkpoints_are_chosen_by_is_drawn(compared: Compared, 
     assert compared.report.dev_metric.name == "accuracy"
     assert [p.metric for curve in compared.report.curves for p in curve.points if p.metric is not None] == seen
     assert "accuracy on dev records" in (folder / "out" / "report.html").read_text()
-    assert "accuracy on the development records" in (folder / "out" / "best" / "trace.svg").read_text()
+    assert "accuracy on the dev records" in (folder / "out" / "best" / "trace.svg").read_text()
 
 
 def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
