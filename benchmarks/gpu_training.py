@@ -1,6 +1,6 @@
 """Training on a CUDA GPU: exactness of its attention, and speed against TRL, as a share of what the GPU multiplies.
 
-    python benchmarks/gpu_training.py [--model FOLDER] [--rows 1000] [--without-peer]
+    python benchmarks/gpu_training.py [--model FOLDER] [--rows 1000] [--peers 'padded,packed liger']
 
 On a machine without a GPU it says so and ends. Each training has a process of its own. Weights are drawn at random where
 the model's folder holds none: speed does not depend on them. Printed are learned and computed tokens, tokens per second,
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def told(name: str, one: dict[str, float], peak: float) -> None:
     )
 
 
-def measured(folder: Path, n_rows: int, *, peers: bool) -> None:
+def measured(folder: Path, n_rows: int, *, ways: Sequence[str]) -> None:
     """Measure every way, one process after the other."""
     peak = matrix_peak()
     print(f"{torch.cuda.get_device_name()}: {peak / 1e12:.0f} TFLOP/s in bfloat16 matrix products", flush=True)
@@ -191,7 +192,7 @@ def measured(folder: Path, n_rows: int, *, peers: bool) -> None:
             found = own_process([sys.executable, __file__, "--ours", job, model, rows, str(shares)], name)
             if found:
                 told(name, found, peak)
-        for way in PEER_WAYS if peers else ():
+        for way in ways:
             found = own_process([sys.executable, str(PEER), model, rows, str(BATCH), *way.split()], f"TRL {way}")
             if found:
                 told(f"TRL, instructions, {way}", found, peak)
@@ -202,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--without-peer", action="store_true")
+    parser.add_argument("--peers", default=",".join(PEER_WAYS), help="ways of TRL, or nothing")
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if not torch.cuda.is_available():
@@ -214,7 +215,8 @@ def main() -> None:
         return
     folder = Path(asked.model)
     exactness()
-    measured(folder if folder.is_dir() else resolve(asked.model), asked.rows, peers=not asked.without_peer)
+    ways = [way for way in asked.peers.split(",") if way]
+    measured(folder if folder.is_dir() else resolve(asked.model), asked.rows, ways=ways)
 
 
 if __name__ == "__main__":
