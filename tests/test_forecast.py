@@ -61,7 +61,7 @@ class TestCounting:
     def test_what_is_counted_is_what_training_computes(self, family: str, output: str, options: Options) -> None:
         """Micro-batches of three epochs, shared beginnings, and what a trunk has kept since the first."""
         model = model_of(family, output, options)
-        settings = TrainSettings(steps=9, batch_size=3, micro_batch_tokens=80)
+        settings = TrainSettings(steps=9, batch_size=3, micro_batch_tokens=40)
         before = counted(model, examples(model), [settings])
         after = train(model, examples(model), settings=settings)
         assert before.work == after.work

@@ -49,7 +49,7 @@ def test_a_tracker_is_told_of_every_update_and_of_the_test(tmp_path: Path) -> No
     with tracked([notebook], run="a", folder=tmp_path, config={"training": {"clip": 1.0}}) as course:
         course.point(FIRST)
         course.point(SECOND)
-        course.scores({"accuracy": 75.0})
+        course.scores({"accuracy": 75.0}, step=2)
 
     assert notebook.config == {"training.clip": 1.0}
     assert notebook.told == [
@@ -87,7 +87,7 @@ def test_tensorboard_reads_back_what_was_tracked(tmp_path: Path) -> None:
     with tracked(["tensorboard"], run="first", folder=tmp_path, config=config) as course:
         course.point(FIRST)
         course.point(SECOND)
-        course.scores({"accuracy": 75.0})
+        course.scores({"accuracy": 75.0}, step=2)
 
     events = EventAccumulator(str(tmp_path / "first")).Reload()
     losses = [(event.step, event.value) for event in events.Scalars("train/loss")]

@@ -19,7 +19,7 @@ from formtune.objective import Objective
 from formtune.optimizing import parameter_groups
 from formtune.tokens import Tokens
 from formtune.training import Look, train
-from formtune.updates import TrainSettings, factors_of, updates
+from formtune.updates import TrainSettings, factors_of, micro_batches, updates
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
 
@@ -118,6 +118,16 @@ def test_the_prompt_counts_what_it_is_said_to() -> None:
     losses = torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
     weights = torch.tensor([0.25, 1.0])  # a prompt of two tokens, an answer of one
     assert loss == pytest.approx(float((losses * weights).sum() / (0.25 + 1.0)), rel=1e-5)
+
+
+def test_what_is_shared_counts_once_in_a_micro_batch() -> None:
+    """Eight questions on a paragraph of 50 tokens are 82 tokens, and fit; apart they are eight times as many."""
+    update = [tokens([7] * 50 + [20 + i], [30 + i] * 3, id=str(i)) for i in range(8)]
+    settings = TrainSettings(steps=1, micro_batch_tokens=82)
+    hand = list(range(8))
+
+    assert micro_batches(update, hand, settings, shares=True, pads=False) == [hand]
+    assert micro_batches(update, hand, settings, shares=False, pads=False) == [[i] for i in hand]
 
 
 @pytest.mark.parametrize(("family", "output"), [("bert", "mask"), ("t5", "text"), ("llama", "head")])

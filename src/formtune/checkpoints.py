@@ -110,6 +110,10 @@ def claimed(folder: Path, *, fresh: bool = False) -> Iterator[None]:
             raise SettingError(
                 "Another process trains here.", "Wait for it, or give another --out.", at=folder
             ) from error
+        except OSError as error:  # file systems without locks
+            raise SettingError(
+                f"This folder cannot be locked ({error.strerror}).", "Give an --out on a local disk.", at=folder
+            ) from error
         sweep(folder)
         if fresh:
             remove(folder)

@@ -94,8 +94,9 @@ class _Counter:
 
     def add(self, update: Sequence[Tokens], settings: TrainSettings) -> None:
         model = self.model
-        (hand,) = dealt(update, 1, shares=model.weaves and settings.share_prefixes)
-        groups = micro_batches(update, hand, settings, pads=model.pads)
+        shares = model.weaves and settings.share_prefixes
+        (hand,) = dealt(update, 1, shares=shares)
+        groups = micro_batches(update, hand, settings, shares=shares, pads=model.pads)
         work = padding_work(update, scores=model.class_head is None)
         for group in groups:
             work += self._piece(tuple(update[i] for i in group), shares=settings.share_prefixes)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from formtune import processes
 from formtune.batches import collate
 from formtune.errors import SettingError
 from formtune.freezing import blocks_of, trained
@@ -98,9 +99,9 @@ def within_memory(
     ways = [False, True] if twice is None else [twice]
     for way in ways if blocks_of(model) else ways[:1]:
         one = _checkpointed(model, kept) if way else kept
-        fitting = min(one.most_tokens(left, longest), MOST_TOKENS[model.device.type])
-        if fitting >= min(max(asked or 1, longest), MOST_TOKENS[model.device.type]):
-            return replace(settings, micro_batch_tokens=asked or fitting, checkpoint_activations=way)
+        room, most = one.most_tokens(left, longest), MOST_TOKENS[model.device.type]
+        if room >= max(longest, asked or 1):  # an example is never cut in two, however long
+            return replace(settings, micro_batch_tokens=asked or min(room, most), checkpoint_activations=way)
     raise SettingError(
         f"Training takes about {_gigabytes(free - SLACK * (left - one.of(longest, longest)))} GB, and "
         f"{_gigabytes(free)} GB may be taken.",
@@ -187,8 +188,9 @@ def standing_bytes(model: Model, settings: TrainSettings) -> int:
     Gradients, the optimizer's state, the best weights so far, and scores of the vocabulary. What a frozen trunk gives is
     on disk.
     """
-    n_copies = COPIES + STATES[settings.optimizer]
-    weights = n_copies * sum(p.numel() * p.element_size() for p in trained(model).values())
+    own = sum(p.numel() * p.element_size() for p in trained(model).values())
+    parts = processes.count() if processes.sharded() else 1
+    weights = own + (COPIES - 1 + STATES[settings.optimizer]) * own // parts  # the best weights are whole
     head = model.module.get_output_embeddings() if model.class_head is None else None
     scores = 4 * SCORES * N_ROWS[model.device.type] * head.weight.shape[0] if head is not None else 0
     return weights + scores

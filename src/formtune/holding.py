@@ -172,13 +172,13 @@ class Shards:
         return float(_full(nn.utils.clip_grad_norm_(self.parameters.values(), most)))
 
     def weights(self) -> dict[str, Tensor]:
-        """Gather what is trained, whole, by name."""
-        return {name: _full(p) for name, p in self.parameters.items()}
+        """Gather what is trained, whole, by name, on the host: a device has room for one whole tensor, not for all."""
+        return {name: _full(p).cpu() for name, p in self.parameters.items()}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Gather what an optimizer keeps of each parameter, whole, by the parameter's name."""
+        """Gather what an optimizer keeps of each parameter, whole, by the parameter's name, on the host."""
         kept = optimizer_state(optimizer, self.parameters)
-        return {name: {key: _full(value) for key, value in own.items()} for name, own in kept.items()}
+        return {name: {key: _on_host(_full(value)) for key, value in own.items()} for name, own in kept.items()}
 
     def put(self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
         """Take this process's part of what :meth:`weights` and :meth:`optimizer_state` gave."""
@@ -189,6 +189,7 @@ class Shards:
             for name, parameter in self.parameters.items():
                 parameter.copy_(_part(weights[name], parameter))
         restore_optimizer(optimizer, self.parameters, parts)
+        self.hand_back()
 
     def hand_back(self) -> None:
         """Bring what was learned into the model as it was given, which needs room for it on every device."""
@@ -207,6 +208,10 @@ def _full(value: Any) -> Any:
     """Gather what is in parts; what is not (a count of updates) is whole already."""
     sharded: bool = isinstance(value, DTensor)
     return value.detach().full_tensor() if sharded else value
+
+
+def _on_host(value: Any) -> Any:
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def _part(value: Any, like: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formtune import attention
+from formtune import attention, processes
 from formtune.adapters import Lora, add_lora, renew
 from formtune.batches import Batch, forest
 from formtune.dropout import quicken
@@ -22,7 +22,6 @@ from formtune.keeping import trunk_of
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
-from formtune.processes import local_count
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 
 
@@ -87,7 +86,7 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
 def _use_machine() -> None:
     """Keep freed memory, and start no more threads than there are processors; what the environment says goes first."""
     keep_memory()
-    n_processors = max(1, processors() // local_count())
+    n_processors = max(1, processors() // processes.local_count())
     if not {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys() and torch.get_num_threads() > n_processors:
         torch.set_num_threads(n_processors)  # torch knows of affinity, but not of a container's quota
 
@@ -114,12 +113,11 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
 
 
 def _place(model: Model) -> None:
-    """Put a model where it computes: on this process's GPU, where there is one."""
-    if not torch.cuda.is_available():
-        return
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    for module in filter(None, (model.module, model.class_head)):
-        module.to(device)
+    """Put a model where this process computes."""
+    device = processes.device()
+    if device.type != "cpu":
+        for module in filter(None, (model.module, model.class_head)):
+            module.to(device)
     fuse(model)
 
 

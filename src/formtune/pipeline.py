@@ -354,8 +354,8 @@ def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) 
     from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
-    check_trackers(recipe.training.trackers)
     processes.start()
+    processes.from_main(lambda: check_trackers(recipe.training.trackers))
     progress = progress if processes.is_main() else silent
     out = processes.from_main(lambda: out_of(recipe, "run"))
     readied, parts, plan = processes.alike(lambda: _one_training(recipe))

@@ -1,7 +1,7 @@
 """What a model calculates in, chosen by measuring: float32, or bfloat16 where this machine gains from it.
 
 What is measured are the matrix products of one of the model's own blocks, forward and backward, since they are most of
-a step (82 % in float32 for SmolLM2-135M on a CPU). Weights stay in float32 in either case: bfloat16 is autocast
+a step (82 % in float32 for SmolLM2-135M on a CPU). What is learned stays in float32 in either case: bfloat16 is autocast
 (Micikevicius et al. 2018, section 3, with bfloat16's range there is no loss to scale).
 """
 
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from formtune import processes
 from formtune.loading import Options
 from formtune.model_files import resolve, shapes_in
 from formtune.progress import Event, Progress
@@ -40,18 +41,13 @@ def settled(options: Options, model: str, *, progress: Progress) -> Options:
     """
     if options.precision != "auto":
         return options
-    times = gain(resolve(model), device_type())
+    times = gain(resolve(model), processes.device().type)
     if times is None:
         return replace(options, precision="float32")
     chosen = "bfloat16" if times >= CLEARLY else "float32"
     told = f"{times:.1f} times as fast" if times >= 1 else f"{1 / times:.1f} times slower"
     progress(Event(f"{model}: {chosen}, since bfloat16 multiplies {told} here"))
     return replace(options, precision=chosen)
-
-
-def device_type() -> str:
-    """Name the kind of device that training runs on."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @lru_cache(maxsize=16)

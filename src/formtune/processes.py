@@ -240,7 +240,7 @@ def spread(items: Sequence[Item], do: Callable[[Sequence[Item]], Sequence[T]]) -
     Returns:
         One result for each item, in order.
     """
-    parts = gathered(list(do(items[rank() :: count()])))
+    parts = gathered(alike(lambda: list(do(items[rank() :: count()]))))
     found: list[T | None] = [None] * len(items)
     for first, part in enumerate(parts):
         found[first :: count()] = part

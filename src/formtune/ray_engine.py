@@ -103,6 +103,7 @@ def run_on_ray(job: Job, *, progress: Progress) -> Result:
             staging = job.out.parent / f"{marker}.part"
             mailbox = _mailbox(ray, staging)
             settings = {"job": job, "mailbox": mailbox, "marker": marker, "at": str(Path.cwd())}
+            settings["on_gpu"] = "GPU" in resources
             with _listening(ray, mailbox, progress):
                 _trainer(settings, resources, n_workers=job.n_workers, scratch=scratch).fit()
             return _settled(ray.get(mailbox.outcome.remote()), staging, job.out)
@@ -210,6 +211,8 @@ def work_in_worker(settings: Mapping[str, Any]) -> None:
 
     job: Job = settings["job"]
     mailbox = settings["mailbox"]
+    if not settings["on_gpu"]:  # Ray leaves a worker that got none the sight of all
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     if Path(settings["at"]).is_dir():  # where names of files are meant from, if this machine has it
         os.chdir(settings["at"])
     shared = (job.out.parent / settings["marker"]).exists()

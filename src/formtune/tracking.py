@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,26 +83,24 @@ class Tracking:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = trackers
-        self._step = 0
 
     def point(self, point: TracePoint) -> None:
         """Tell of an update, and of the look after it."""
-        self._step = point.step
         values = {
             "train/loss": point.loss,
             "train/learning_rate": point.learning_rate,
             "train/learned_tokens_per_second": point.n_learned / max(point.seconds, 1e-9),
         }
-        self._log({**values, **_under("dev", point.look.shown if point.look else {})})
+        self._log({**values, **_under("dev", point.look.shown if point.look else {})}, step=point.step)
 
-    def scores(self, metrics: Mapping[str, float]) -> None:
-        """Tell how the test records were answered."""
-        self._log(_under("test", metrics))
+    def scores(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Tell how the test records were answered, after so many updates."""
+        self._log(_under("test", metrics), step=step)
 
-    def _log(self, values: dict[str, float]) -> None:
+    def _log(self, values: dict[str, float], *, step: int) -> None:
         if values:
             for tracker in self._trackers:
-                tracker.log(values, step=self._step)
+                tracker.log(values, step=step)
 
 
 def _under(part: str, values: Mapping[str, float]) -> dict[str, float]:
@@ -121,14 +119,14 @@ def tracked(
         folder: where trackers that write files put them, each run in a folder of its own.
         config: every setting; nested sections become dotted names.
     """
-    trackers = [_begun(one, run=run, folder=folder) if isinstance(one, str) else one for one in names]
-    try:
-        for tracker in trackers:
+    trackers: list[Tracker] = []
+    with ExitStack() as begun:
+        for one in names:
+            tracker = _begun(one, run=run, folder=folder) if isinstance(one, str) else one
+            begun.callback(tracker.finish)
             tracker.store_init_configuration(flat(config))
+            trackers.append(tracker)
         yield Tracking(trackers)
-    finally:
-        for tracker in trackers:
-            tracker.finish()
 
 
 def _begun(name: str, *, run: str, folder: Path) -> Tracker:

@@ -30,7 +30,6 @@ from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_ra
 from formtune.shards import digest_of
 from formtune.tokens import Tokens
 from formtune.training_state import State, digest_of_tokens, random_state, restore_random
-from formtune.trunk import Trunk
 from formtune.updates import TrainSettings, dealt, factors_of, micro_batches, n_computed, n_learned, updates
 from formtune.work import Work, padding_work
 
@@ -128,12 +127,12 @@ def train(
                 break
             try:
                 point = course.go(update)
+                if progress:
+                    progress(point)
+                if keeper:
+                    keeper.after(course.step, course.state)
             except Diverged as error:
                 raise _advised(error, keeper) from error
-            if progress:
-                progress(point)
-            if keeper:
-                keeper.after(course.step, course.state)
     return course.finish()
 
 
@@ -208,7 +207,7 @@ class _Course:
         self.best.step, self.best.weights, self.best.waited = state.best_step, dict(state.best), best["waited"]
         self.resumed = [*state.notes["resumed"], state.step]
         if self.loop.model.trunk:
-            self._remember(self.loop.model.trunk, examples)
+            self._remember(examples)
         restore_random(_own(state.random))
 
     def _job(self, examples: Sequence[Tokens]) -> dict[str, Any]:
@@ -221,23 +220,21 @@ class _Course:
             "parameters": digest_of([(name, list(p.shape)) for name, p in self.parameters.items()]),
         }
 
-    def _remember(self, trunk: Trunk, examples: Sequence[Tokens]) -> None:
-        """Fill the trunk's cache as the updates done have filled it, in the same batches.
+    def _remember(self, examples: Sequence[Tokens]) -> None:
+        """Fill the trunk's cache, where it is not on disk any more, as the updates done have filled it.
 
-        A product of matrices may round a row differently beside other rows, so states computed beside others than
-        before would not be the same bits. Costs a forward pass over one epoch, and one over kept states.
+        In the same batches: a product of matrices may round a row differently beside other rows. States are found by
+        their texts, so one epoch and one look have met them all.
         """
         looked, per_epoch = self.look is None, -(-len(examples) // self.settings.batch_size)
-        n_before = -1
         for step, update in enumerate(islice(updates(examples, self.settings, self.model.tokenizer), self.step), 1):
-            self.loop.remember(update)
+            if step <= per_epoch:
+                self.loop.remember(update)
             if self.look is not None and not looked and self._looks(step):
                 self.look()  # as far as the trunk goes, it does not depend on the trained weights
                 looked = True
-            if step % per_epoch == 0:
-                if looked and trunk.n_computed == n_before:  # an epoch has brought nothing new
-                    return
-                n_before = trunk.n_computed
+            if looked and step >= per_epoch:
+                return
 
     def finish(self) -> Trained:
         """Leave the model with its best weights, and say what came out."""
@@ -310,7 +307,8 @@ class _Best:
             self.waited += 1
             return
         self.look, self.step, self.waited = point.look, point.step, 0
-        self.weights = {n: p.detach().clone() for n, p in self.parameters.items()}
+        # On the host: no device holds two of a model for this.
+        self.weights = {n: p.detach().to("cpu", copy=True) for n, p in self.parameters.items()}
 
     def restore(self) -> None:
         _copy(self.weights, self.parameters)
@@ -379,7 +377,9 @@ class _Loop:
         """Give this process's examples of an update with their factors, as many at once as the settings say."""
         factors = factors_of(examples, self.settings)
         hands = dealt(examples, processes.count(), shares=self.shares)
-        groups = [micro_batches(examples, hand, self.settings, pads=self.model.pads) for hand in hands]
+        groups = [
+            micro_batches(examples, hand, self.settings, shares=self.shares, pads=self.model.pads) for hand in hands
+        ]
         mine = [([examples[i] for i in group], factors[group]) for group in groups[processes.rank()]]
         idle = [min(examples, key=n_computed)], np.zeros(1, dtype=np.float32)
         return mine + [idle] * (max(map(len, groups)) - len(mine) if self.held.in_step else 0)

@@ -63,13 +63,14 @@ def train_one(  # noqa: PLR0913
 
         def finished() -> Result:
             done = done_by(bench, trained, plan)
-            own = {"run": str(out), "total_seconds": time.perf_counter() - start}
+            before_s = sum(p.seconds for p in trained.trace[: trained.resumed[-1]]) if trained.resumed else 0.0
+            own = {"run": str(out), "total_seconds": before_s + time.perf_counter() - start}
             sweep(out.parent, name=out.name)
             write_run(out, bench, done, plan=plan, facts={**facts, **own})
             return Result({**own, **done.summary, "left_out": facts["left_out"]})
 
         result = from_main(finished)
-        tracking.scores(result.values["metrics"])
+        tracking.scores(result.values["metrics"], step=result.values["steps"])
     if is_main():
         remove(keeping.folder)
     return result
@@ -150,6 +151,7 @@ def _kept_facts(readied: Readied, plan: Plan) -> dict[str, Any]:
         "dev": digest_of_tokens(list(readied.dev.tokens.values())),
         "metric": chosen_by,
         "label_prior": plan.label_prior,
+        "max_new_tokens": plan.max_new_tokens,
     }
 
 

@@ -143,7 +143,7 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
     options = from_main(lambda: settled(plan.options, readied.arm.model, progress=progress))
     bench = alike(lambda: Bench(readied, plan.task, options=options))
     check_same(bench.model.base_digest, what="model")
-    for notice in bench.notices():
+    for notice in alike(bench.notices):
         progress(Event(f"{readied.arm.name}: {notice}"))
     settings = from_main(lambda: as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress))
     return bench, replace(plan, options=options, settings=settings)

@@ -144,19 +144,28 @@ def dealt(examples: Sequence[Tokens], n_processes: int, *, shares: bool) -> list
 
 def _cost(examples: Sequence[Tokens], group: Sequence[int]) -> int:
     """Count the tokens that are computed for examples that begin alike, in order."""
-    whole = sum(n_computed(examples[i]) for i in group)
-    shared = (common_length(examples[a].ids_T, examples[b].ids_T) for a, b in itertools.pairwise(group))
-    return whole - sum(n for n in shared if n >= SHORTEST)
+    pairs = itertools.pairwise(group)
+    return sum(n_computed(examples[i]) for i in group) - sum(_shared(examples[a], examples[b]) for a, b in pairs)
+
+
+def _shared(one: Tokens, other: Tokens) -> int:
+    common = common_length(one.ids_T, other.ids_T)
+    return common if common >= SHORTEST else 0
 
 
 def _cut(examples: Sequence[Tokens], group: Sequence[int], most: float) -> list[list[int]]:
     """Cut a group where it would cost more than ``most``; an example that costs more stands alone."""
     pieces: list[list[int]] = []
+    cost = 0
     for index in group:
-        if pieces and _cost(examples, [*pieces[-1], index]) <= most:
+        whole = n_computed(examples[index])
+        more = whole - _shared(examples[pieces[-1][-1]], examples[index]) if pieces else whole
+        if pieces and cost + more <= most:
             pieces[-1].append(index)
+            cost += more
         else:
             pieces.append([index])
+            cost = whole
     return pieces
 
 
@@ -190,7 +199,7 @@ def updates(
 
 
 def micro_batches(
-    examples: Sequence[Tokens], hand: Sequence[int], settings: TrainSettings, *, pads: bool
+    examples: Sequence[Tokens], hand: Sequence[int], settings: TrainSettings, *, shares: bool, pads: bool
 ) -> list[list[int]]:
     """Part what one process computes of an update into what is computed at once.
 
@@ -198,11 +207,14 @@ def micro_batches(
         examples: of the update.
         hand: indices of those that the process computes, from :func:`dealt`.
         settings: how.
+        shares: whether what neighbors share at the beginning is computed once, and counted once.
         pads: whether the model pads rows to the longest; then rows of like length come together.
 
     Returns:
         Indices into the update's examples, a list for each micro-batch.
     """
+    if shares:
+        return _cut(examples, hand, settings.micro_batch_tokens)
     lengths = [n_computed(examples[i]) for i in hand]
     batches = by_budget(lengths, settings.micro_batch_tokens, sort=pads, padded=pads)
     return [[hand[place] for place in batch] for batch in batches]

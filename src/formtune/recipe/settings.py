@@ -171,7 +171,7 @@ class ModelSettings(_Section):
     """Which positions the class head reads; what suits the model where it is not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the model calculates in; ``auto`` measures for a second and takes bfloat16 where it is clearly faster here.
-    Weights are kept and learned in float32."""
+    What is learned stays in float32."""
     cache_trunk: bool = True
     """Whether what frozen blocks at the bottom give is computed once and kept on disk: for later epochs, seeds, learning
     rates, formats, and runs of another day."""
