@@ -14,6 +14,7 @@ from tiny_models import tiny_folder
 
 from formtune.label_words import plan_words
 from formtune.loading import Options, load_model, tiny
+from formtune.machine import raise_thresholds
 from formtune.scoring import score_words
 from formtune.tokens import CONTENT, Tokens
 from formtune.training import train
@@ -49,10 +50,14 @@ def test_a_peer_that_fails_ends_the_benchmark_with_its_words(benchmark):
 
 
 def test_a_peer_may_get_our_allocator_settings(benchmark):
-    ask = ["sh", "-c", 'echo starting; echo "{\\"most\\": \\"$MALLOC_MMAP_MAX_\\"}"']
+    """Those that the process sets for itself."""
+    ask = ["sh", "-c", 'echo starting; echo "[\\"$MALLOC_MMAP_THRESHOLD_\\", \\"$MALLOC_TRIM_THRESHOLD_\\"]"']
     peers = benchmark("peer_environment")
+    granted: list[int] = []
+    raise_thresholds(lambda _parameter, size_bytes: not granted.append(size_bytes))
 
-    assert [peers.told_by(ask, allocator=wanted)["most"] for wanted in (True, False)] == ["0", ""]
+    assert peers.told_by(ask, allocator=True) == [str(size_bytes) for size_bytes in granted]
+    assert peers.told_by(ask) == ["", ""]
 
 
 def test_training_is_judged_against_trl_in_the_same_order(benchmark):
