@@ -141,16 +141,6 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
-@pytest.mark.parametrize("name", ["aa_control", "controls", "few_shot_ag_news", "kill_resume", "real_data"])
-def test_a_benchmark_says_what_it_does_before_it_does_it(name: str) -> None:
-    """And `make bench` runs it, but not the helper beside it."""
-    script = str(ROOT / "benchmarks" / f"{name}.py")
-    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True)
-    assert "python benchmarks/" in done.stdout
-    assert (ROOT / "benchmarks" / "data_folder.py").is_file()
-    assert "filter-out benchmarks/data_folder.py" in (ROOT / "Makefile").read_text()
-
-
 def test_a_benchmark_fails_outside_its_bounds(benchmark: Callable[[str], ModuleType]) -> None:
     """The figures that it states are those that it judges by."""
     few = benchmark("few_shot_ag_news")
