@@ -437,6 +437,28 @@ def test_rounded_states_are_the_same_when_they_are_replayed() -> None:
     assert made("bert", output="head", freeze="body", precision="bfloat16").trunk.store_on("cpu").dtype == np.float32  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("family", "freeze"),
+    [*((f, "all-but-top-1") for f in ("bert", "gpt2", "llama", "qwen3")), ("t5", "encoder"), ("bart", "encoder")],
+)
+def test_rounded_states_are_read_without_the_cache_too(family: str, freeze: str) -> None:
+    """A run that is opened answers as it did when it was trained: scores and written text."""
+    cached, plain = pair(family, freeze=freeze, precision="bfloat16")
+    rows = (
+        [answering([7, 8, 9], [5, 6]), answering([10], [5])]
+        if freeze == "encoder"
+        else [tokens([7, 8, 9]), tokens([10])]
+    )
+    batch = collate(rows, causal=cached.causal)
+    with cached.inference(), plain.inference():
+        wanted = plain.hidden(batch)
+        assert torch.equal(cached.hidden(batch), wanted)
+        assert torch.equal(cached.hidden(batch), wanted)
+    if family != "bert":
+        asked = {"max_new_tokens": 6, "stop_ids": []}
+        assert cached.generate([[7, 8, 9], [10]], **asked) == plain.generate([[7, 8, 9], [10]], **asked)  # type: ignore[arg-type]
+
+
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,23 @@ def boundary_of(model: Model) -> tuple[Boundary | None, int]:
     return ("blocks", depth) if depth else (None, 0)
 
 
+def round_boundary(model: Model) -> None:
+    """Round what a frozen bottom gives as it would be kept, so that a model reads the same states with the cache or without."""
+    boundary, n_blocks = boundary_of(model)
+    if boundary is None or state_dtype(model, boundary) != np.uint16:
+        return
+    below = model.module.get_encoder() if boundary == "source" else blocks_of(model)[0][n_blocks - 1]
+    below.register_forward_hook(_rounded)
+
+
+def _rounded(_module: nn.Module, _inputs: object, output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.bfloat16().float()
+    if hasattr(output, "last_hidden_state"):  # of an encoder; a block that hands on several states is never cut
+        output.last_hidden_state = output.last_hidden_state.bfloat16().float()
+    return output
+
+
 def why_not(model: Model) -> str:
     """Say why what frozen blocks give is computed anew each time; empty where nothing is frozen that could be kept."""
     if model.trunk or not model.quiet or not any(frozen_depth(stack) for stack in blocks_of(model)):
