@@ -108,7 +108,8 @@ def _blocks(language: str) -> list[str]:
 
 def _commands() -> list[str]:
     lines = [line.strip() for block in _blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("formtune ")]
+    launched = [re.sub(r"^(torchrun|accelerate launch|srun) .* -m formtune ", "formtune ", line) for line in lines]
+    return [line for line in launched if line.startswith("formtune ")]
 
 
 @pytest.mark.parametrize("command", _commands())
