@@ -581,6 +581,20 @@ def test_a_run_that_answers_keeps_nothing_of_what_it_is_asked(reviews: Path, tmp
     assert [one.size_bytes for one in kept(states_folder())] == before
 
 
+def test_a_run_that_is_opened_reads_states_as_they_were_kept(reviews: Path, tmp_path: Path) -> None:
+    """Rounded in bfloat16, though it keeps nothing."""
+    trained_run(reviews, tmp_path / "run", [], freeze="all-but-top-1", precision="bfloat16")
+    model = open_run(tmp_path / "run").model
+    with model.inference():
+        alone = model.hidden(some([7, 8, 9], [10]))
+        model.trunk = trunk_of(model, probe=some([7, 8, 9], [10]), limit_gb=1)
+        kept_too = model.hidden(some([7, 8, 9], [10]))
+
+    assert model.trunk is not None
+    assert model.trunk.boundary == "blocks"
+    assert torch.equal(alone, kept_too)
+
+
 def test_the_cache_is_listed_and_emptied(reviews: Path, tmp_path: Path) -> None:
     """By the command's own function."""
     trained_run(reviews, tmp_path / "run", [], freeze="all-but-top-1")
