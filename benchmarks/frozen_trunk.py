@@ -4,17 +4,15 @@
 
 SmolLM2-135M on conversations, the top 8 of 30 blocks trained for five epochs, in float32 and in bfloat16; and
 all-MiniLM-L6-v2 with its head alone, trained for ten epochs on SMS spam. Both sides take the same examples in the same
-batches and order, with the same learning rate, and dropout is off in what is frozen. Each runs in a process of its own,
-Trainer with the allocator settings that formtune makes for its users. Our states go to an empty folder first, then they
-are read from there by a second process, as the next learning rate or seed would. Printed are seconds, ratios, losses of
-both sides, disk used.
+batches and order, with the same learning rate, and dropout is off in what is frozen and before the head, so that losses
+are equal. Each runs in a process of its own, Trainer once more with the allocator settings that formtune makes for its
+users. Our states go to an empty folder first, then they are read from there by a second process, as the next learning
+rate or seed would. Printed are seconds, ratios, losses of both sides, disk used. It ends with 1 where a promise is missed.
 """
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +24,8 @@ from typing import Any
 
 import numpy as np
 from data_folder import data_folder
-from training_speed import ALLOCATOR, rows
+from peer_environment import Bound, judged, told_by
+from training_speed import rows
 
 from formtune import dialects
 from formtune.examples import Example
@@ -68,6 +67,8 @@ CASES = {
     "blocks": Case("smollm2-135m", "chat", "all-but-top-8", 5, 8, 1e-4, 4.0, ("float32", "bfloat16")),
     "head": Case("minilm-l6", "classification", "body", 10, 16, 1e-2, 15.0, ("float32",)),
 }
+MOST_DIFFERENCE = {"float32": 1e-3, "bfloat16": 1e-2}  # of the mean loss of all epochs, as a share
+PEER = Path(__file__).parent / "peers" / "trainer_frozen.py"
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def prepared(case: Case, data: str, precision: str) -> tuple[Model, list[Tokens]
     output = "head" if case.format == "classification" else "text"
     options = Options(freeze=case.freeze, precision=precision)
     model = load_model(str(resolve(case.model)), output=output, n_classes=len(task.labels), options=options)
+    if model.class_head:
+        model.class_head.dropout.p = 0.0
     present = cell(named(case.format), task, model.shape).present
     examples: Sequence[Example] = [present(record, task, model.shape) for record in records]
     settings = TrainSettings(
@@ -153,44 +156,55 @@ def _row(tokens: Tokens) -> dict[str, Any]:
     return {"ids": tokens.ids_T.tolist(), "labels": learned if tokens.gold is None else tokens.gold}
 
 
-def own_process(words: Sequence[str], **environment: str) -> Measured:
-    """Run a script that prints what it measured as its last line."""
-    merged = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
-    done = subprocess.run([sys.executable, *words], env=merged, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
-
-
-def told(name: str, measured: Measured, epochs: int) -> None:
-    """Print one line of the table."""
+def told(name: str, command: Sequence[object], epochs: int, *, allocator: bool = False) -> Measured:
+    """Measure one way in a process of its own, and print its line of the table."""
+    measured = Measured(**told_by(command, allocator=allocator))
     losses = " ".join(f"{loss:.4f}" for loss in measured.by_epoch(epochs))
     disk = f"  {measured.disk_mb:.1f} MB on disk" if measured.disk_mb else ""
-    print(f"{name:<28} {measured.seconds:7.1f} s  {measured.peak_mb:6.0f} MB{disk}\n    losses {losses}", flush=True)
+    print(f"{name:<36} {measured.seconds:7.1f} s  {measured.peak_mb:6.0f} MB{disk}\n    losses {losses}", flush=True)
+    return measured
 
 
-def compared(name: str, folder: Path, *, n_rows: int, n_records: int) -> None:
-    """Train one case on both sides, and print the ratios."""
+def compared(name: str, folder: Path, *, n_rows: int, n_records: int) -> list[Bound]:
+    """Train one case on both sides, print the ratios, and say what is promised."""
     case = CASES[name]
     print(f"{case.model}, {case.freeze} frozen, {case.epochs} epochs", flush=True)
     data = write_data(case, folder, n_rows=n_rows, n_records=n_records)
+    found: list[Bound] = []
     for precision in case.precisions:
         job = folder / f"{precision}.json"
         job.write_text(json.dumps(job_of(case, data, precision)), encoding="utf-8")
-        asked, cache = [__file__, "--ours", name, data, precision], str(folder / "cache")
-        first, again = (own_process(asked, FORMTUNE_CACHE=cache) for _ in range(2))
-        told(f"formtune, {precision}", first, case.epochs)
-        told("formtune, the next run", again, case.epochs)
-        peer = own_process([str(Path(__file__).parent / "peers" / "trainer_frozen.py"), str(job)], **ALLOCATOR)
-        told(f"Trainer, {precision}", peer, case.epochs)
-        times, next_times = (peer.seconds / one.seconds for one in (first, again))
-        print(
-            f"    {times:.1f} times sooner here (goal {case.goal:g}), {next_times:.1f} times the next run", flush=True
-        )
+        asked = ["env", f"FORMTUNE_CACHE={folder / 'cache'}", sys.executable, __file__, "--ours", name, data, precision]
+        first = told(f"formtune, {precision}", asked, case.epochs)
+        again = told(f"formtune, the next run, {precision}", asked, case.epochs)
+        for allocator in (True, False):
+            peer = told(
+                f"Trainer, {precision}{', our allocator' * allocator}",
+                [sys.executable, PEER, job],
+                case.epochs,
+                allocator=allocator,
+            )
+            print(f"    {peer.seconds / first.seconds:.1f} and {peer.seconds / again.seconds:.1f} times sooner here")
+        found += bounds(case, precision, mine=first, peer=peer)
+    return found
 
 
-def main() -> None:
-    """Measure both cases."""
+def bounds(case: Case, precision: str, *, mine: Measured, peer: Measured) -> list[Bound]:
+    """Say what is promised of a first run, against Trainer without our allocator settings."""
+    of = f"{case.model}, {precision}"
+    return [
+        Bound(f"{of}: times sooner than Trainer", peer.seconds / mine.seconds, least=case.goal),
+        Bound(
+            f"{of}: difference of the loss",
+            abs(float(np.mean(mine.losses) / np.mean(peer.losses)) - 1),
+            most=MOST_DIFFERENCE[precision],
+        ),
+        Bound(f"{of}: difference in updates", abs(len(mine.losses) - len(peer.losses)), most=0),
+    ]
+
+
+def main() -> int:
+    """Measure both cases; 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--records", type=int, default=2000)
@@ -200,11 +214,13 @@ def main() -> None:
     if asked.ours:
         name, data, precision = asked.ours
         print(json.dumps(asdict(ours(CASES[name], data, precision))))
-        return
+        return 0
+    found: list[Bound] = []
     for name in asked.case or CASES:
         with tempfile.TemporaryDirectory() as folder:
-            compared(name, Path(folder), n_rows=asked.rows, n_records=asked.records)
+            found += compared(name, Path(folder), n_rows=asked.rows, n_records=asked.records)
+    return judged(found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,8 @@ from typing import Any
 
 from formtune.model_files import cache_folder
 
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}  # what formtune sets for its users
+# What formtune sets for its users: formtune.machine.raise_thresholds.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 
 def python_of(name: str, *packages: str) -> Path:

@@ -3,6 +3,8 @@
 import importlib
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +16,14 @@ from tiny_models import tiny_folder
 
 from formtune.label_words import plan_words
 from formtune.loading import Options, load_model, tiny
+from formtune.machine import raise_thresholds
 from formtune.scoring import score_words
 from formtune.tokens import CONTENT, Tokens
 from formtune.training import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HELPERS = {"data_folder", "peer_environment"}
+SCRIPTS = sorted({path.stem for path in BENCHMARKS.glob("*.py")} - HELPERS)
 PROMPTS = [[40, 41, 42], [50], [60, 61]]
 
 
@@ -49,10 +54,14 @@ def test_a_peer_that_fails_ends_the_benchmark_with_its_words(benchmark):
 
 
 def test_a_peer_may_get_our_allocator_settings(benchmark):
-    ask = ["sh", "-c", 'echo starting; echo "{\\"most\\": \\"$MALLOC_MMAP_MAX_\\"}"']
+    """Those that the process sets for itself."""
+    ask = ["sh", "-c", 'echo starting; echo "[\\"$MALLOC_MMAP_THRESHOLD_\\", \\"$MALLOC_TRIM_THRESHOLD_\\"]"']
     peers = benchmark("peer_environment")
+    granted: list[int] = []
+    raise_thresholds(lambda _parameter, size_bytes: not granted.append(size_bytes))
 
-    assert [peers.told_by(ask, allocator=wanted)["most"] for wanted in (True, False)] == ["0", ""]
+    assert peers.told_by(ask, allocator=True) == [str(size_bytes) for size_bytes in granted]
+    assert peers.told_by(ask) == ["", ""]
 
 
 def test_training_is_judged_against_trl_in_the_same_order(benchmark):
@@ -78,6 +87,46 @@ def test_training_is_judged_against_trl_in_the_same_order(benchmark):
         ("difference of the loss, bfloat16", False),
         ("difference in learned tokens, bfloat16", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "losses", "met"),
+    [(40, [2.0, 1.0], [True, True, True]), (39, [2.0, 1.01], [False, False, True]), (40, [1.5], [True, True, False])],
+)
+def test_a_frozen_bottom_is_judged_against_trainer(benchmark, seconds, losses, met):
+    """Four times sooner, with the same loss after as many updates."""
+    frozen = benchmark("frozen_trunk")
+    mine = frozen.Measured(seconds=10, peak_mb=1, losses=[2.0, 1.0], disk_mb=1)
+    peer = frozen.Measured(seconds=seconds, peak_mb=1, losses=losses, disk_mb=0)
+
+    assert [bound.met for bound in frozen.bounds(frozen.CASES["blocks"], "float32", mine=mine, peer=peer)] == met
+    assert [case.goal for case in frozen.CASES.values()] == [4, 15]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_says_what_it_does_before_it_does_it(benchmark, name, capsys, monkeypatch):
+    """Everything that it imports is there, and its first words name the command that runs it."""
+    script = benchmark(name)
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+
+    with pytest.raises(SystemExit, match="0"):
+        script.main()
+    assert f"python benchmarks/{name}.py" in capsys.readouterr().out
+
+
+def test_benchmarks_go_on_where_one_fails(tmp_path):
+    """`make bench` runs every script but what they import, and fails at the end."""
+    (tmp_path / "benchmarks").mkdir()
+    for name, code in {"a": 1, "b": 0, "data_folder": 3, "peer_environment": 3}.items():
+        (tmp_path / "benchmarks" / f"{name}.py").write_text(f"print('ran {name}'); raise SystemExit({code})")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    make = ["make", "-f", str(BENCHMARKS.parent / "Makefile"), "bench", f"BIN={tmp_path / 'bin'}", "INSTALLED="]
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert [line for line in done.stdout.splitlines() if line.startswith("ran")] == ["ran a", "ran b"]
+    assert "out of bounds: benchmarks/a.py\n" in done.stderr
 
 
 def test_sharing_is_judged_against_apart_and_packed(benchmark):

@@ -10,7 +10,7 @@ from formtune.batches import collate
 from formtune.errors import SettingError
 from formtune.examples import Output
 from formtune.freezing import blocks_of, freeze, frozen_bottom, hold, levels, trained
-from formtune.loading import Options, tiny
+from formtune.loading import Options, prepared, tiny
 from formtune.models import Model
 from formtune.tokens import Tokens, byte_tokenizer
 from formtune.training import train
@@ -40,6 +40,46 @@ def albert() -> Model:
     )  # fmt: skip
     module = transformers.AlbertForMaskedLM(config)
     return Model(module, byte_tokenizer(), name="a", shape="encoder", output="mask", max_length=64)
+
+
+def untied(family: str, **options: object) -> Model:
+    """An encoder-decoder whose head is not the table of its embeddings, as in Flan-T5."""
+    torch.manual_seed(0)
+    ids = {"vocab_size": 300, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    if family == "t5":
+        config = transformers.T5Config(
+            **ids, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, tie_word_embeddings=False
+        )
+        module = transformers.T5ForConditionalGeneration(config)  # transformers unties it where weights differ
+    else:
+        stacks = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+        config = transformers.BartConfig(**ids, **stacks, d_model=32, tie_word_embeddings=False)
+        module = transformers.BartForConditionalGeneration(config)
+    module.lm_head.weight = torch.nn.Parameter(torch.randn(300, 32))
+    model = Model(module, byte_tokenizer(), name="u", shape="encoder-decoder", output="text", max_length=64)
+    return prepared(model, seed=0, options=Options(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_head_that_is_not_tied_is_no_part_of_the_body(family: str) -> None:
+    """Neither is it frozen with the body or with the lower blocks, nor does it lie below them."""
+    assert set(trained(untied(family, freeze="body"))) == {"lm_head.weight"}
+    assert "lm_head.weight" in trained(untied(family, freeze="all-but-top-1"))
+    assert levels(untied(family))["lm_head.weight"] == 0
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_below_a_head_alone_an_encoder_is_kept_and_only_the_head_moves(family: str) -> None:
+    """What the decoder gives is computed anew."""
+    model = untied(family, freeze="body")
+    before = {n: p.detach().clone() for n, p in model.module.named_parameters()}
+    for _ in range(2):
+        train(model, examples(model), settings=TrainSettings(steps=2, learning_rate=1e-2, warmup=0.0))
+
+    assert {n for n, p in model.module.named_parameters() if not torch.equal(p, before[n])} == {"lm_head.weight"}
+    assert model.trunk is not None
+    assert model.trunk.boundary == "source"
+    assert model.trunk.n_computed == sum(len(one.ids_T) for one in examples(model))
 
 
 @pytest.mark.parametrize("family", WITH_BIASES)

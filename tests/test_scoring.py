@@ -132,6 +132,23 @@ def test_what_prompts_and_words_share_is_computed_once(monkeypatch):
     assert computed == [17 + 2 + 2 * 2]
 
 
+@pytest.mark.parametrize("budget", [40, 60, 100])
+def test_no_batch_is_larger_than_its_budget(budget, monkeypatch):
+    """Where a batch begins its first prompt is computed whole, and beginnings that go on for a little are not shared."""
+    model = tiny("llama", output="words")
+    computed = []
+    hidden = model.hidden
+    monkeypatch.setattr(model, "hidden", lambda batch: computed.append(batch.n_tokens) or hidden(batch))
+    plan = plan_words([ids_of(model, w) for w in ("abc", "abd")], ("abc", "abd"), stop_id=1)
+    endings = ("", "abcdefghijkl", "abcdefghijklm", "b" * 10, "c", "cc")
+    prompts = [ids_of(model, one * 20 + ending) for one in "xyz" for ending in endings]
+    with model.inference():
+        score_words(model, prompts, [plan] * len(prompts), tokens_per_batch=budget)
+
+    assert max(computed) <= budget
+    assert len(computed) < len(prompts)
+
+
 def test_a_shared_prompt_is_read_once():
     model = tiny("llama", output="words")
     plan = plan_words([ids_of(model, w) for w in (" ab", " ac")], (" ab", " ac"), stop_id=1)

@@ -437,6 +437,28 @@ def test_rounded_states_are_the_same_when_they_are_replayed() -> None:
     assert made("bert", output="head", freeze="body", precision="bfloat16").trunk.store_on("cpu").dtype == np.float32  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("family", "freeze"),
+    [*((f, "all-but-top-1") for f in ("bert", "gpt2", "llama", "qwen3")), ("t5", "encoder"), ("bart", "encoder")],
+)
+def test_rounded_states_are_read_without_the_cache_too(family: str, freeze: str) -> None:
+    """A run that is opened answers as it did when it was trained: scores and written text."""
+    cached, plain = pair(family, freeze=freeze, precision="bfloat16")
+    rows = (
+        [answering([7, 8, 9], [5, 6]), answering([10], [5])]
+        if freeze == "encoder"
+        else [tokens([7, 8, 9]), tokens([10])]
+    )
+    batch = collate(rows, causal=cached.causal)
+    with cached.inference(), plain.inference():
+        wanted = plain.hidden(batch)
+        assert torch.equal(cached.hidden(batch), wanted)
+        assert torch.equal(cached.hidden(batch), wanted)
+    if family != "bert":
+        asked = {"max_new_tokens": 6, "stop_ids": []}
+        assert cached.generate([[7, 8, 9], [10]], **asked) == plain.generate([[7, 8, 9], [10]], **asked)  # type: ignore[arg-type]
+
+
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
@@ -557,6 +579,20 @@ def test_a_run_that_answers_keeps_nothing_of_what_it_is_asked(reviews: Path, tmp
 
     assert opened.model.trunk is None
     assert [one.size_bytes for one in kept(states_folder())] == before
+
+
+def test_a_run_that_is_opened_reads_states_as_they_were_kept(reviews: Path, tmp_path: Path) -> None:
+    """Rounded in bfloat16, though it keeps nothing."""
+    trained_run(reviews, tmp_path / "run", [], freeze="all-but-top-1", precision="bfloat16")
+    model = open_run(tmp_path / "run").model
+    with model.inference():
+        alone = model.hidden(some([7, 8, 9], [10]))
+        model.trunk = trunk_of(model, probe=some([7, 8, 9], [10]), limit_gb=1)
+        kept_too = model.hidden(some([7, 8, 9], [10]))
+
+    assert model.trunk is not None
+    assert model.trunk.boundary == "blocks"
+    assert torch.equal(alone, kept_too)
 
 
 def test_the_cache_is_listed_and_emptied(reviews: Path, tmp_path: Path) -> None:

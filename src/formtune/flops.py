@@ -23,7 +23,7 @@ from torch import nn
 
 from formtune.batches import Batch
 from formtune.forests import grouped
-from formtune.freezing import blocks_of, trained
+from formtune.freezing import blocks_of, body_ids, trained
 from formtune.models import HEADS, Model
 from formtune.objective import N_ROWS
 
@@ -100,7 +100,7 @@ class Flops:
         self._vocabulary = 0 if model.class_head else _numbers(_head(model))
         self._vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self._learns)
         self._classes = _numbers([model.class_head]) if model.class_head else 0
-        self._body_learns = any(id(p) in self._learns for p in model.body.parameters())
+        self._body_learns = bool(self._learns & body_ids(model))
 
     def _stacks(self, model: Model) -> list[list[_Block]]:
         """Take stock of every stack that is used; a gradient goes down to the lowest thing that is trained."""

@@ -92,13 +92,20 @@ def _compiled(part: str) -> re.Pattern[str]:
 
 
 def _part(model: "Model", part: str) -> set[str]:
-    modules: list[nn.Module] = [model.base]
+    wanted = body_ids(model)
     if part == "embeddings":
-        modules = embeddings_of(model)
+        wanted = {id(p) for m in embeddings_of(model) for p in m.parameters()}
     if part == "encoder" and model.shape == "encoder-decoder":
-        modules = [model.module.get_encoder()]
-    wanted = {id(p) for m in modules for p in m.parameters()}
+        wanted = {id(p) for p in model.module.get_encoder().parameters()}
     return {n for n, p in model.module.named_parameters() if id(p) in wanted}
+
+
+def body_ids(model: "Model") -> set[int]:
+    """Give the ids of the body's parameters; T5 is its own body, yet a head that is not tied is no part of that."""
+    head = model.module.get_output_embeddings()
+    tied = {id(p) for p in model.base.get_input_embeddings().parameters()}
+    heads = {id(p) for p in head.parameters()} - tied if head is not None else set()
+    return {id(p) for p in model.base.parameters()} - heads
 
 
 def embeddings_of(model: "Model") -> list[nn.Module]:
@@ -148,7 +155,7 @@ def _all_but(model: "Model", kind: str) -> set[str]:
     norms = {id(p) for m in model.module.modules() if _is_norm(m) for p in m.parameters()}
     named = dict(model.module.named_parameters())
     kept = {n for n, p in named.items() if (id(p) in norms if kind == "norms" else n.endswith("bias"))}
-    if not {id(named[n]) for n in kept} & {id(p) for p in model.base.parameters()}:
+    if not {id(named[n]) for n in kept} & body_ids(model):
         raise SettingError(
             f"A model of the type {model.family!r} has no {kind}, so nothing of it would be trained.",
             "Write all-but-norms, all-but-top-4, or body for the head alone; or train adapters (model.lora).",
@@ -173,8 +180,8 @@ def _all_but_top(model: "Model", top: int) -> set[str]:
                 at="model.freeze",
             )
     free = _top(model, dict.fromkeys(_stacks(model), top))
-    body = {id(p) for p in model.base.parameters()} - free
-    return {n for n, p in model.module.named_parameters() if id(p) in body}
+    frozen = body_ids(model) - free
+    return {n for n, p in model.module.named_parameters() if id(p) in frozen}
 
 
 def frozen_depth(stack: nn.ModuleList) -> int:
@@ -230,7 +237,7 @@ def levels(model: "Model") -> dict[str, int]:
     """
     used = {id(p) for p in model.body.parameters()}
     stacks = [stack for stack in blocks_of(model) if all(id(p) in used for p in stack.parameters())]
-    found = {id(p): 1 + max(map(len, stacks), default=0) for p in model.base.parameters()}
+    found = dict.fromkeys(body_ids(model), 1 + max(map(len, stacks), default=0))
     found |= dict.fromkeys(_top(model, dict.fromkeys(_stacks(model), 0)), 0)
     for stack in stacks:
         found |= {id(p): len(stack) - place for place, block in enumerate(stack) for p in block.parameters()}

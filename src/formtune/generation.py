@@ -243,7 +243,7 @@ def stream_tokens(  # noqa: PLR0913 (how an answer is drawn has that many sides)
     """Continue one prompt, giving each token as soon as it is known (see :meth:`Model.stream`)."""
     chance = torch.Generator(device="cpu")
     chance.manual_seed(seed) if seed is not None else chance.seed()
-    steps = _steps(model, list(prompt))
+    steps = _steps(model, list(prompt), max_new_tokens=max_new_tokens)
     token = -1
     for n_written in range(max_new_tokens):
         scores_V = steps.send(token) if n_written else next(steps)
@@ -253,13 +253,29 @@ def stream_tokens(  # noqa: PLR0913 (how an answer is drawn has that many sides)
         yield token
 
 
-def _steps(model: "Model", prompt: list[int]) -> Steps:
-    """Make the loop that gives the next scores ``[V]`` and takes the token that was chosen."""
+def _steps(model: "Model", prompt: list[int], *, max_new_tokens: int) -> Steps:
+    """Make the loop that gives the next scores ``[V]`` and takes the token that was chosen.
+
+    Each is computed as where many texts are written at once, so that an answer is the same however it was asked for.
+    """
     if model.shape == "encoder-decoder":
         return _steps_encoder_decoder(model, prompt)
+    if model.packs:
+        return _steps_packed(model, prompt, n_places=len(prompt) + max_new_tokens)
     if model.family == "xlnet":
         return _steps_anew(model, prompt)
     return _steps_cached(model, prompt)
+
+
+def _steps_packed(model: "Model", prompt: list[int], *, n_places: int) -> Steps:
+    kept = KeyValues()
+    key_values.install()
+    with model.inference(), model.attending(key_values.NAME):
+        scores_RV = _read(model, kept, [tuple(prompt)], n_rows=1, n_places=n_places)
+    while True:
+        token = yield scores_RV[0]
+        with model.inference(), model.attending(key_values.NAME):
+            scores_RV = _step(model, kept, [token])
 
 
 def _steps_cached(model: "Model", prompt: list[int]) -> Steps:
@@ -274,14 +290,19 @@ def _steps_cached(model: "Model", prompt: list[int]) -> Steps:
 
 def _steps_encoder_decoder(model: "Model", prompt: list[int]) -> Steps:
     with model.inference():
-        source = model.module.get_encoder()(input_ids=torch.tensor([prompt], device=model.device))
-    past, fresh = None, [model.decoder_start_id]
+        seen_BLD = model.module.get_encoder()(input_ids=torch.tensor([prompt], device=model.device))[0]
+    past, fresh = None, [model.decoder_start_id or 0]
     while True:
         with model.inference():
-            ids = torch.tensor([fresh], device=model.device)
-            out = model.module(encoder_outputs=source, decoder_input_ids=ids, past_key_values=past, use_cache=True)
+            out = model.module.get_decoder()(
+                input_ids=torch.tensor([fresh], device=model.device),
+                encoder_hidden_states=seen_BLD,
+                past_key_values=past,
+                use_cache=True,
+            )
+            scores_V = model.logits(out.last_hidden_state[:, -1])[0]
         past = out.past_key_values
-        fresh = [(yield out.logits[0, -1].float())]
+        fresh = [(yield scores_V)]
 
 
 def _steps_anew(model: "Model", prompt: list[int]) -> Steps:

@@ -62,14 +62,31 @@ def boundary_of(model: Model) -> tuple[Boundary | None, int]:
     """Find the highest boundary below which nothing is trained, and how many blocks are below it."""
     learned = {id(p) for p in trained(model).values()}
     stacks = blocks_of(model)
-    if not any(id(p) in learned for p in model.body.parameters()):
-        return ("pooled" if model.class_head else "body"), max(map(len, stacks), default=0)
     if model.shape == "encoder-decoder" and not model.class_head:
         encoder = model.module.get_encoder()
         whole = not any(id(p) in learned for p in encoder.parameters())
         return ("source", len(stacks[0]) if stacks else 0) if whole else (None, 0)
+    if not any(id(p) in learned for p in model.body.parameters()):
+        return ("pooled" if model.class_head else "body"), max(map(len, stacks), default=0)
     depth = frozen_depth(stacks[0]) if len(stacks) == 1 and model.quiet and model.packs else 0
     return ("blocks", depth) if depth else (None, 0)
+
+
+def round_boundary(model: Model) -> None:
+    """Round what a frozen bottom gives as it would be kept, so that a model reads the same states with the cache or without."""
+    boundary, n_blocks = boundary_of(model)
+    if boundary is None or state_dtype(model, boundary) != np.uint16:
+        return
+    below = model.module.get_encoder() if boundary == "source" else blocks_of(model)[0][n_blocks - 1]
+    below.register_forward_hook(_rounded)
+
+
+def _rounded(_module: nn.Module, _inputs: object, output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.bfloat16().float()
+    if hasattr(output, "last_hidden_state"):  # of an encoder; a block that hands on several states is never cut
+        output.last_hidden_state = output.last_hidden_state.bfloat16().float()
+    return output
 
 
 def why_not(model: Model) -> str:

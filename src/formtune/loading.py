@@ -18,7 +18,7 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
 from formtune.freezing import freeze, frozen_bottom
 from formtune.fusing import fuse
-from formtune.keeping import trunk_of
+from formtune.keeping import round_boundary, trunk_of
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model
@@ -106,6 +106,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
     if options.precision == "bfloat16" and not (options.lora and options.lora.kind == "dora"):  # it measures weights
         _round_frozen(model)
     model.quiet = frozen_bottom(model)
+    round_boundary(model)
     if options.cache_trunk:
         model.trunk = trunk_of(model, probe=_probe(model), limit_gb=options.cache_gb)
     model.train(False)

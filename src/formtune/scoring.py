@@ -75,9 +75,9 @@ def score_words(
     if model.weaves:
         order = [order[n] for n in in_order([prompts[i] for i in order])]
     behind = {id(plan): _Behind(plan) for plan in plans}
-    costs = _costs(model, [prompts[i] for i in order], [behind[id(plans[i])] for i in order])
     found: dict[int, Scored] = {}
-    for numbers in by_budget(costs, tokens_per_batch, sort=not model.weaves, padded=model.pads):
+    texts, tries = [prompts[i] for i in order], [behind[id(plans[i])] for i in order]
+    for numbers in _batches(model, texts, tries, tokens_per_batch=tokens_per_batch):
         group = [order[n] for n in numbers]
         batch, places = _word_batch(model, [prompts[i] for i in group], [behind[id(plans[i])] for i in group])
         ids_N = np.concatenate([plans[i].ids_N for i in group])
@@ -107,16 +107,36 @@ class _Behind:
                 self.places_N[n] = paths[plan.body_N[n]][plan.depth_N[n] - 1]
 
 
-def _costs(model: Model, prompts: Sequence[np.ndarray], behind: Sequence[_Behind]) -> list[int]:
-    """Count what each prompt adds to a batch; one that begins as the prompt before it does adds the rest of itself."""
-    lengths = list(map(len, prompts))
-    if not model.weaves:
-        return [_cost(model, n, one.plan) for n, one in zip(lengths, behind, strict=True)]
-    shared = [0, *itertools.starmap(common_length, itertools.pairwise(prompts))]
-    return [
-        n - (alike if alike >= SHORTEST else 0) + sum(map(len, one.trie.pieces))
-        for n, alike, one in zip(lengths, shared, behind, strict=True)
-    ]
+def _batches(
+    model: Model, prompts: Sequence[np.ndarray], behind: Sequence[_Behind], *, tokens_per_batch: int
+) -> list[list[int]]:
+    """Group prompts, with what is read behind them, into batches of a token budget."""
+    if model.weaves:
+        return _woven_batches(prompts, behind, tokens_per_batch)
+    costs = [_cost(model, len(prompt), one.plan) for prompt, one in zip(prompts, behind, strict=True)]
+    return by_budget(costs, tokens_per_batch, sort=True, padded=model.pads)
+
+
+def _woven_batches(prompts: Sequence[np.ndarray], behind: Sequence[_Behind], tokens_per_batch: int) -> list[list[int]]:
+    """Group prompts, of which those that begin alike are neighbors; each batch computes anew what its own share."""
+    n_behind_N = np.array([sum(map(len, one.trie.pieces)) for one in behind])
+    whole_N = n_behind_N + [len(prompt) for prompt in prompts]
+    alike_N = np.array([0, *itertools.starmap(common_length, itertools.pairwise(prompts))])
+    up_to_N = np.cumsum(whole_N - np.where(alike_N >= SHORTEST, alike_N, 0))  # at least: short pieces are not shared
+    batches: list[list[int]] = []
+    first = 0
+    while first < len(prompts):
+        most = tokens_per_batch - whole_N[first] + up_to_N[first]
+        end = max(first + 1, int(np.searchsorted(up_to_N, most, side="right")))
+        while end > first + 1 and _n_woven(prompts[first:end]) + n_behind_N[first:end].sum() > tokens_per_batch:
+            end -= 1
+        batches.append(list(range(first, end)))
+        first = end
+    return batches
+
+
+def _n_woven(prompts: Sequence[np.ndarray]) -> int:
+    return sum(map(len, Trie(prompts).pieces))
 
 
 def _cost(model: Model, n_prompt: int, plan: Plan) -> int:
