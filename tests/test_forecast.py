@@ -1,5 +1,8 @@
 """What is foretold is what then happens: tokens to the last one, operations as torch counts them, nothing written."""
 
+import io
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +151,13 @@ def recipe_for(path: Path, out: Path, **changed: Any) -> Recipe:
     return make_recipe({**settings, **changed})
 
 
+class Screen(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class TestDryRun:
     """A forecast takes seconds and leaves nothing behind."""
 
@@ -195,6 +205,18 @@ class TestDryRun:
         ):
             assert word in out
         assert not (tmp_path / "out").exists()
+
+    def test_a_terminal_draws_and_a_file_gets_the_forecast(
+        self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a bar is drawn on standard error, what is printed goes above it; so it is shown afterwards."""
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(recipe_for(reviews, tmp_path / "out").to_yaml())
+        screen = Screen()
+        monkeypatch.setattr(sys, "stderr", screen)
+        assert run(["train", "-c", str(recipe), "--dry-run", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["updates"] == 12
+        assert "measuring" in screen.getvalue()
 
     def test_measuring_moves_no_weight(self, reviews: Path, tmp_path: Path) -> None:
         """Nor does it leave a model in training."""
