@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from formtune import pipeline
 from formtune.adapters import Lora
 from formtune.cli import run
 from formtune.counting import counted, laid_out
-from formtune.flops import Flops, Load, passages
+from formtune.flops import Flops, Load, Passage, passages
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.objective import N_ROWS, Objective
@@ -28,6 +29,7 @@ from formtune.training import train
 from formtune.updates import TrainSettings
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
+ENCODER, BODY = Options(freeze="encoder"), Options(freeze="body")
 KINDS = [*((family, "text") for family in FAMILIES), ("bert", "head"), ("t5", "head")]
 TOP = Options(freeze="all-but-top-1")
 WAYS = {
@@ -59,8 +61,14 @@ def model_of(family: str, output: str, options: Options = Options()) -> Model:
 class TestCounting:
     """Nothing is computed by the model, and yet everything is known."""
 
-    @pytest.mark.parametrize(("family", "output"), KINDS)
-    @pytest.mark.parametrize("options", [Options(), TOP], ids=["full", "top"])
+    @pytest.mark.parametrize(
+        ("family", "output", "options"),
+        [
+            *((family, output, options) for family, output in KINDS for options in (Options(), TOP)),
+            ("t5", "text", ENCODER),
+            *(("xlnet", output, BODY) for output in ("text", "head")),
+        ],
+    )
     def test_what_is_counted_is_what_training_computes(self, family: str, output: str, options: Options) -> None:
         """Micro-batches of three epochs, shared beginnings, and what a trunk has kept since the first."""
         model = model_of(family, output, options)
@@ -70,6 +78,19 @@ class TestCounting:
         assert before.work == after.work
         assert (before.n_updates, before.n_learned) == (9, after.n_learned)
         assert before.most_pieces > 1
+
+    @pytest.mark.parametrize("family", ["gpt2", "llama", "xlnet"])
+    @pytest.mark.parametrize("shares", [True, False])
+    def test_a_prompt_that_is_learned_is_scored(self, family: str, shares: bool) -> None:
+        """At each of its places, where several examples share it at one."""
+        model = model_of(family, "text")
+        settings = TrainSettings(steps=6, batch_size=4, prompt_weight=0.1, share_prefixes=shares)
+        before = counted(model, examples(model), [settings])
+        after = train(model, examples(model), settings=settings)
+        assert before.work == after.work
+        assert before.n_learned == after.n_learned
+        unweighted = counted(model, examples(model), [replace(settings, prompt_weight=0.0)])
+        assert before.work.scored > 2 * unweighted.work.scored
 
     def test_a_second_training_finds_the_trunk_filled(self) -> None:
         """As the second seed of an arm does; apart, every text has one path."""
@@ -110,10 +131,10 @@ class TestFlops:
         assert operations(model, long) == pytest.approx(torch_counts(model, long), rel=0.01)
 
 
-def operations(model: Model, update: list[Tokens], *, recomputes: bool = False) -> float:
-    """Count by formula what a micro-batch takes."""
+def operations(model: Model, update: list[Tokens], *, recomputes: bool = False, trunk: Passage | None = None) -> float:
+    """Count by formula what a micro-batch takes; ``trunk`` is what passes a trunk that is kept."""
     batch, n_scored = laid_out(model, update, shares=True)
-    load = Load(passages(model, batch), None, n_scored, len(update) if model.class_head else 0)
+    load = Load(passages(model, batch), trunk, n_scored, len(update) if model.class_head else 0)
     found = Flops(model, recomputes=recomputes).of(load)
     return found.trunk + found.rest
 
@@ -217,6 +238,19 @@ class TestDryRun:
         assert run(["train", "-c", str(recipe), "--dry-run", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["updates"] == 12
         assert "measuring" in screen.getvalue()
+
+    @pytest.mark.parametrize(("family", "options"), [("t5", ENCODER), ("xlnet", BODY), ("bert", TOP)])
+    def test_measured_time_is_the_trunks_the_first_time_alone(self, family: str, options: Options) -> None:
+        """Padding and the decoder's side are no part of what is replayed."""
+        from formtune.forecast import _Samples
+
+        model = model_of(family, "text", options)
+        settings = TrainSettings(steps=2, batch_size=7)
+        samples = _Samples(model, settings)
+        piece = counted(model, examples(model), [settings]).pieces[0]
+        samples._train(piece, times=2)
+        assert piece.operations.trunk > 0
+        assert [one.trunk for one in samples.operations] == pytest.approx([piece.operations.trunk, 0.0])
 
     def test_measuring_moves_no_weight(self, reviews: Path, tmp_path: Path) -> None:
         """Nor does it leave a model in training."""

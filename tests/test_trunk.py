@@ -17,7 +17,7 @@ from formtune.adapters import Lora
 from formtune.batches import Batch, collate, forest
 from formtune.examples import Output
 from formtune.freezing import trained
-from formtune.keeping import dependencies, trunk_of, why_not
+from formtune.keeping import boundary_of, dependencies, trunk_of, why_not
 from formtune.loading import Options, prepared, tiny
 from formtune.models import Model
 from formtune.objective import Objective
@@ -314,6 +314,12 @@ def test_a_frozen_encoder_reads_a_source_once(family: str) -> None:
             grads.append(torch.cat([p.grad.flatten() for p in trained(model).values() if p.grad is not None]))
         assert torch.allclose(grads[0], grads[1], atol=1e-5, rtol=1e-4)
     assert counts(cached) == (4, 4)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_of_a_frozen_body_that_writes_the_encoder_is_kept(family: str) -> None:
+    """Its decoder is computed each time, and is not said to be replayed."""
+    assert boundary_of(made(family, freeze="body"))[0] == "source"
 
 
 def test_where_nothing_is_kept_the_reason_is_told() -> None:
