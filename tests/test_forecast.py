@@ -123,6 +123,14 @@ class TestFlops:
         expected = operations(model, examples(model), recomputes=True)
         assert expected == pytest.approx(torch_counts(model, examples(model), recomputes=True), rel=0.01)
 
+    def test_behind_a_frozen_encoder_the_decoder_is_computed_in_every_epoch(self) -> None:
+        """The encoder's states are replayed from the second epoch on; what writes is never replayed."""
+        model = model_of("t5", "text", ENCODER)
+        batch, _ = laid_out(model, examples(model), shares=True)
+        for through in (passages(model, batch)[0], Passage()):
+            expected = operations(model, examples(model), trunk=through)
+            assert expected == pytest.approx(torch_counts(model, examples(model)), rel=0.01)
+
     def test_so_many_scores_that_they_are_computed_anew_count_twice_forward(self) -> None:
         """Beyond a bound, rows of the vocabulary are not kept for the backward pass."""
         model = model_of("llama", "text")
