@@ -19,6 +19,7 @@ from formtune import pipeline
 from formtune.adapters import Lora
 from formtune.cli import run
 from formtune.counting import counted, laid_out
+from formtune.errors import SettingError
 from formtune.flops import Flops, Load, Passage, passages
 from formtune.loading import Options, tiny
 from formtune.models import Model
@@ -246,6 +247,26 @@ class TestDryRun:
         assert run(["train", "-c", str(recipe), "--dry-run", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["updates"] == 12
         assert "measuring" in screen.getvalue()
+
+    def test_what_the_command_would_refuse_the_forecast_refuses(self, reviews: Path, tmp_path: Path) -> None:
+        """Before anything is read."""
+        workers = recipe_for(reviews, tmp_path / "out", training={"workers": 2})
+        with pytest.raises(SettingError, match=r"^training\.workers: Workers are started by Ray alone"):
+            pipeline.train_forecast(workers)
+        for name, value in (("workers", 2), ("trackers", ["tensorboard"]), ("engine", "ray")):
+            asked = recipe_for(reviews, tmp_path / "out", training={name: value})
+            with pytest.raises(SettingError, match=rf"^training\.{name}: A comparison trains many times"):
+                pipeline.compare_forecast(asked)
+
+    def test_a_forecast_is_of_one_process(self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A launcher's processes and a cluster's are not foretold."""
+        alone = r"^--dry-run: A forecast is of one process on this machine\. Ask without a launcher or engine\.$"
+        with pytest.raises(SettingError, match=alone):
+            pipeline.train_forecast(recipe_for(reviews, tmp_path / "out", training={"engine": "ray"}))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for foretell in (pipeline.train_forecast, pipeline.compare_forecast):
+            with pytest.raises(SettingError, match=alone):
+                foretell(recipe_for(reviews, tmp_path / "out"))
 
     @pytest.mark.parametrize(("family", "options"), [("t5", ENCODER), ("xlnet", BODY), ("bert", TOP)])
     def test_measured_time_is_the_trunks_the_first_time_alone(self, family: str, options: Options) -> None:
