@@ -43,7 +43,7 @@ class ArmRow:
     by_seed: Mapping[int, float] | None = None
     invalid: float | None = None
     parameters_trained: int | None = None
-    tokens_computed: int | None = None
+    tokens_laid: int | None = None
     training_s: float | None = None
     tokens_per_answer: float | None = None
     ms_per_answer: float | None = None
@@ -55,7 +55,7 @@ class ArmRow:
         """Tell whether any cost was measured."""
         costs = (
             self.parameters_trained,
-            self.tokens_computed,
+            self.tokens_laid,
             self.training_s,
             self.tokens_per_answer,
             self.ms_per_answer,
