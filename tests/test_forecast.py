@@ -133,6 +133,13 @@ class TestFlops:
             expected = operations(model, examples(model), trunk=through)
             assert expected == pytest.approx(torch_counts(model, examples(model)), rel=0.01)
 
+    def test_above_a_replayed_body_a_gradient_goes_through_the_vocabulary(self) -> None:
+        """Down to what a masked-LM head has of its own, though the matrix of the vocabulary may be frozen."""
+        model = model_of("bert", "text", BODY)
+        for through in (passages(model, laid_out(model, examples(model), shares=True)[0])[0], Passage()):
+            expected = operations(model, examples(model), trunk=through)
+            assert expected == pytest.approx(torch_counts(model, examples(model)), rel=0.01)
+
     def test_so_many_scores_that_they_are_computed_anew_count_twice_forward(self) -> None:
         """Beyond a bound, rows of the vocabulary are not kept for the backward pass."""
         model = model_of("llama", "text")

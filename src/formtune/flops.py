@@ -16,6 +16,7 @@ What leaves these rules a little: low-rank adapters need no gradient of what ent
 three blocks), and XLNet's two streams share some products (15 %). Gradual unfreezing is counted as if all had joined.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -101,10 +102,12 @@ class Flops:
         self._blocks = self._stacks(model)
         self.n_blocks = len(self._blocks[0])
         self.n_frozen = round(model.trunk.share * self.n_blocks) if model.trunk else 0
-        self._vocabulary = 0 if model.class_head else _numbers(_head(model))
-        self._vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self._learns)
+        head = [] if model.class_head else _head(model)
+        self._vocabulary = _numbers(head)
+        self._vocabulary_learned = _numbers(head, only=self._learns)
         self._classes = _numbers([model.class_head]) if model.class_head else 0
         self._body_learns = any(id(p) in self._learns for p in model.body.parameters())
+        self._vocabulary_passed = self._vocabulary if self._body_learns else _above_learned(head, self._learns)
 
     def _stacks(self, model: Model) -> list[list[_Block]]:
         """Take stock of every stack that is used; a gradient goes down to the lowest thing that is trained."""
@@ -157,8 +160,8 @@ class Flops:
         return twice + 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
-        times = 1 + (load.scored > self._n_rows) + self._body_learns
-        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_learned)
+        times = 1 + (load.scored > self._n_rows)
+        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_passed + self._vocabulary_learned)
         return scores + 2.0 * load.classed * self._classes * (2 + self._body_learns)
 
 
@@ -191,6 +194,14 @@ def _numbers(modules: Iterable[nn.Module], *, only: set[int] | None = None) -> i
     tables = {id(p) for m in modules for e in m.modules() if isinstance(e, nn.Embedding) for p in e.parameters()}
     found = {id(p): p.numel() for m in modules for p in m.parameters() if p.dim() > 1 and id(p) not in tables}
     return sum(n for p, n in found.items() if only is None or p in only)
+
+
+def _above_learned(modules: Sequence[nn.Module], learned: set[int]) -> int:
+    """Count the numbers of the matrices above the first that is learned: a gradient goes down through them."""
+    matrices = {id(p): p.numel() for module in modules for p in module.parameters() if p.dim() > 1}
+    above = itertools.dropwhile(lambda id: id not in learned, matrices)
+    next(above, None)
+    return sum(matrices[id] for id in above)
 
 
 def passages(model: Model, batch: Batch) -> tuple[Passage, ...]:
