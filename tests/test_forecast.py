@@ -1,5 +1,9 @@
 """What is foretold is what then happens: tokens to the last one, operations as torch counts them, nothing written."""
 
+import io
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +19,19 @@ from formtune import pipeline
 from formtune.adapters import Lora
 from formtune.cli import run
 from formtune.counting import counted, laid_out
-from formtune.flops import Flops, Load, passages
+from formtune.errors import SettingError
+from formtune.flops import Flops, Load, Passage, passages
 from formtune.loading import Options, tiny
 from formtune.models import Model
 from formtune.objective import N_ROWS, Objective
 from formtune.recipe import Recipe, make_recipe
+from formtune.state_folder import states_folder
 from formtune.tokens import Tokens
 from formtune.training import train
 from formtune.updates import TrainSettings
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "xlnet")
+ENCODER, BODY = Options(freeze="encoder"), Options(freeze="body")
 KINDS = [*((family, "text") for family in FAMILIES), ("bert", "head"), ("t5", "head")]
 TOP = Options(freeze="all-but-top-1")
 WAYS = {
@@ -56,8 +63,14 @@ def model_of(family: str, output: str, options: Options = Options()) -> Model:
 class TestCounting:
     """Nothing is computed by the model, and yet everything is known."""
 
-    @pytest.mark.parametrize(("family", "output"), KINDS)
-    @pytest.mark.parametrize("options", [Options(), TOP], ids=["full", "top"])
+    @pytest.mark.parametrize(
+        ("family", "output", "options"),
+        [
+            *((family, output, options) for family, output in KINDS for options in (Options(), TOP)),
+            ("t5", "text", ENCODER),
+            *(("xlnet", output, BODY) for output in ("text", "head")),
+        ],
+    )
     def test_what_is_counted_is_what_training_computes(self, family: str, output: str, options: Options) -> None:
         """Micro-batches of three epochs, shared beginnings, and what a trunk has kept since the first."""
         model = model_of(family, output, options)
@@ -67,6 +80,19 @@ class TestCounting:
         assert before.work == after.work
         assert (before.n_updates, before.n_learned) == (9, after.n_learned)
         assert before.most_pieces > 1
+
+    @pytest.mark.parametrize("family", ["gpt2", "llama", "xlnet"])
+    @pytest.mark.parametrize("shares", [True, False])
+    def test_a_prompt_that_is_learned_is_scored(self, family: str, shares: bool) -> None:
+        """At each of its places, where several examples share it at one."""
+        model = model_of(family, "text")
+        settings = TrainSettings(steps=6, batch_size=4, prompt_weight=0.1, share_prefixes=shares)
+        before = counted(model, examples(model), [settings])
+        after = train(model, examples(model), settings=settings)
+        assert before.work == after.work
+        assert before.n_learned == after.n_learned
+        unweighted = counted(model, examples(model), [replace(settings, prompt_weight=0.0)])
+        assert before.work.scored > 2 * unweighted.work.scored
 
     def test_a_second_training_finds_the_trunk_filled(self) -> None:
         """As the second seed of an arm does; apart, every text has one path."""
@@ -99,6 +125,21 @@ class TestFlops:
         expected = operations(model, examples(model), recomputes=True)
         assert expected == pytest.approx(torch_counts(model, examples(model), recomputes=True), rel=0.01)
 
+    def test_behind_a_frozen_encoder_the_decoder_is_computed_in_every_epoch(self) -> None:
+        """The encoder's states are replayed from the second epoch on; what writes is never replayed."""
+        model = model_of("t5", "text", ENCODER)
+        batch, _ = laid_out(model, examples(model), shares=True)
+        for through in (passages(model, batch)[0], Passage()):
+            expected = operations(model, examples(model), trunk=through)
+            assert expected == pytest.approx(torch_counts(model, examples(model)), rel=0.01)
+
+    def test_above_a_replayed_body_a_gradient_goes_through_the_vocabulary(self) -> None:
+        """Down to what a masked-LM head has of its own, though the matrix of the vocabulary may be frozen."""
+        model = model_of("bert", "text", BODY)
+        for through in (passages(model, laid_out(model, examples(model), shares=True)[0])[0], Passage()):
+            expected = operations(model, examples(model), trunk=through)
+            assert expected == pytest.approx(torch_counts(model, examples(model)), rel=0.01)
+
     def test_so_many_scores_that_they_are_computed_anew_count_twice_forward(self) -> None:
         """Beyond a bound, rows of the vocabulary are not kept for the backward pass."""
         model = model_of("llama", "text")
@@ -107,10 +148,10 @@ class TestFlops:
         assert operations(model, long) == pytest.approx(torch_counts(model, long), rel=0.01)
 
 
-def operations(model: Model, update: list[Tokens], *, recomputes: bool = False) -> float:
-    """Count by formula what a micro-batch takes."""
+def operations(model: Model, update: list[Tokens], *, recomputes: bool = False, trunk: Passage | None = None) -> float:
+    """Count by formula what a micro-batch takes; ``trunk`` is what passes a trunk that is kept."""
     batch, n_scored = laid_out(model, update, shares=True)
-    load = Load(passages(model, batch), None, n_scored, len(update) if model.class_head else 0)
+    load = Load(passages(model, batch), trunk, n_scored, len(update) if model.class_head else 0)
     found = Flops(model, recomputes=recomputes).of(load)
     return found.trunk + found.rest
 
@@ -148,6 +189,13 @@ def recipe_for(path: Path, out: Path, **changed: Any) -> Recipe:
     return make_recipe({**settings, **changed})
 
 
+class Screen(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class TestDryRun:
     """A forecast takes seconds and leaves nothing behind."""
 
@@ -157,7 +205,7 @@ class TestDryRun:
         """Times and memory are measured here; that they are near is for a quiet machine to show."""
         recipe = recipe_for(reviews, tmp_path / "run", model={"freeze": "all-but-top-1"})
         told = pipeline.train_forecast(recipe).to_dict()
-        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "run").exists() and not states_folder().exists()
         real = pipeline.train(recipe).to_dict()
         same = ("learned_tokens", "computed_tokens", "computed_share", "saved")
         assert {name: told[name] for name in same} == {name: real[name] for name in same}
@@ -195,6 +243,51 @@ class TestDryRun:
         ):
             assert word in out
         assert not (tmp_path / "out").exists()
+
+    def test_a_terminal_draws_and_a_file_gets_the_forecast(
+        self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a bar is drawn on standard error, what is printed goes above it; so it is shown afterwards."""
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(recipe_for(reviews, tmp_path / "out").to_yaml())
+        screen = Screen()
+        monkeypatch.setattr(sys, "stderr", screen)
+        assert run(["train", "-c", str(recipe), "--dry-run", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["updates"] == 12
+        assert "measuring" in screen.getvalue()
+
+    def test_what_the_command_would_refuse_the_forecast_refuses(self, reviews: Path, tmp_path: Path) -> None:
+        """Before anything is read."""
+        workers = recipe_for(reviews, tmp_path / "out", training={"workers": 2})
+        with pytest.raises(SettingError, match=r"^training\.workers: Workers are started by Ray alone"):
+            pipeline.train_forecast(workers)
+        for name, value in (("workers", 2), ("trackers", ["tensorboard"]), ("engine", "ray")):
+            asked = recipe_for(reviews, tmp_path / "out", training={name: value})
+            with pytest.raises(SettingError, match=rf"^training\.{name}: A comparison trains many times"):
+                pipeline.compare_forecast(asked)
+
+    def test_a_forecast_is_of_one_process(self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A launcher's processes and a cluster's are not foretold."""
+        alone = r"^--dry-run: A forecast is of one process on this machine\. Ask without a launcher or engine\.$"
+        with pytest.raises(SettingError, match=alone):
+            pipeline.train_forecast(recipe_for(reviews, tmp_path / "out", training={"engine": "ray"}))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for foretell in (pipeline.train_forecast, pipeline.compare_forecast):
+            with pytest.raises(SettingError, match=alone):
+                foretell(recipe_for(reviews, tmp_path / "out"))
+
+    @pytest.mark.parametrize(("family", "options"), [("t5", ENCODER), ("xlnet", BODY), ("bert", TOP)])
+    def test_measured_time_is_the_trunks_the_first_time_alone(self, family: str, options: Options) -> None:
+        """Padding and the decoder's side are no part of what is replayed."""
+        from formtune.forecast import _Samples
+
+        model = model_of(family, "text", options)
+        settings = TrainSettings(steps=2, batch_size=7)
+        samples = _Samples(model, settings)
+        piece = counted(model, examples(model), [settings]).pieces[0]
+        samples._train(piece, times=2)
+        assert piece.operations.trunk > 0
+        assert [one.trunk for one in samples.operations] == pytest.approx([piece.operations.trunk, 0.0])
 
     def test_measuring_moves_no_weight(self, reviews: Path, tmp_path: Path) -> None:
         """Nor does it leave a model in training."""

@@ -307,7 +307,7 @@ def test_the_trunks_cache_stays_right_when_blocks_join(family: str) -> None:
 
     assert cached.trunk is not None
     assert (cached.trunk.n_blocks, plain.trunk) == (1, None)
-    assert cached.trunk.n_replayed > 0
+    assert 0 < cached.trunk.n_computed <= sum(len(t.ids_T) for t in examples(cached))  # in four updates
     assert all(torch.allclose(p, weights(plain)[n], atol=1e-5) for n, p in cached.module.named_parameters())
 
 

@@ -132,7 +132,7 @@ def test_perfect_calibration_lies_on_the_diagonal() -> None:
 
 
 def test_a_training_picture_reads_as_its_golden_file(golden: Callable[[str, str], None]) -> None:
-    """Loss above, the metric on the development records below, over the same updates."""
+    """Loss above, the metric on the dev records below, over the same updates."""
     points = [CurvePoint(1, 2.0), CurvePoint(2, 1.0, 60.0), CurvePoint(3, 0.8), CurvePoint(4, 0.5, 80.0)]
     svg = training_picture(
         points,

@@ -57,6 +57,21 @@ def test_what_is_kept_is_found_by_others_and_later(tmp_path: Path) -> None:
         assert store.size_bytes == 5 * WIDTH * 4
 
 
+def test_before_something_is_kept_nothing_is_written(tmp_path: Path) -> None:
+    """Neither by opening nor by looking."""
+    store = opened(tmp_path / "states")
+    assert there(store, range(3)) == []
+    assert not (tmp_path / "states").exists()
+    store.close()
+
+
+def test_a_place_in_a_folder_that_is_read_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing is written yet."""
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    with pytest.raises(SettingError, match=r"model\.cache_trunk: .*\(Permission denied\).*FORMTUNE_CACHE"):
+        opened(tmp_path / "states")
+
+
 def test_two_stores_that_write_in_turn_keep_each_state_once(tmp_path: Path) -> None:
     """The second sees what the first has written before it writes."""
     one, other = opened(tmp_path), opened(tmp_path)

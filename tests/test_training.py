@@ -9,7 +9,7 @@ import torch
 from token_examples import answering, tokens
 
 from formtune.adapters import Lora
-from formtune.batches import collate
+from formtune.batches import Batch, collate
 from formtune.bench import dev_loss
 from formtune.errors import SettingError
 from formtune.freezing import trained
@@ -281,6 +281,33 @@ def test_random_masking_is_judged_by_its_loss() -> None:
     first, again = (dev_loss(model, dev, TrainSettings(steps=1)) for _ in range(2))
 
     assert first == again > 1.0
+
+
+@pytest.mark.parametrize(("shares", "n_tokens"), [(True, 24), (False, 44)])
+def test_a_look_shares_beginnings_where_training_does(
+    shares: bool, n_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two dev records begin with the same twenty tokens."""
+    model = tiny("llama")
+    dev = [tokens([*range(20, 40), 50 + i], [60], id=str(i)) for i in range(2)]
+    seen: list[int] = []
+    hidden = model.hidden
+
+    def counting(batch: Batch) -> torch.Tensor:
+        seen.append(batch.n_tokens)
+        return hidden(batch)
+
+    monkeypatch.setattr(model, "hidden", counting)
+    dev_loss(model, dev, TrainSettings(steps=1, share_prefixes=shares))
+    assert sum(seen) == n_tokens
+
+
+def test_a_look_asks_for_the_answers_alone() -> None:
+    """Whatever training adds to the loss, trainings compare by what is left."""
+    model = tiny("llama")
+    dev = [tokens([7, 8, 9], [10], id="0")]
+    plain, more = TrainSettings(steps=1), TrainSettings(steps=1, label_smoothing=0.2, prompt_weight=0.5)
+    assert dev_loss(model, dev, plain) == dev_loss(model, dev, more)
 
 
 def test_nothing_to_train_on_is_a_wrong_call() -> None:

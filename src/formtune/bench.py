@@ -104,7 +104,7 @@ def look_at(
     settings: TrainSettings,
     metric: Callable[[Model], tuple[float, dict[str, float]]] | None,
 ) -> Look:
-    """Score the model on the dev records by a metric, or by the loss it is trained on."""
+    """Score the model on the dev records by a metric, or by their loss."""
     loss = dev_loss(model, dev, settings)
     if metric is None:
         return Look(score=-loss, shown={"loss": loss})
@@ -113,14 +113,15 @@ def look_at(
 
 
 def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> float:
-    """Compute the training objective over the dev records, as if they were one update.
+    """Compute the loss of the dev records, weighted as if they were one update.
 
-    What is masked at random is masked by the record's place, so that every look asks for the same. Each process
-    computes its share.
+    It is the loss of what they answer: labels are not smoothed and no prompt is learned, whatever training does, so
+    that trainings which differ in that compare. What is masked at random is masked by the record's place, so that every
+    look asks for the same. Each process computes its share.
     """
     dev = [corrupted(tokens, model.tokenizer, (DEV_SEED, place)) for place, tokens in enumerate(dev)]
     factors = factors_of(dev, settings)
-    objective = Objective(model, label_smoothing=0.0)
+    objective = Objective(model, label_smoothing=0.0, shares=settings.share_prefixes)
     total = 0.0
     with model.inference():
         lengths = [n_computed(tokens) for tokens in dev]

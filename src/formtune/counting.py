@@ -20,9 +20,10 @@ from formtune.work import Work, padded_places, padding_work
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A micro-batch of the plan, and the operations that it takes at its turn."""
+    """A micro-batch of the plan, the tokens that a trunk could replay, and the operations that it takes at its turn."""
 
     examples: tuple[Tokens, ...]
+    n_replayable: int
     load: Load
     operations: Operations
 
@@ -108,27 +109,31 @@ class _Counter:
     def _piece(self, examples: tuple[Tokens, ...], *, shares: bool) -> Work:
         batch, n_scored = laid_out(self.model, examples, shares=shares)
         trunk, store = self.model.trunk, self.store
-        through = self._through_trunk(batch, trunk, store) if trunk and store else None
+        through, n_through = self._through_trunk(batch, trunk, store) if trunk and store else (None, len(batch.ids_T))
         n_classed = len(examples) if self.model.class_head else 0
         load = Load(passages(self.model, batch), through, n_scored, n_classed)
-        self.pieces.append(Piece(examples, load, self.flops.of(load)))
+        self.pieces.append(Piece(examples, len(batch.ids_T), load, self.flops.of(load)))
         apart = padded_places(examples) if self.model.pads else sum(map(n_computed, examples))
-        replayed = len(batch.ids_T) - through.places if through else 0
         laid = apart if self.model.pads else batch.n_tokens
-        return Work(apart=apart, laid=laid, spared=spared(self.model, replayed), scored=n_scored)
+        n_replayed = len(batch.ids_T) - n_through
+        return Work(apart=apart, laid=laid, spared=spared(self.model, n_replayed), scored=n_scored)
 
-    def _through_trunk(self, batch: Batch, trunk: Trunk, store: StateStore) -> Passage:
-        """Say what passes the trunk: paths of whose last segment something is not kept, with all that stands before it."""
+    def _through_trunk(self, batch: Batch, trunk: Trunk, store: StateStore) -> tuple[Passage, int]:
+        """Say what passes the trunk: paths of whose last segment something is not kept, with all that stands before it.
+
+        Returns:
+            What is computed, padding included, and the tokens among that.
+        """
         keys_N2 = trunk.keys(batch)
         missing = trunk.missing(batch, keys_N2, (store.find(keys_N2) < 0) & (self.kept.find(keys_N2) < 0))
         if not missing:
-            return Passage()
+            return Passage(), 0
         computed = select(batch, missing)
         keys_M2 = np.unique(trunk.keys(computed), axis=0)
         keys_M2 = keys_M2[(store.find(keys_M2) < 0) & (self.kept.find(keys_M2) < 0)]
         self.kept.add(keys_M2, np.arange(len(keys_M2)))
         self.n_kept += len(keys_M2)
-        return passages(self.model, computed)[0]
+        return passages(self.model, computed)[0], len(computed.ids_T)
 
 
 def laid_out(model: Model, examples: Sequence[Tokens], *, shares: bool) -> tuple[Batch, int]:

@@ -16,6 +16,7 @@ What leaves these rules a little: low-rank adapters need no gradient of what ent
 three blocks), and XLNet's two streams share some products (15 %). Gradual unfreezing is counted as if all had joined.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -62,13 +63,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The weights of a block: how many multiply each place, how many each place of the other side, how many learn."""
+    """The weights of a block: how many multiply each place, how many each place of the other side, how many learn.
+
+    Whether a gradient goes through it, and whether one goes to the other side.
+    """
 
     here: int
     there: int
     learned: int
     learned_there: int
     backward: bool
+    backward_there: bool
     again: bool
 
 
@@ -97,28 +102,31 @@ class Flops:
         self._blocks = self._stacks(model)
         self.n_blocks = len(self._blocks[0])
         self.n_frozen = round(model.trunk.share * self.n_blocks) if model.trunk else 0
-        self._vocabulary = 0 if model.class_head else _numbers(_head(model))
-        self._vocabulary_learned = 0 if model.class_head else _numbers(_head(model), only=self._learns)
+        head = [] if model.class_head else _head(model)
+        self._vocabulary = _numbers(head)
+        self._vocabulary_learned = _numbers(head, only=self._learns)
         self._classes = _numbers([model.class_head]) if model.class_head else 0
         self._body_learns = bool(self._learns & body_ids(model))
+        self._vocabulary_passed = self._vocabulary if self._body_learns else _above_learned(head, self._learns)
 
     def _stacks(self, model: Model) -> list[list[_Block]]:
         """Take stock of every stack that is used; a gradient goes down to the lowest thing that is trained."""
         used = {id(p) for p in model.body.parameters()}
         found = [stack for stack in blocks_of(model) if all(id(p) in used for p in stack.parameters())]
         if not found:  # blocks that share their weights
-            layer = self._block(_without_embeddings(model.body), below=True)
+            layer = self._block(_without_embeddings(model.body), below=True, other_side=False)
             return [[layer] * int(model.module.config.num_hidden_layers)]
         below = any(id(p) in self._learns for p in model.base.get_input_embeddings().parameters())
         stacks: list[list[_Block]] = []
         for stack in found:
             stacks.append([])
+            other_side = below
             for block in stack:
                 below = below or any(id(p) in self._learns for p in block.parameters())
-                stacks[-1].append(self._block([block], below=below))
+                stacks[-1].append(self._block([block], below=below, other_side=other_side))
         return stacks
 
-    def _block(self, modules: Sequence[nn.Module], *, below: bool) -> _Block:
+    def _block(self, modules: Sequence[nn.Module], *, below: bool, other_side: bool) -> _Block:
         cross = [m for outer in modules for name, m in outer.named_modules() if _reads_source(name)]
         there, there_learned = _numbers(cross), _numbers(cross, only=self._learns)
         # Both streams of XLNet look at the keys and values of one.
@@ -127,18 +135,17 @@ class Flops:
         here = _numbers(modules) - there - sum(spared)
         learned = _numbers(modules, only=self._learns) - there_learned
         learned -= sum(n for n, p in zip(spared, once, strict=False) if id(p) in self._learns)
-        return _Block(here, there, learned, there_learned, below, self._recomputes and learned > 0)
+        return _Block(here, there, learned, there_learned, below, other_side, self._recomputes and learned > 0)
 
     def of(self, load: Load) -> "Operations":
         """Count the operations of a micro-batch."""
-        trunk = rest = 0.0
-        for stack, passage in zip(self._blocks, load.stacks, strict=True):
-            for place, block in enumerate(stack):
-                if load.trunk is not None and place < self.n_frozen:
-                    trunk += self._forward(block, load.trunk)
-                else:
-                    rest += self._forward(block, passage) + self._backward(block, passage)
-        return Operations(trunk, rest + self._scores(load))
+        first, *others = self._blocks
+        kept = first[: self.n_frozen] if load.trunk is not None else []  # of the first stack: no decoder is replayed
+        trunk = sum(self._forward(block, load.trunk or Passage()) for block in kept)
+        rest = self._scores(load)
+        for stack, passage in zip((first[len(kept) :], *others), load.stacks, strict=True):
+            rest += sum(self._forward(block, passage) + self._backward(block, passage) for block in stack)
+        return Operations(trunk, rest)
 
     def _forward(self, block: _Block, passage: Passage) -> float:
         weights = block.here * passage.places + block.there * passage.sources
@@ -147,13 +154,14 @@ class Flops:
     def _backward(self, block: _Block, passage: Passage) -> float:
         if not block.backward:
             return 0.0
-        weights = (block.here + block.learned) * passage.places + (block.there + block.learned_there) * passage.sources
+        there = block.there * block.backward_there + block.learned_there
+        weights = (block.here + block.learned) * passage.places + there * passage.sources
         twice = self._forward(block, passage) if block.again else 0.0
         return twice + 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
-        times = 1 + (load.scored > self._n_rows) + self._body_learns
-        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_learned)
+        times = 1 + (load.scored > self._n_rows)
+        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_passed + self._vocabulary_learned)
         return scores + 2.0 * load.classed * self._classes * (2 + self._body_learns)
 
 
@@ -186,6 +194,14 @@ def _numbers(modules: Iterable[nn.Module], *, only: set[int] | None = None) -> i
     tables = {id(p) for m in modules for e in m.modules() if isinstance(e, nn.Embedding) for p in e.parameters()}
     found = {id(p): p.numel() for m in modules for p in m.parameters() if p.dim() > 1 and id(p) not in tables}
     return sum(n for p, n in found.items() if only is None or p in only)
+
+
+def _above_learned(modules: Sequence[nn.Module], learned: set[int]) -> int:
+    """Count the numbers of the matrices above the first that is learned: a gradient goes down through them."""
+    matrices = {id(p): p.numel() for module in modules for p in module.parameters() if p.dim() > 1}
+    above = itertools.dropwhile(lambda id: id not in learned, matrices)
+    next(above, None)
+    return sum(matrices[id] for id in above)
 
 
 def passages(model: Model, batch: Batch) -> tuple[Passage, ...]:

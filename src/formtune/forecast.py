@@ -274,14 +274,14 @@ class _Samples:
         whole = self._whole(piece)
         # The first time the optimizer makes its state; where a trunk computes what it later replays, that is little.
         for point in found if self.model.trunk else found[1:] or found:
-            self.operations.append(Operations(whole.trunk * (1 - self._replayed(point)), whole.rest))
+            replayed = self._n_replayed(point) / piece.n_replayable
+            self.operations.append(Operations(whole.trunk * (1 - replayed), whole.rest))
             self.seconds.append(point.seconds)
             self.n_tokens += point.n_tokens
 
-    def _replayed(self, point: TracePoint) -> float:
-        """Give the share of an update's tokens that did not pass the trunk."""
-        share = self.flops.n_frozen / self.flops.n_blocks
-        return point.work.spared / share / point.work.laid if share else 0.0
+    def _n_replayed(self, point: TracePoint) -> float:
+        """Count the tokens of an update that did not pass the trunk."""
+        return point.work.spared / self.model.trunk.share if self.model.trunk else 0.0
 
     def fitted(self) -> _Speed:
         """Explain the seconds by least squares with what takes time: an update, its operations, those of the trunk.

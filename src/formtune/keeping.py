@@ -62,7 +62,7 @@ def boundary_of(model: Model) -> tuple[Boundary | None, int]:
     """Find the highest boundary below which nothing is trained, and how many blocks are below it."""
     learned = {id(p) for p in trained(model).values()}
     stacks = blocks_of(model)
-    if model.shape == "encoder-decoder" and not model.class_head:
+    if model.shape == "encoder-decoder" and not model.class_head:  # a frozen decoder is computed: it is not cut
         encoder = model.module.get_encoder()
         whole = not any(id(p) in learned for p in encoder.parameters())
         return ("source", len(stacks[0]) if stacks else 0) if whole else (None, 0)

@@ -388,6 +388,8 @@ def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     from formtune.forecast import foretold_training
     from formtune.results import Result
 
+    _check_foretellable(recipe)
+    _check_own(recipe)
     readied, parts, plan = _one_training(recipe)
     found = foretold_training(readied, plan, progress=progress)
     return Result({**found.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])})
@@ -488,6 +490,14 @@ def _check_own(recipe: Recipe) -> None:
     if (several or asked.engine == "ray") and {"-", "/dev/stdin"} & set(recipe.data.named):
         raise SettingError(
             "Of several processes only one can read standard input.", "Write the records to a file.", at="DATA"
+        )
+
+
+def _check_foretellable(recipe: Recipe) -> None:
+    """Refuse to foretell what other processes and machines would do: what is measured here is one of this one."""
+    if processes.count() > 1 or recipe.training.engine == "ray":
+        raise SettingError(
+            "A forecast is of one process on this machine.", "Ask without a launcher or engine.", at="--dry-run"
         )
 
 
@@ -626,6 +636,8 @@ def compare_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result"
     from formtune.forecast import foretold_arm, together_told
     from formtune.results import Result
 
+    _check_alone(recipe, "A comparison")
+    _check_foretellable(recipe)
     readied, plan, lists = _all_arms(recipe, None, progress=progress)
     found = [foretold_arm(one, plan, progress=progress) for one in readied]
     return Result({**together_told(found), "left_out": tally([*lists.parts.left_out, *lists.lost])})

@@ -256,7 +256,7 @@ def _arm_rows(found: Comparison, metric: Metric) -> list[ArmRow]:
             invalid=arm.invalid,
             written=arm.written,
             parameters_trained=arm.cost.parameters_trained,
-            tokens_computed=arm.cost.tokens_computed,
+            tokens_laid=arm.cost.tokens_laid,
             training_s=arm.cost.training_s,
             tokens_per_answer=arm.cost.tokens_per_answer,
             ms_per_answer=arm.cost.ms_per_answer,

@@ -9,6 +9,7 @@ is checked against its checksum when a process reads of it for the first time; a
 Shape letters: N rows, D numbers of a row.
 """
 
+import errno
 import json
 import os
 import weakref
@@ -45,22 +46,23 @@ class StateStore:
     def __init__(
         self, folder: Path, about: Mapping[str, Any], *, width: int, dtype: np.dtype[Any], limit_bytes: int
     ) -> None:
-        """Open what is there, or begin.
+        """Open what is there; nothing is written before something is kept.
 
         Args:
-            folder: of this bottom, inside the folder of all kept states.
+            folder: of this bottom, inside the folder of all kept states; made when the first states come.
             about: what the states depend on, for people to read.
             width: numbers of a row.
             dtype: of its numbers.
             limit_bytes: how large everything beside the folder and in it may become.
 
         Raises:
-            SettingError: where the folder cannot be written.
+            SettingError: where the folder cannot be written, or not be made.
         """
         self.folder = folder
         self.n_damaged = 0
         self.full = ""
         self.dtype = dtype
+        self._about = about
         self._limit_bytes = limit_bytes
         self._width = width
         self.row_bytes = width * dtype.itemsize
@@ -69,17 +71,17 @@ class StateStore:
         self._checked = np.zeros(0, dtype=np.int8)  # 0 not yet, 1 whole, -1 damaged
         self._n_read = 0
         self._map = np.zeros((0, width), dtype=dtype)
+        self._files: dict[str, int] = {}
+        self._close = weakref.finalize(self, _closed, self._files)
         try:
-            with locked(folder.parent):
-                self._files = _opened(folder, about)
+            _check_writable(folder.parent)
+            self._refresh()
         except OSError as error:
             raise SettingError(
                 f"What the frozen bottom gives cannot be kept in {str(folder)!r} ({error.strerror or error}).",
                 "Let FORMTUNE_CACHE name a folder that you may write to, or set model.cache_trunk to false.",
                 at="model.cache_trunk",
             ) from error
-        self._close = weakref.finalize(self, _closed, tuple(self._files.values()))
-        self._refresh()
 
     @property
     def size_bytes(self) -> int:
@@ -113,6 +115,7 @@ class StateStore:
             return
         try:
             with locked(self.folder.parent):
+                self._open()
                 new = np.flatnonzero(self.find(keys_N2) < 0)  # another process may have been faster
                 if len(new):
                     self._write(np.ascontiguousarray(keys_N2[new]), np.ascontiguousarray(states_ND[new]))
@@ -144,8 +147,23 @@ class StateStore:
         os.utime(self._files["in-use"])
         self._refresh(own=True)
 
+    def _open(self) -> None:
+        """Open the files if they are not yet, made where they are missing; called under the lock."""
+        if not self._files:
+            self._files.update(_opened(self.folder, self._about))
+
+    def _is_open(self) -> bool:
+        """Open the files if some process has made them, and say whether they are open."""
+        if not self._files and (self.folder / ABOUT).is_file():
+            with locked(self.folder.parent):
+                if (self.folder / ABOUT).is_file():  # nobody has removed them meanwhile
+                    self._open()
+        return bool(self._files)
+
     def _refresh(self, *, own: bool = False) -> bool:
         """Read what was committed since the last time, by whatever process; say whether anything was."""
+        if not self._is_open():
+            return False
         n_there = os.fstat(self._files["commits"]).st_size // _COMMIT.itemsize
         if n_there <= self._n_read:
             return False
@@ -195,9 +213,18 @@ def _opened(folder: Path, about: Mapping[str, Any]) -> dict[str, int]:
     return files
 
 
-def _closed(descriptors: tuple[int, ...]) -> None:
-    for descriptor in descriptors:
+def _closed(files: Mapping[str, int]) -> None:
+    for descriptor in files.values():
         os.close(descriptor)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise the error that making a folder, or a file in it, would end with; nothing is made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _rows(descriptor: int, row_bytes: int) -> int:

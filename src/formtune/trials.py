@@ -121,7 +121,7 @@ class ArmRuns:
         first = self.runs[0]
         return Cost(
             parameters_trained=first.trained.n_parameters,
-            tokens_computed=round(float(np.mean([r.trained.n_tokens for r in self.runs]))),
+            tokens_laid=round(float(np.mean([r.trained.n_tokens for r in self.runs]))),
             training_s=float(np.mean([r.trained.seconds for r in self.runs])),
             tokens_per_answer=float(np.mean([_tokens_of(p) for p in first.predictions])),
             ms_per_answer=first.ms_per_answer,

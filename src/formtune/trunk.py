@@ -113,7 +113,6 @@ class Trunk:
         of_blocks: how many there are.
         bypass: the way past the blocks, where the boundary is one.
         n_computed: tokens that went through the trunk.
-        n_replayed: tokens whose states were replayed instead.
     """
 
     def __init__(
@@ -131,7 +130,6 @@ class Trunk:
         self.of_blocks = of_blocks
         self.bypass = bypass
         self.n_computed = 0
-        self.n_replayed = 0
         self._open_store = open_store
         self._causal = causal
         self._anew = False
@@ -213,7 +211,6 @@ class Trunk:
         store, keys_N2 = self.store_on(device.type), self.keys(batch)
         rows_N = np.full(len(keys_N2), -1) if self._anew else store.find(keys_N2)
         missing = self.missing(batch, keys_N2, rows_N < 0)
-        self.n_replayed += len(batch.ids_T) - int((batch.ends_S[missing] - batch.starts_S[missing]).sum())
         if not missing:
             return _decoded(store.read(rows_N)).to(device)
         fresh_M2, states_MD = self._computed(select(batch, missing), compute, store)

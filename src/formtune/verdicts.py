@@ -24,7 +24,7 @@ class Cost:
 
     Attributes:
         parameters_trained: parameters that were changed.
-        tokens_computed: tokens that went through the model in one training, on average over seeds.
+        tokens_laid: tokens laid out in one training, replayed ones among them, on average over seeds.
         training_s: seconds of one training, likewise.
         tokens_per_answer: tokens in and out, on average.
         ms_per_answer: milliseconds, on average, on the machine of the comparison.
@@ -32,7 +32,7 @@ class Cost:
     """
 
     parameters_trained: int = 0
-    tokens_computed: int = 0
+    tokens_laid: int = 0
     training_s: float = 0.0
     tokens_per_answer: float = 0.0
     ms_per_answer: float = 0.0
@@ -171,7 +171,7 @@ def cheapest(names: Sequence[str], arms: Mapping[str, ArmResult]) -> str:
     sizes = {name: cost.parameters for name, cost in costs.items()}
     if not all(sizes.values()):
         sizes = dict.fromkeys(names, 1)
-    return min(names, key=lambda n: (costs[n].tokens_per_answer * sizes[n], costs[n].tokens_computed * sizes[n]))
+    return min(names, key=lambda n: (costs[n].tokens_per_answer * sizes[n], costs[n].tokens_laid * sizes[n]))
 
 
 def advice(

@@ -120,9 +120,11 @@ def train(
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, parts, form, learning, out)
+    if dry_run:
+        with drawn(common) as progress:
+            forecast = pipeline.train_forecast(recipe, progress=progress)
+        return show.result(forecast, show.forecast, common)
     with drawn(common) as progress:
-        if dry_run:
-            return show.result(pipeline.train_forecast(recipe, progress=progress), show.forecast, common)
         result = pipeline.train(recipe, fresh=fresh, progress=progress, heed=stoppable(common))
     return show.result(result, show.training, common)
 

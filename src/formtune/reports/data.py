@@ -43,7 +43,7 @@ class ArmRow:
     by_seed: Mapping[int, float] | None = None
     invalid: float | None = None
     parameters_trained: int | None = None
-    tokens_computed: int | None = None
+    tokens_laid: int | None = None
     training_s: float | None = None
     tokens_per_answer: float | None = None
     ms_per_answer: float | None = None
@@ -55,7 +55,7 @@ class ArmRow:
         """Tell whether any cost was measured."""
         costs = (
             self.parameters_trained,
-            self.tokens_computed,
+            self.tokens_laid,
             self.training_s,
             self.tokens_per_answer,
             self.ms_per_answer,
@@ -84,7 +84,7 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What was seen at one update of a training: its loss, or the metric on the development records, or both."""
+    """What was seen at one update of a training: its loss, or the metric on the dev records, or both."""
 
     step: int
     loss: float | None = None
@@ -242,7 +242,7 @@ class ReportData:
         confidence: of every interval, 0 to 1.
         minimum_detectable: the smallest difference that this comparison was likely to see.
         baseline: what answering always the same label gets, where that has a meaning.
-        dev_metric: what the curves show of the development records; the metric that decides where it is None.
+        dev_metric: what the curves show of the dev records; the metric that decides where it is None.
         n_disagreements: how many there are in all; ``disagreements`` may hold the first only.
     """
 

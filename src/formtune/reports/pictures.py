@@ -33,7 +33,7 @@ def training_picture(
     metric: str = "loss",
     best_step: int | None = None,
 ) -> str:
-    """Draw a training as an SVG file: its loss and, below it, the metric on the development records.
+    """Draw a training as an SVG file: its loss and, below it, the metric on the dev records.
 
     Where there are many updates, their losses step back behind a mean over neighbors. The update whose weights were kept
     is marked in both charts.
@@ -41,7 +41,7 @@ def training_picture(
     Args:
         points: the trace, by update.
         title: what was trained.
-        dev_losses: update and loss of each look at the development records.
+        dev_losses: update and loss of each look at the dev records.
         metric: the name of what the points' ``metric`` is; where it is the loss there is no second chart.
         best_step: the update whose weights were kept.
     """

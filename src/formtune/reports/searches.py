@@ -48,7 +48,7 @@ def search_picture(
     """
     scale = _scores(points)
     places = list(points[0].values)
-    name = f"{spaced(metric)} on the development records"
+    name = f"{spaced(metric)} on the dev records"
     parts = [_panel(_by_trial(points, scale, higher_is_better), f"{name}, by trial", corner=(0.0, 0.0))]
     for k, place in enumerate(places):
         corner = (COLUMN * (k % 2), HEIGHT * (1 + k // 2))

@@ -40,7 +40,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """The curves of one arm, drawn: loss, and the metric on the development records; empty where there is none."""
+    """The curves of one arm, drawn: loss, and the metric on the dev records; empty where there is none."""
 
     arm: str
     loss: str
@@ -163,7 +163,7 @@ def learning(data: ReportData, color: Callable[[str], str]) -> list[Learning]:
                 f"Training loss of {arm}", [loss_series(c) for c in curves], color(arm), covers=[0.0], last=last
             ),
             metric=_drawn(
-                f"{scale.name} of {arm} on the development records",
+                f"{scale.name} of {arm} on the dev records",
                 [metric_series(c) for c in curves],
                 color(arm),
                 covers=reach,
@@ -181,7 +181,7 @@ def loss_series(curve: Curve) -> Series:
 
 
 def metric_series(curve: Curve) -> Series:
-    """Take the metric on the development records as a line, the kept checkpoint marked."""
+    """Take the metric on the dev records as a line, the kept checkpoint marked."""
     points = [(float(p.step), p.metric) for p in curve.points if p.metric is not None]
     best = None if curve.best_step is None else float(curve.best_step)
     return Series(points, "", f"seed {curve.seed}", best)

@@ -1,4 +1,4 @@
-"""Training, development and test records: stratified, grouped, and without leaks.
+"""Training, dev and test records: stratified, grouped, and without leaks.
 
 Splits are fixed on records before anything is rendered, so that every format sees the same ones. Records that share a
 group, or whose inputs are the same up to case, width, white space and punctuation, always stay together. Whether a
@@ -36,7 +36,7 @@ def split(
     seed: int = 0,
     balanced: bool = False,
 ) -> Splits:
-    """Draw training, development and test records.
+    """Draw training, dev and test records.
 
     Where no two records belong together, the sizes are met exactly, and the labels are shared out by largest
     remainder. Where they do, clusters are taken as they fit, and a size is missed by less than half of the smallest
@@ -82,7 +82,7 @@ def from_files(  # noqa: PLR0913 (three files, and their three sizes)
 
     Args:
         train: the records of the training file.
-        dev: of the development file; empty: they are drawn from the training records.
+        dev: of the dev file; empty: they are drawn from the training records.
         test: of the test file; empty: the same.
         n_train: how many to draw from the training file; None is all.
         n_dev: the same for dev; where there is no dev file, None is a tenth of the training records.
