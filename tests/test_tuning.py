@@ -138,6 +138,24 @@ def test_a_trial_that_diverges_is_the_worst_and_no_crash(parts: dict[str, str], 
         pipeline.tune(worse)
 
 
+def test_a_trial_that_is_refused_is_counted_and_the_search_goes_on(parts: dict[str, str], tmp_path: Path) -> None:
+    """Also where it was stopped behind it; none of what was found before is lost."""
+    search = {"model.freeze": ["none", "all-but-top-9"]}  # the model has three blocks
+    recipe = recipe_for(parts, tmp_path / "out", search=search, trials=6)
+    told: list[Event] = []
+    found = pipeline.tune(recipe, progress=told.append)
+
+    refused = [row for row in found["trials"] if row["state"] == "refused"]
+    assert found["refused"] == len(refused) > 0
+    assert found["trials"][-len(refused) :] == refused
+    assert {row["values"]["model.freeze"] for row in refused} == {"all-but-top-9"}
+    assert found["best"]["values"] == {"model.freeze": "none"}
+    said = f"trial {refused[0]['trial']}: model.freeze: The model has 3 blocks, so its top 9 cannot be kept free"
+    assert any(event.stage.startswith(said) for event in told)
+    more = pipeline.tune(with_values(recipe, {"tuning.trials": 7}))
+    assert len(more["trials"]) == 7
+
+
 def test_a_trial_that_is_behind_is_cut_short(parts: dict[str, str], tmp_path: Path) -> None:
     """By successive halving after its first look; here by the log-loss, of which less is better."""
     rates = {"training.learning_rate": [3e-3, 1.0]}

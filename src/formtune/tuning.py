@@ -199,6 +199,11 @@ class _Trials:
             self.progress(Event(f"trial {attempt.number} is cut short: it is behind the others"))
         except Diverged as error:
             self.progress(Event(f"trial {attempt.number}: {error.problem}"))
+        except SettingError as error:  # of the model, or of memory
+            if attempt.number == 1:  # nothing is lost yet, and the others may well be refused for the same reason
+                raise
+            state = "refused"
+            self.progress(Event(f"trial {attempt.number}: {error}"))
         tried = replace(_over(attempt, watch.looks, state=state, seconds=time.perf_counter() - start), **fitted)
         attempt.end(tried)
         if state == "finished" and (self.best is None or tried.merit > self.best.tried.merit):
@@ -307,9 +312,10 @@ def _winner(tried: Sequence[Tried]) -> Tried:
     """
     finished = [one for one in tried if one.state == "finished"]
     if not finished:
-        n_diverged = sum(one.state == "diverged" for one in tried)
+        n_diverged, n_refused = (sum(one.state == state for one in tried) for state in ("diverged", "refused"))
+        refused = f", and {n_refused} were refused" if n_refused else ""
         raise SettingError(
-            f"No trial went to its end: training diverged in {n_diverged} of {len(tried)}.",
+            f"No trial went to its end: training diverged in {n_diverged} of {len(tried)}{refused}.",
             "Search lower learning rates, in another folder.",
             at="tuning.search",
         )
