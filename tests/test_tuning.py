@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -221,6 +222,26 @@ def test_a_finished_search_is_told_again_and_more_trials_are_added(parts: dict[s
     assert {event.stage.split(":")[0] for event in told} == {"trial 3 of 4", "trial 4 of 4"}
     assert (more["best"], more["metrics"]) == (first["best"], first["metrics"])
     assert (tmp_path / "out" / "run" / "weights.safetensors").stat().st_mtime_ns == written
+
+
+def test_what_was_found_is_never_older_than_the_trials(parts: dict[str, str], tmp_path: Path) -> None:
+    """Where more were asked for, and that was stopped midway, or behind the last of them and before the result."""
+    recipe = recipe_for(parts, tmp_path / "out", search=RATE, trials=1)
+    assert pipeline.tune(recipe)["best"]["trial"] == 1
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.tune(with_values(recipe, {"tuning.trials": 4}), progress=Interrupting(3))
+    told: list[Event] = []
+    two = pipeline.tune(recipe, progress=told.append)
+    assert sorted(row["trial"] for row in two["trials"]) == [1, 2]
+    assert [row["number"] for row in rows_of(tmp_path / "out")] == [1, 2]
+    assert not any(event.stage.startswith("trial 2 of") for event in told)
+
+    three = with_values(recipe, {"tuning.trials": 3})
+    with opened(tmp_path / "out" / JOURNAL, space_of(recipe), seed=0, pruner="median") as study:
+        one = study.tried()[0]
+        attempt = study.next()
+        attempt.end(replace(one, number=3, values=attempt.values))
+    assert sorted(row["trial"] for row in pipeline.tune(three)["trials"]) == [1, 2, 3]
 
 
 def test_a_folder_holds_one_search(parts: dict[str, str], tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
     with opened(out / JOURNAL, search.space, seed=plan.settings.seed, pruner=search.pruner) as study:
         if manifest.get("kind") == "tuning" and not _goes_on(study.tried(), search):
             read_manifest(out, kind="tuning")
-            return Result({**read_json(out / RESULT), **_places(out)})
+            kept = read_json(out / RESULT)
+            if len(kept["trials"]) == len(study.tried()):  # else it was extended, and stopped before it was concluded
+                return Result({**kept, **_places(out)})
         trials = _Trials(readied, plan, search, progress=progress)
         try:
             while _goes_on(study.tried(), search):
