@@ -175,6 +175,23 @@ def test_hours_end_a_search(parts: dict[str, str], tmp_path: Path) -> None:
     assert [row["trial"] for row in found["trials"]] == [1]
 
 
+def test_what_is_kept_of_a_frozen_bottom_is_told(parts: dict[str, str], tmp_path: Path) -> None:
+    """Before a trial computes anything, and when there is no room for more; otherwise why nothing is kept."""
+    told: list[str] = []
+    recipe = recipe_for(parts, tmp_path / "a", search=RATES, trials=2)
+    frozen = {"model.freeze": "all-but-top-1", "model.cache_gb": 1e-9}
+    pipeline.tune(with_values(recipe, frozen), progress=lambda event: told.append(event.stage))
+    assert told[0].startswith("classification: what the frozen bottom (2 of 3 blocks) gives is kept: at most 1e-09 GB")
+    full = "classification: nothing more of what the frozen part gives is kept: there is no room left"
+    assert len([stage for stage in told if stage.startswith(full)]) == 1
+
+    told.clear()
+    padded = {"model.freeze": "all-but-top-1", "models": tiny_folder("xlnet"), "out": str(tmp_path / "b")}
+    pipeline.tune(with_values(recipe, padded), progress=lambda event: told.append(event.stage))
+    why = "models of the type 'xlnet' read padded rows"
+    assert told[0] == f"classification: what is frozen is computed anew each time: {why}"
+
+
 # --- going on --------------------------------------------------------------------------------------------------------
 
 

@@ -40,7 +40,7 @@ from formtune.studies import (
 )
 from formtune.training import Diverged, Look, TracePoint, Trained
 from formtune.training_job import done_by, write_run
-from formtune.trials import Plan, as_memory_allows, judge_of, told
+from formtune.trials import Plan, as_memory_allows, judge_of, loaded, run_on
 from formtune.updates import TrainSettings
 
 RUN, RECIPE, RESULT, TRIALS, PICTURE = "run", "best.yaml", "tuning.json", "trials.jsonl", "trials.svg"
@@ -180,7 +180,7 @@ class _Trials:
         options = replace(options, precision=self._plan.options.precision)
         if self._bench is None or self._bench[0] != options:
             self._bench = None  # the old model goes before the new one comes
-            self._bench = options, Bench(self.readied, self._plan.task, options=options)
+            self._bench = options, loaded(self.readied, self._plan.task, options=options, progress=self.progress)
         bench = self._bench[1]
         limits = limits or self._plan.limits
         settings = as_memory_allows(bench, settings, limits=limits, progress=self.progress)
@@ -216,12 +216,16 @@ class _Trials:
     ) -> tuple[Bench, Plan, Trained]:
         """Fine-tune with values, telling of every update; the bench's model holds the weights of the best look."""
         bench, plan = self.taken_up(values, limits)
-
-        def told_of(point: TracePoint) -> None:
-            self.progress(told(stage, point, bench, settings=plan.settings))
-            watch(point, plan.settings.steps)
-
-        return bench, plan, bench.run(plan.settings, metric=self._judge, progress=told_of)
+        steps = plan.settings.steps
+        trained = run_on(
+            bench,
+            plan.settings,
+            stage,
+            judge=self._judge,
+            progress=self.progress,
+            watch=lambda point: watch(point, steps),
+        )
+        return bench, plan, trained
 
     def winner(self, tried: Tried) -> tuple[Bench, Plan, Trained]:
         """Give the bench with a trial's weights; one of an earlier sitting is trained again, to the same ones."""
