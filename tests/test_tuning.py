@@ -1,6 +1,8 @@
 """The search over settings: what it finds, what it must not see, and that it goes on where it stopped."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,9 @@ from formtune import pipeline
 from formtune.cli import run, show
 from formtune.cli.flags import Common
 from formtune.errors import SettingError
+from formtune.loading import load_model
 from formtune.model_files import file_digest
+from formtune.models import Model
 from formtune.progress import Event
 from formtune.recipe import Recipe, load_recipe, make_recipe
 from formtune.recipe.searching import SEARCHABLE, space_of, with_values
@@ -124,6 +128,32 @@ def test_what_is_frozen_and_adapters_are_searched(parts: dict[str, str], tmp_pat
     assert len({(r["values"]["model.freeze"], r["values"]["model.lora.rank"]) for r in found["trials"]}) > 1
     spec = open_run(tmp_path / "out" / "run").manifest["spec"]["options"]
     assert (spec["freeze"], spec["lora"]["rank"]) == (values["model.freeze"], values["model.lora.rank"])
+
+
+def test_one_model_is_in_memory_at_a_time(
+    parts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a search and of a comparison: the old one has gone when the new one is loaded, and its memory is measured."""
+    seen: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def noting(*words: Any, **named: Any) -> Model:
+        alive.append(sum(one() is not None for one in seen))
+        model = load_model(*words, **named)
+        seen.extend(weakref.ref(parameter) for parameter in model.module.parameters())
+        return model
+
+    monkeypatch.setattr("formtune.bench.load_model", noting)
+    recipe = recipe_for(parts, tmp_path / "a", search={"model.freeze": ["none", "all-but-top-1"]}, trials=3)
+    two = {"formats": "classification,masked_lm", "comparison": {"seeds": 1}, "out": str(tmp_path / "b")}
+    gc.disable()
+    try:
+        pipeline.tune(recipe)
+        pipeline.compare(with_values(recipe, two))
+    finally:
+        gc.enable()
+    assert len(alive) >= 4
+    assert set(alive) == {0}
 
 
 def test_a_trial_that_diverges_is_the_worst_and_no_crash(parts: dict[str, str], tmp_path: Path) -> None:
