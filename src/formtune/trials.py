@@ -22,7 +22,7 @@ from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.footprint import Limits, within_memory
 from formtune.loading import Options
-from formtune.memory import held_bytes
+from formtune.memory import held_bytes, release
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
@@ -148,6 +148,9 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
 
 def loaded(readied: Readied, task: Task, *, options: Options, progress: Progress) -> Bench:
     """Load an arm's model, telling what of its frozen part is kept on disk, or why nothing is."""
+    # What of the model before is in a circle goes first (code of its family, or an exception with its frames, may make
+    # one): two would not fit where one does, and what is free is measured next.
+    release()
     bench = alike(lambda: Bench(readied, task, options=options))
     check_same(bench.model.base_digest, what="model")
     for notice in bench.notices():
