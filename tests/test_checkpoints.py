@@ -539,6 +539,15 @@ def test_other_settings_are_refused_unless_it_is_to_begin_anew(tmp_path: Path) -
     assert names(tmp_path) == ["reviews.csv", "run"]
 
 
+def test_a_training_goes_on_with_more_room_for_what_is_kept(tmp_path: Path) -> None:
+    """As it is advised where there is none left: how much may be kept changes no result."""
+    recipe = recipe_for(tmp_path, "run")
+    with pytest.raises(Stopped):
+        pipeline.train(recipe, progress=kill_after(2), heed=heeded)
+    more = recipe.model_copy(update={"model": recipe.model.model_copy(update={"cache_gb": 20.0})})
+    assert pipeline.train(more)["resumed"] == [2]
+
+
 @pytest.mark.parametrize(
     ("save_every", "place"), [(1, "run.checkpoints/step-00000001"), (None, "run")], ids=["checkpoint", "run"]
 )
@@ -622,7 +631,9 @@ def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tm
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare(contest(tmp_path, "stopped"), progress=interrupting("masked_lm, seed 1"))
     assert len([name for name in names(tmp_path / "stopped.checkpoints") if name.startswith("arm-")]) == 1
-    again = pipeline.compare(contest(tmp_path, "stopped"), progress=lambda event: told.append(event.stage))
+    more = contest(tmp_path, "stopped")  # room for what is kept: as advised, and no other comparison
+    more = more.model_copy(update={"model": more.model.model_copy(update={"cache_gb": 20.0})})
+    again = pipeline.compare(more, progress=lambda event: told.append(event.stage))
 
     assert "classification: done before" in told
     assert not any(stage.startswith("classification, seed") for stage in told)

@@ -311,6 +311,15 @@ def test_a_folder_holds_one_search(parts: dict[str, str], tmp_path: Path) -> Non
     )
 
 
+def test_what_a_search_may_take_is_no_part_of_what_it_is(parts: dict[str, str], tmp_path: Path) -> None:
+    """Nor is what only a training or a comparison has."""
+    recipe = recipe_for(parts, tmp_path / "out", search=RATES, trials=1)
+    found = pipeline.tune(recipe)
+    room = {"model.cache_gb": 20.0, "training.memory_gb": 9.0, "tuning.hours": 1.0}
+    others = {"training.save_every": 5, "training.keep": 3, "comparison.seeds": 3, "comparison.resamples": 100}
+    assert pipeline.tune(with_values(recipe, {**room, **others})).to_dict() == found.to_dict()
+
+
 # --- what may be searched --------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ def _job(readied: Readied, plan: Plan) -> dict[str, Any]:
         **{name: _digest(part) for name, part in parts.items()},
         "blanks": [repr(example) for example in readied.blanks],
         "settings": asdict(plan.settings),
-        "options": asdict(plan.options),
+        "options": plan.options.lasting(),
         "limits": asdict(plan.limits),
         "task": asdict(plan.task),
         "tried": [list(plan.learning_rates), list(plan.seeds)],
