@@ -627,6 +627,7 @@ def interrupting(stage: str) -> Callable[[Event], None]:
 def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tmp_path: Path) -> None:
     """What comes out is the same, byte by byte, and nothing is left beside it."""
     told: list[str] = []
+    (tmp_path / ".stopped.1.part" / "best").mkdir(parents=True)  # of one that was killed while it wrote
     through = pipeline.compare(contest(tmp_path, "through"))
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare(contest(tmp_path, "stopped"), progress=interrupting("masked_lm, seed 1"))

@@ -311,6 +311,14 @@ def test_a_folder_holds_one_search(parts: dict[str, str], tmp_path: Path) -> Non
     )
 
 
+def test_what_a_killed_search_has_half_written_is_removed(parts: dict[str, str], tmp_path: Path) -> None:
+    """Its own alone."""
+    for name in (".out.1.part", ".out.1.gone", ".other.1.part"):
+        (tmp_path / name / "run").mkdir(parents=True)
+    pipeline.tune(recipe_for(parts, tmp_path / "out", search=RATES, trials=1))
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == [".other.1.part"]
+
+
 def test_what_a_search_may_take_is_no_part_of_what_it_is(parts: dict[str, str], tmp_path: Path) -> None:
     """Nor is what only a training or a comparison has."""
     recipe = recipe_for(parts, tmp_path / "out", search=RATES, trials=1)

@@ -20,7 +20,7 @@ from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled, LeftOut, Record
-from formtune.shards import check_place, staged, write_tokens
+from formtune.shards import check_place, staged, sweep, write_tokens
 from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
 
@@ -616,6 +616,7 @@ def compare(
     )
     kept = kept_beside(out)
     with claimed(kept, fresh=fresh):
+        sweep(out.parent, name=out.name)
         found = concluded(asked, [arm_done(one, plan, folder=kept, progress=progress) for one in readied])
         remove(kept)
     return found

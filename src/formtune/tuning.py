@@ -26,7 +26,7 @@ from formtune.model_files import read_json
 from formtune.precision import settled
 from formtune.progress import Event, Progress
 from formtune.results import Result
-from formtune.shards import MANIFEST, read_manifest, staged
+from formtune.shards import MANIFEST, read_manifest, staged, sweep
 from formtune.spaces import Space
 from formtune.studies import (
     JOURNAL,
@@ -94,6 +94,7 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
             (staging / JOURNAL).touch()
     plan = replace(plan, options=replace(plan.options, precision=precision))
     with opened(out / JOURNAL, search.space, seed=plan.settings.seed, pruner=search.pruner) as study:
+        sweep(out.parent, name=out.name)
         if manifest.get("kind") == "tuning" and not _goes_on(study.tried(), search):
             read_manifest(out, kind="tuning")
             kept = read_json(out / RESULT)
