@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import math
 import os
 import resource
@@ -642,6 +643,38 @@ def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tm
     for name in ("predictions.parquet", "best/weights.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
     assert names(tmp_path) == ["reviews.csv", "stopped", "through"]
+
+
+def test_a_comparison_that_goes_on_calculates_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured then holds for all arms, whatever would be measured now."""
+    told: list[str] = []
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 2.0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=lambda e: (told.append(e.stage), interrupting("masked")(e)))
+    assert sum("bfloat16, since" in stage for stage in told) == 1
+    told.clear()
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 1.0)
+    found = pipeline.compare(contest(tmp_path, "out"), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" in told
+    assert not any("since bfloat16" in stage for stage in told)
+    assert dict(found.report.facts)["calculated in"] == f"{tiny_folder('bert')} bfloat16"
+
+
+def test_an_arm_of_another_precision_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what was measured is not known any more, an arm that calculated otherwise is not taken up."""
+    told: list[str] = []
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 2.0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=interrupting("masked_lm, seed 0"))
+    place = next((tmp_path / "out.checkpoints").glob("arm-*"))
+    manifest = json.loads((place / "manifest.json").read_text())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "measured": {}}))
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 1.0)
+    found = pipeline.compare(contest(tmp_path, "out"), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" not in told
+    assert dict(found.report.facts)["calculated in"] == f"{tiny_folder('bert')} float32"
 
 
 @pytest.mark.slow

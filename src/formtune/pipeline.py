@@ -599,7 +599,7 @@ def compare(
         progress: told of what goes on.
     """
     from formtune.checkpoints import claimed, remove
-    from formtune.kept_arms import arm_done
+    from formtune.kept_arms import arms_done
     from formtune.reporting import Contest, concluded
 
     _check_alone(recipe, "A comparison")
@@ -617,7 +617,7 @@ def compare(
     kept = kept_beside(out)
     with claimed(kept, fresh=fresh):
         sweep(out.parent, name=out.name)
-        found = concluded(asked, [arm_done(one, plan, folder=kept, progress=progress) for one in readied])
+        found = concluded(asked, arms_done(readied, plan, folder=kept, progress=progress))
         remove(kept)
     return found
 
