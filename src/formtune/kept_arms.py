@@ -40,18 +40,16 @@ def arms_done(arms: Sequence[Readied], plan: Plan, *, folder: Path, progress: Pr
         progress: told of what goes on.
     """
     models = {one.arm.model: folder_digest(resolve(one.arm.model)) for one in arms}
-    options = {
-        name: _settled(plan.options, name, digest=digest, folder=folder, progress=progress)
+    options = {  # by digest, since a model may have two names
+        digest: _settled(plan.options, name, digest=digest, folder=folder, progress=progress)
         for name, digest in models.items()
     }
-    measured = (
-        {models[name]: own.precision for name, own in options.items()} if plan.options.precision == "auto" else {}
-    )
+    auto = plan.options.precision == "auto"
+    measured = {digest: own.precision for digest, own in options.items()} if auto else {}
+    plans = [replace(plan, options=options[models[one.arm.model]]) for one in arms]
     return [
-        _arm_done(
-            one, replace(plan, options=options[one.arm.model]), folder=folder, measured=measured, progress=progress
-        )
-        for one in arms
+        _arm_done(one, own, folder=folder, measured=measured, progress=progress)
+        for one, own in zip(arms, plans, strict=True)
     ]
 
 
