@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import math
 import os
 import resource
@@ -539,6 +540,15 @@ def test_other_settings_are_refused_unless_it_is_to_begin_anew(tmp_path: Path) -
     assert names(tmp_path) == ["reviews.csv", "run"]
 
 
+def test_a_training_goes_on_with_more_room_for_what_is_kept(tmp_path: Path) -> None:
+    """As it is advised where there is none left: how much may be kept changes no result."""
+    recipe = recipe_for(tmp_path, "run")
+    with pytest.raises(Stopped):
+        pipeline.train(recipe, progress=kill_after(2), heed=heeded)
+    more = recipe.model_copy(update={"model": recipe.model.model_copy(update={"cache_gb": 20.0})})
+    assert pipeline.train(more)["resumed"] == [2]
+
+
 @pytest.mark.parametrize(
     ("save_every", "place"), [(1, "run.checkpoints/step-00000001"), (None, "run")], ids=["checkpoint", "run"]
 )
@@ -618,11 +628,14 @@ def interrupting(stage: str) -> Callable[[Event], None]:
 def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tmp_path: Path) -> None:
     """What comes out is the same, byte by byte, and nothing is left beside it."""
     told: list[str] = []
+    (tmp_path / ".stopped.1.part" / "best").mkdir(parents=True)  # of one that was killed while it wrote
     through = pipeline.compare(contest(tmp_path, "through"))
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare(contest(tmp_path, "stopped"), progress=interrupting("masked_lm, seed 1"))
     assert len([name for name in names(tmp_path / "stopped.checkpoints") if name.startswith("arm-")]) == 1
-    again = pipeline.compare(contest(tmp_path, "stopped"), progress=lambda event: told.append(event.stage))
+    more = contest(tmp_path, "stopped")  # room for what is kept: as advised, and no other comparison
+    more = more.model_copy(update={"model": more.model.model_copy(update={"cache_gb": 20.0})})
+    again = pipeline.compare(more, progress=lambda event: told.append(event.stage))
 
     assert "classification: done before" in told
     assert not any(stage.startswith("classification, seed") for stage in told)
@@ -630,6 +643,38 @@ def test_a_comparison_that_was_stopped_does_not_repeat_the_arms_that_are_done(tm
     for name in ("predictions.parquet", "best/weights.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
     assert names(tmp_path) == ["reviews.csv", "stopped", "through"]
+
+
+def test_a_comparison_that_goes_on_calculates_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured then holds for all arms, whatever would be measured now."""
+    told: list[str] = []
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 2.0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=lambda e: (told.append(e.stage), interrupting("masked")(e)))
+    assert sum("bfloat16, since" in stage for stage in told) == 1
+    told.clear()
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 1.0)
+    found = pipeline.compare(contest(tmp_path, "out"), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" in told
+    assert not any("since bfloat16" in stage for stage in told)
+    assert dict(found.report.facts)["calculated in"] == f"{tiny_folder('bert')} bfloat16"
+
+
+def test_an_arm_of_another_precision_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what was measured is not known any more, an arm that calculated otherwise is not taken up."""
+    told: list[str] = []
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 2.0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contest(tmp_path, "out"), progress=interrupting("masked_lm, seed 0"))
+    place = next((tmp_path / "out.checkpoints").glob("arm-*"))
+    manifest = json.loads((place / "manifest.json").read_text())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "measured": {}}))
+    monkeypatch.setattr("formtune.precision.gain", lambda *_: 1.0)
+    found = pipeline.compare(contest(tmp_path, "out"), progress=lambda event: told.append(event.stage))
+
+    assert "classification: done before" not in told
+    assert dict(found.report.facts)["calculated in"] == f"{tiny_folder('bert')} float32"
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """The frozen trunk: what is kept is what would be computed, and it is computed once."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -475,6 +477,22 @@ def test_the_next_process_computes_nothing_again() -> None:
         later = made("llama")
         assert torch.equal(later.hidden(some([7, 8, 9])), first)
     assert n_computed(later) == 0
+
+
+def test_a_model_that_is_let_go_goes_at_once_with_what_it_has_open() -> None:
+    """Before the collector comes: the next model's memory is measured right after."""
+    model = made("llama")
+    with torch.no_grad():
+        model.hidden(some([7, 8, 9]))
+    assert model.trunk is not None
+    left = weakref.ref(model), weakref.ref(model.trunk.store_on("cpu"))
+    gc.collect()
+    gc.disable()
+    try:
+        del model
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_damaged_states_are_computed_again_and_it_is_told() -> None:

@@ -1,7 +1,10 @@
 """The search over settings: what it finds, what it must not see, and that it goes on where it stopped."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,7 +16,9 @@ from formtune import pipeline
 from formtune.cli import run, show
 from formtune.cli.flags import Common
 from formtune.errors import SettingError
+from formtune.loading import load_model
 from formtune.model_files import file_digest
+from formtune.models import Model
 from formtune.progress import Event
 from formtune.recipe import Recipe, load_recipe, make_recipe
 from formtune.recipe.searching import SEARCHABLE, space_of, with_values
@@ -125,6 +130,32 @@ def test_what_is_frozen_and_adapters_are_searched(parts: dict[str, str], tmp_pat
     assert (spec["freeze"], spec["lora"]["rank"]) == (values["model.freeze"], values["model.lora.rank"])
 
 
+def test_one_model_is_in_memory_at_a_time(
+    parts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a search and of a comparison: the old one has gone when the new one is loaded, and its memory is measured."""
+    seen: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def noting(*words: Any, **named: Any) -> Model:
+        alive.append(sum(one() is not None for one in seen))
+        model = load_model(*words, **named)
+        seen.extend(weakref.ref(parameter) for parameter in model.module.parameters())
+        return model
+
+    monkeypatch.setattr("formtune.bench.load_model", noting)
+    recipe = recipe_for(parts, tmp_path / "a", search={"model.freeze": ["none", "all-but-top-1"]}, trials=3)
+    two = {"formats": "classification,masked_lm", "comparison": {"seeds": 1}, "out": str(tmp_path / "b")}
+    gc.disable()
+    try:
+        pipeline.tune(recipe)
+        pipeline.compare(with_values(recipe, two))
+    finally:
+        gc.enable()
+    assert len(alive) >= 4
+    assert set(alive) == {0}
+
+
 def test_a_trial_that_diverges_is_the_worst_and_no_crash(parts: dict[str, str], tmp_path: Path) -> None:
     """Where all of them do, that is told."""
     bad = {"training.learning_rate": [3e-3, 1e38]}
@@ -136,6 +167,24 @@ def test_a_trial_that_diverges_is_the_worst_and_no_crash(parts: dict[str, str], 
     worse = recipe_for(parts, tmp_path / "worse", search={"training.learning_rate": [1e37, 1e38]}, trials=2)
     with pytest.raises(SettingError, match=r"tuning\.search: No trial went to its end: training diverged in 2 of 2"):
         pipeline.tune(worse)
+
+
+def test_a_trial_that_is_refused_is_counted_and_the_search_goes_on(parts: dict[str, str], tmp_path: Path) -> None:
+    """Also where it was stopped behind it; none of what was found before is lost."""
+    search = {"model.freeze": ["none", "all-but-top-9"]}  # the model has three blocks
+    recipe = recipe_for(parts, tmp_path / "out", search=search, trials=6)
+    told: list[Event] = []
+    found = pipeline.tune(recipe, progress=told.append)
+
+    refused = [row for row in found["trials"] if row["state"] == "refused"]
+    assert found["refused"] == len(refused) > 0
+    assert found["trials"][-len(refused) :] == refused
+    assert {row["values"]["model.freeze"] for row in refused} == {"all-but-top-9"}
+    assert found["best"]["values"] == {"model.freeze": "none"}
+    said = f"trial {refused[0]['trial']}: model.freeze: The model has 3 blocks, so its top 9 cannot be kept free"
+    assert any(event.stage.startswith(said) for event in told)
+    more = pipeline.tune(with_values(recipe, {"tuning.trials": 7}))
+    assert len(more["trials"]) == 7
 
 
 def test_a_trial_that_is_behind_is_cut_short(parts: dict[str, str], tmp_path: Path) -> None:
@@ -154,6 +203,23 @@ def test_hours_end_a_search(parts: dict[str, str], tmp_path: Path) -> None:
     """After the trial in which they run out."""
     found = pipeline.tune(recipe_for(parts, tmp_path / "out", search=RATE, trials=9, hours=1e-7))
     assert [row["trial"] for row in found["trials"]] == [1]
+
+
+def test_what_is_kept_of_a_frozen_bottom_is_told(parts: dict[str, str], tmp_path: Path) -> None:
+    """Before a trial computes anything, and when there is no room for more; otherwise why nothing is kept."""
+    told: list[str] = []
+    recipe = recipe_for(parts, tmp_path / "a", search=RATES, trials=2)
+    frozen = {"model.freeze": "all-but-top-1", "model.cache_gb": 1e-9}
+    pipeline.tune(with_values(recipe, frozen), progress=lambda event: told.append(event.stage))
+    assert told[0].startswith("classification: what the frozen bottom (2 of 3 blocks) gives is kept: at most 1e-09 GB")
+    full = "classification: nothing more of what the frozen part gives is kept: there is no room left"
+    assert len([stage for stage in told if stage.startswith(full)]) == 1
+
+    told.clear()
+    padded = {"model.freeze": "all-but-top-1", "models": tiny_folder("xlnet"), "out": str(tmp_path / "b")}
+    pipeline.tune(with_values(recipe, padded), progress=lambda event: told.append(event.stage))
+    why = "models of the type 'xlnet' read padded rows"
+    assert told[0] == f"classification: what is frozen is computed anew each time: {why}"
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
@@ -205,6 +271,26 @@ def test_a_finished_search_is_told_again_and_more_trials_are_added(parts: dict[s
     assert (tmp_path / "out" / "run" / "weights.safetensors").stat().st_mtime_ns == written
 
 
+def test_what_was_found_is_never_older_than_the_trials(parts: dict[str, str], tmp_path: Path) -> None:
+    """Where more were asked for, and that was stopped midway, or behind the last of them and before the result."""
+    recipe = recipe_for(parts, tmp_path / "out", search=RATE, trials=1)
+    assert pipeline.tune(recipe)["best"]["trial"] == 1
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.tune(with_values(recipe, {"tuning.trials": 4}), progress=Interrupting(3))
+    told: list[Event] = []
+    two = pipeline.tune(recipe, progress=told.append)
+    assert sorted(row["trial"] for row in two["trials"]) == [1, 2]
+    assert [row["number"] for row in rows_of(tmp_path / "out")] == [1, 2]
+    assert not any(event.stage.startswith("trial 2 of") for event in told)
+
+    three = with_values(recipe, {"tuning.trials": 3})
+    with opened(tmp_path / "out" / JOURNAL, space_of(recipe), seed=0, pruner="median") as study:
+        one = study.tried()[0]
+        attempt = study.next()
+        attempt.end(replace(one, number=3, values=attempt.values))
+    assert sorted(row["trial"] for row in pipeline.tune(three)["trials"]) == [1, 2, 3]
+
+
 def test_a_folder_holds_one_search(parts: dict[str, str], tmp_path: Path) -> None:
     """Another recipe, other records or another model are refused, saying what differs."""
     recipe = recipe_for(parts, tmp_path / "out", search=RATES, trials=1)
@@ -223,6 +309,23 @@ def test_a_folder_holds_one_search(parts: dict[str, str], tmp_path: Path) -> Non
     assert "tuning.search.training.clip was None and is" in refusal(
         **{"tuning.search": {**RATES, "training.clip": "1,2"}}
     )
+
+
+def test_what_a_killed_search_has_half_written_is_removed(parts: dict[str, str], tmp_path: Path) -> None:
+    """Its own alone."""
+    for name in (".out.1.part", ".out.1.gone", ".other.1.part"):
+        (tmp_path / name / "run").mkdir(parents=True)
+    pipeline.tune(recipe_for(parts, tmp_path / "out", search=RATES, trials=1))
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == [".other.1.part"]
+
+
+def test_what_a_search_may_take_is_no_part_of_what_it_is(parts: dict[str, str], tmp_path: Path) -> None:
+    """Nor is what only a training or a comparison has."""
+    recipe = recipe_for(parts, tmp_path / "out", search=RATES, trials=1)
+    found = pipeline.tune(recipe)
+    room = {"model.cache_gb": 20.0, "training.memory_gb": 9.0, "tuning.hours": 1.0}
+    others = {"training.save_every": 5, "training.keep": 3, "comparison.seeds": 3, "comparison.resamples": 100}
+    assert pipeline.tune(with_values(recipe, {**room, **others})).to_dict() == found.to_dict()
 
 
 # --- what may be searched --------------------------------------------------------------------------------------------

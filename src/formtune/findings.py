@@ -23,9 +23,10 @@ def found_by(tried: Sequence[Tried], metric: Metric, *, own: Values, importance:
     """
     first = tried[0] if own and tried[0].values == {**tried[0].values, **own} else None
     best, *_ = ranked = sorted(tried, key=_rank)
-    few = len(tried) < ENOUGH_FOR_IMPORTANCE
+    n_trained = sum(one.state != "refused" for one in tried)
+    few = n_trained < ENOUGH_FOR_IMPORTANCE
     untold = (
-        f"{ENOUGH_FOR_IMPORTANCE} trials would tell, and there are {len(tried)}" if few else "all trials are as good"
+        f"{ENOUGH_FOR_IMPORTANCE} trials would tell, and there are {n_trained}" if few else "all trials are as good"
     )
     return {
         "best": {"trial": best.number, "values": dict(best.values), "score": _shown(best.score, metric)},
@@ -34,6 +35,7 @@ def found_by(tried: Sequence[Tried], metric: Metric, *, own: Values, importance:
         "trials": [_row(one, metric) for one in ranked],
         "pruned": sum(one.state == "pruned" for one in tried),
         "failed": sum(one.state == "diverged" for one in tried),
+        "refused": sum(one.state == "refused" for one in tried),
         "importance": dict(importance),
         "no_importance": None if importance else untold,
         "seconds": sum(one.seconds for one in tried),

@@ -151,7 +151,9 @@ def _kept_bytes(model: Model, tokens: Sequence[Tokens]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # A state that its own operation keeps with its history is in a circle of Python and autograd that no collector
+        # sees: it would hold all weights below it for ever.
+        return tensor.detach()
 
     trunk, model.trunk = model.trunk, None  # what is frozen keeps nothing, and these are no texts to remember
     model.train(True)

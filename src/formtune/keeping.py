@@ -8,7 +8,8 @@ rates, heads, formats, and processes of another day.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,7 @@ def trunk_of(model: Model, *, probe: Batch, limit_gb: float) -> Trunk | None:
         return None
     return Trunk(
         boundary,
-        lambda device, root: _store(
-            model, boundary, n_blocks=n_blocks, width=width, limit_gb=limit_gb, device=device, root=root
-        ),
+        _opener(model, boundary, n_blocks=n_blocks, width=width, limit_gb=limit_gb),
         n_blocks=n_blocks,
         of_blocks=len(blocks_of(model)[0]) if blocks_of(model) else 0,
         causal=model.shape == "decoder",
@@ -155,6 +154,20 @@ def _width(model: Model, bypass: Bypass | None, probe: Batch, *, boundary: Bound
             return 0
     error, scale = (found - wanted).abs().max(), wanted.abs().max().clamp(min=1)
     return states.shape[-1] if error <= 1e-5 * scale else 0
+
+
+def _opener(
+    model: Model, boundary: Boundary, *, n_blocks: int, width: int, limit_gb: float
+) -> Callable[[str, Path | None], StateStore]:
+    """Give what opens a model's store when it is asked for."""
+    known = weakref.ref(model)  # the model has the trunk: in a circle neither would go before the collector comes
+
+    def open_store(device: str, root: Path | None) -> StateStore:
+        alive = known()
+        assert alive is not None, "a trunk is asked by its model alone"
+        return _store(alive, boundary, n_blocks=n_blocks, width=width, limit_gb=limit_gb, device=device, root=root)
+
+    return open_store
 
 
 def _store(  # noqa: PLR0913 (what a store is named by has that many sides)

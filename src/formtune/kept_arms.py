@@ -5,7 +5,7 @@ or version is another arm. Seeds of one arm are not kept apart, since they share
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from formtune.checkpoints import ARM, read_tensors, write_tensors
 from formtune.errors import DataError
 from formtune.evaluation import outcomes
 from formtune.loading import Options
-from formtune.model_files import folder_digest, resolve
+from formtune.model_files import folder_digest, read_json, resolve
+from formtune.precision import settled
 from formtune.progress import Event, Progress
-from formtune.shards import digest_of, discard, read_manifest, staged, versions
+from formtune.shards import MANIFEST, digest_of, discard, read_manifest, staged, versions
 from formtune.training import Trained
 from formtune.training_state import digest_of_tokens
 from formtune.trials import ArmRuns, Plan, SeedRun, run_arm
@@ -29,15 +30,46 @@ from formtune.updates import TrainSettings
 _DONE, _WEIGHTS = "arm.json", "weights.safetensors"
 
 
-def arm_done(readied: Readied, plan: Plan, *, folder: Path, progress: Progress) -> ArmRuns:
-    """Take up an arm that is done, or do it and keep it.
+def arms_done(arms: Sequence[Readied], plan: Plan, *, folder: Path, progress: Progress) -> list[ArmRuns]:
+    """Take up the arms that are done, and do the others and keep them.
 
     Args:
-        readied: the arm and its material.
+        arms: each with its material.
         plan: what every arm gets.
         folder: where arms are kept; the caller has claimed it and removes what is in it.
         progress: told of what goes on.
     """
+    models = {one.arm.model: folder_digest(resolve(one.arm.model)) for one in arms}
+    options = {  # by digest, since a model may have two names
+        digest: _settled(plan.options, name, digest=digest, folder=folder, progress=progress)
+        for name, digest in models.items()
+    }
+    auto = plan.options.precision == "auto"
+    measured = {digest: own.precision for digest, own in options.items()} if auto else {}
+    plans = [replace(plan, options=options[models[one.arm.model]]) for one in arms]
+    return [
+        _arm_done(one, own, folder=folder, measured=measured, progress=progress)
+        for one, own in zip(arms, plans, strict=True)
+    ]
+
+
+def _settled(options: Options, model: str, *, digest: str, folder: Path, progress: Progress) -> Options:
+    """Settle the precision of a model as it was for an arm that is kept: measured anew, it might be another."""
+    if options.precision != "auto":
+        return options
+    for place in sorted(folder.glob(f"{ARM}-*")):
+        try:
+            found = read_json(place / MANIFEST).get("measured", {})
+        except (DataError, OSError):  # told when the arm is taken up
+            continue
+        if digest in found:
+            return replace(options, precision=found[digest])
+    return settled(options, model, progress=progress)
+
+
+def _arm_done(
+    readied: Readied, plan: Plan, *, folder: Path, measured: Mapping[str, str], progress: Progress
+) -> ArmRuns:
     place = folder / f"{ARM}-{digest_of(_job(readied, plan))[:16]}"
     if place.exists():
         try:
@@ -49,7 +81,7 @@ def arm_done(readied: Readied, plan: Plan, *, folder: Path, progress: Progress) 
             progress(Event(f"{readied.arm.name}: done before"))
             return kept
     done = run_arm(readied, plan, progress=progress)
-    _write(place, done)
+    _write(place, done, measured=measured)
     return done
 
 
@@ -64,7 +96,7 @@ def _job(readied: Readied, plan: Plan) -> dict[str, Any]:
         **{name: _digest(part) for name, part in parts.items()},
         "blanks": [repr(example) for example in readied.blanks],
         "settings": asdict(plan.settings),
-        "options": asdict(plan.options),
+        "options": plan.options.lasting(),
         "limits": asdict(plan.limits),
         "task": asdict(plan.task),
         "tried": [list(plan.learning_rates), list(plan.seeds)],
@@ -78,7 +110,7 @@ def _digest(part: Material) -> str:
     return digest_of([digest_of_tokens(list(part.tokens.values())), [repr(e) for e in part.examples.values()]])
 
 
-def _write(place: Path, done: ArmRuns) -> None:
+def _write(place: Path, done: ArmRuns, *, measured: Mapping[str, str]) -> None:
     facts = {
         "settings": done.plan.settings,
         "options": done.plan.options,
@@ -99,7 +131,7 @@ def _write(place: Path, done: ArmRuns) -> None:
         "n_parameters": done.n_parameters,
         "n_fresh": done.n_fresh,
     }
-    with staged(place, {"kind": ARM, "arm": done.readied.arm.name}) as staging:
+    with staged(place, {"kind": ARM, "arm": done.readied.arm.name, "measured": dict(measured)}) as staging:
         write_tensors(staging / _WEIGHTS, done.weights)
         (staging / _DONE).write_text(json.dumps(msgspec.to_builtins(facts)), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Options:
     precision: str = "float32"
     cache_trunk: bool = True
     cache_gb: float = 10.0
+
+    def lasting(self) -> dict[str, Any]:
+        """Give, as plain values, what a training depends on: all but how much room what is kept may take."""
+        return {name: value for name, value in asdict(self).items() if name != "cache_gb"}
 
 
 def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, options: Options = Options()) -> Model:

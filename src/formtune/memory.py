@@ -1,5 +1,7 @@
 """How much memory a process holds and has held, of the kind that its model is in."""
 
+import gc
+
 import torch
 
 from formtune.machine import peak_resident_bytes, resident_bytes
@@ -13,3 +15,9 @@ def held_bytes(device: torch.device) -> int:
 def peak_bytes(device: torch.device) -> int:
     """Tell the most that was held since the process began; 0 where the kernel does not say."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
+
+
+def release() -> None:
+    """Let go of what is held by nothing but itself, and give what a GPU's allocator keeps in store back to the driver."""
+    gc.collect()
+    torch.cuda.empty_cache()

@@ -20,7 +20,7 @@ from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled, LeftOut, Record
-from formtune.shards import check_place, staged, write_tokens
+from formtune.shards import check_place, staged, sweep, write_tokens
 from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
 
@@ -609,7 +609,7 @@ def compare(
         progress: told of what goes on.
     """
     from formtune.checkpoints import claimed, remove
-    from formtune.kept_arms import arm_done
+    from formtune.kept_arms import arms_done
     from formtune.reporting import Contest, concluded
 
     _check_alone(recipe, "A comparison")
@@ -626,7 +626,8 @@ def compare(
     )
     kept = kept_beside(out)
     with claimed(kept, fresh=fresh):
-        found = concluded(asked, [arm_done(one, plan, folder=kept, progress=progress) for one in readied])
+        sweep(out.parent, name=out.name)
+        found = concluded(asked, arms_done(readied, plan, folder=kept, progress=progress))
         remove(kept)
     return found
 

@@ -26,8 +26,8 @@ from formtune.spaces import Choices, Range, Space
 
 JOURNAL = "study.jsonl"
 NAME = "formtune"
-State = Literal["finished", "pruned", "diverged"]
-STATES: tuple[State, ...] = ("finished", "pruned", "diverged")
+State = Literal["finished", "pruned", "diverged", "refused"]
+STATES: tuple[State, ...] = ("finished", "pruned", "diverged", "refused")
 ENOUGH_FOR_IMPORTANCE = 10  # trials: the best quarter must be more than one or two
 BEST_SHARE = 0.25
 PRUNERS: Mapping[str, optuna.pruners.BasePruner] = {
@@ -48,7 +48,8 @@ class Tried:
     Attributes:
         number: which, from 1.
         values: what was tried, by the settings' places.
-        state: ``pruned`` was cut short; ``diverged`` has a loss or a score that is no number.
+        state: ``pruned`` was cut short; ``diverged`` has a loss or a score that is no number; ``refused`` could not be
+            trained at all, by the model or for want of memory.
         score: of the best look at the dev records, larger is better; None where there is none.
         loss: dev loss at that look.
         looks: score of every look, in order.
@@ -174,10 +175,11 @@ class Study:
         """Say how much each setting tells the best quarter of the trials from the others: shares of 1.
 
         By PED-ANOVA (Watanabe et al. 2023), over trials that were cut short or diverged as well: Optuna's own choice, those
-        that went to their end, leaves out just those that tell what does not work. Empty where there are too few trials,
-        or nothing to tell apart.
+        that went to their end, leaves out just those that tell what does not work. What was refused has learned nothing,
+        and is left out. Empty where there are too few trials, or nothing to tell apart.
         """
-        over = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+        ended = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+        over = [trial for trial in ended if _tried(trial).state != "refused"]
         scores = [_tried(trial).score for trial in over]
         worst = min((score for score in scores if score is not None), default=0.0)
         ranked = sorted((worst if score is None else score for score in scores), reverse=True)
@@ -219,7 +221,7 @@ class Attempt:
         self._trial.set_user_attr("tried", asdict(tried))
         if tried.state == "finished":
             self._study.tell(self._trial, tried.score)
-        else:  # to Optuna, what diverged was pruned as well: of trials that fail it would learn nothing
+        else:  # to Optuna, what diverged or was refused was pruned: of trials that fail it would learn nothing
             self._study.tell(self._trial, state=TrialState.PRUNED)
 
 

@@ -147,7 +147,7 @@ def _kept_facts(readied: Readied, plan: Plan) -> dict[str, Any]:
     """Say on what, beside the loop's own settings, a training depends."""
     chosen_by = plan.chosen_by.name if plan.chosen_by else "loss"
     return {
-        "options": asdict(plan.options),
+        "options": plan.options.lasting(),
         "dev": digest_of_tokens(list(readied.dev.tokens.values())),
         "metric": chosen_by,
         "label_prior": plan.label_prior,

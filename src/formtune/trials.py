@@ -22,7 +22,7 @@ from formtune.evaluation import outcomes
 from formtune.examples import Example, Task
 from formtune.footprint import Limits, within_memory
 from formtune.loading import Options
-from formtune.memory import held_bytes
+from formtune.memory import held_bytes, release
 from formtune.metrics import Metric
 from formtune.models import Model
 from formtune.outcomes import Outcome
@@ -141,12 +141,21 @@ def taken_up(readied: Readied, plan: Plan, *, progress: Progress) -> tuple[Bench
         The bench, and the plan as it is carried out: every run of the arm, resumed ones as well, must use the same.
     """
     options = from_main(lambda: settled(plan.options, readied.arm.model, progress=progress))
-    bench = alike(lambda: Bench(readied, plan.task, options=options))
+    bench = loaded(readied, plan.task, options=options, progress=progress)
+    settings = from_main(lambda: as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress))
+    return bench, replace(plan, options=options, settings=settings)
+
+
+def loaded(readied: Readied, task: Task, *, options: Options, progress: Progress) -> Bench:
+    """Load an arm's model, telling what of its frozen part is kept on disk, or why nothing is."""
+    # What of the model before is in a circle goes first (code of its family, or an exception with its frames, may make
+    # one): two would not fit where one does, and what is free is measured next.
+    release()
+    bench = alike(lambda: Bench(readied, task, options=options))
     check_same(bench.model.base_digest, what="model")
     for notice in alike(bench.notices):
         progress(Event(f"{readied.arm.name}: {notice}"))
-    settings = from_main(lambda: as_memory_allows(bench, plan.settings, limits=plan.limits, progress=progress))
-    return bench, replace(plan, options=options, settings=settings)
+    return bench
 
 
 def as_memory_allows(bench: Bench, settings: TrainSettings, *, limits: Limits, progress: Progress) -> TrainSettings:
@@ -241,22 +250,47 @@ def fine_tuned(
     keeper: Keeper | None = None,
     watch: Callable[[TracePoint], None] | None = None,
 ) -> Trained:
-    """Do one run, telling of every update; ``watch`` is told all that is known of it."""
+    """Do one run of an arm, judged by what the plan chooses by; see :func:`run_on`."""
     stage = f"{bench.readied.arm.name}, seed {settings.seed}, learning rate {settings.learning_rate:g}"
     judge = judge_of(bench.readied, plan, plan.chosen_by) if plan.chosen_by else None
+    return run_on(bench, settings, stage, judge=judge, progress=progress, keeper=keeper, watch=watch)
+
+
+Judge = Callable[[Model], tuple[float, dict[str, float]]]
+
+
+def run_on(  # noqa: PLR0913
+    bench: Bench,
+    settings: TrainSettings,
+    stage: str,
+    *,
+    judge: Judge | None,
+    progress: Progress,
+    keeper: Keeper | None = None,
+    watch: Callable[[TracePoint], None] | None = None,
+) -> Trained:
+    """Do one run, telling of every update, and in the end of what went wrong with keeping.
+
+    Args:
+        bench: holds the model.
+        settings: how.
+        stage: what the run is called.
+        judge: scores the model on the dev records; None for the loss.
+        progress: told of it.
+        keeper: keeps checkpoints.
+        watch: told all that is known of an update; may end the run by what it raises.
+    """
 
     def tell(point: TracePoint) -> None:
         progress(told(stage, point, bench, settings=settings))
         if watch:
             watch(point)
 
-    trained = bench.run(settings, metric=judge, progress=tell, keeper=keeper)
-    for news in bench.model.trunk.news() if bench.model.trunk else ():
-        progress(Event(f"{bench.readied.arm.name}: {news}"))
-    return trained
-
-
-Judge = Callable[[Model], tuple[float, dict[str, float]]]
+    try:
+        return bench.run(settings, metric=judge, progress=tell, keeper=keeper)
+    finally:
+        for news in bench.model.trunk.news() if bench.model.trunk else ():
+            progress(Event(f"{bench.readied.arm.name}: {news}"))
 
 
 def judge_of(readied: Readied, plan: Plan, metric: Metric) -> Judge:

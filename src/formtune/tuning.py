@@ -26,7 +26,7 @@ from formtune.model_files import read_json
 from formtune.precision import settled
 from formtune.progress import Event, Progress
 from formtune.results import Result
-from formtune.shards import MANIFEST, read_manifest, staged
+from formtune.shards import MANIFEST, read_manifest, staged, sweep
 from formtune.spaces import Space
 from formtune.studies import (
     JOURNAL,
@@ -40,7 +40,7 @@ from formtune.studies import (
 )
 from formtune.training import Diverged, Look, TracePoint, Trained
 from formtune.training_job import done_by, write_run
-from formtune.trials import Plan, as_memory_allows, judge_of, told
+from formtune.trials import Plan, as_memory_allows, judge_of, loaded, run_on
 from formtune.updates import TrainSettings
 
 RUN, RECIPE, RESULT, TRIALS, PICTURE = "run", "best.yaml", "tuning.json", "trials.jsonl", "trials.svg"
@@ -94,9 +94,12 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
             (staging / JOURNAL).touch()
     plan = replace(plan, options=replace(plan.options, precision=precision))
     with opened(out / JOURNAL, search.space, seed=plan.settings.seed, pruner=search.pruner) as study:
+        sweep(out.parent, name=out.name)
         if manifest.get("kind") == "tuning" and not _goes_on(study.tried(), search):
             read_manifest(out, kind="tuning")
-            return Result({**read_json(out / RESULT), **_places(out)})
+            kept = read_json(out / RESULT)
+            if len(kept["trials"]) == len(study.tried()):  # else it was extended, and stopped before it was concluded
+                return Result({**kept, **_places(out)})
         trials = _Trials(readied, plan, search, progress=progress)
         try:
             while _goes_on(study.tried(), search):
@@ -178,7 +181,7 @@ class _Trials:
         options = replace(options, precision=self._plan.options.precision)
         if self._bench is None or self._bench[0] != options:
             self._bench = None  # the old model goes before the new one comes
-            self._bench = options, Bench(self.readied, self._plan.task, options=options)
+            self._bench = options, loaded(self.readied, self._plan.task, options=options, progress=self.progress)
         bench = self._bench[1]
         limits = limits or self._plan.limits
         settings = as_memory_allows(bench, settings, limits=limits, progress=self.progress)
@@ -199,6 +202,11 @@ class _Trials:
             self.progress(Event(f"trial {attempt.number} is cut short: it is behind the others"))
         except Diverged as error:
             self.progress(Event(f"trial {attempt.number}: {error.problem}"))
+        except SettingError as error:  # of the model, or of memory
+            if attempt.number == 1:  # nothing is lost yet, and the others may well be refused for the same reason
+                raise
+            state = "refused"
+            self.progress(Event(f"trial {attempt.number}: {error}"))
         tried = replace(_over(attempt, watch.looks, state=state, seconds=time.perf_counter() - start), **fitted)
         attempt.end(tried)
         if state == "finished" and (self.best is None or tried.merit > self.best.tried.merit):
@@ -209,12 +217,16 @@ class _Trials:
     ) -> tuple[Bench, Plan, Trained]:
         """Fine-tune with values, telling of every update; the bench's model holds the weights of the best look."""
         bench, plan = self.taken_up(values, limits)
-
-        def told_of(point: TracePoint) -> None:
-            self.progress(told(stage, point, bench, settings=plan.settings))
-            watch(point, plan.settings.steps)
-
-        return bench, plan, bench.run(plan.settings, metric=self._judge, progress=told_of)
+        steps = plan.settings.steps
+        trained = run_on(
+            bench,
+            plan.settings,
+            stage,
+            judge=self._judge,
+            progress=self.progress,
+            watch=lambda point: watch(point, steps),
+        )
+        return bench, plan, trained
 
     def winner(self, tried: Tried) -> tuple[Bench, Plan, Trained]:
         """Give the bench with a trial's weights; one of an earlier sitting is trained again, to the same ones."""
@@ -307,9 +319,10 @@ def _winner(tried: Sequence[Tried]) -> Tried:
     """
     finished = [one for one in tried if one.state == "finished"]
     if not finished:
-        n_diverged = sum(one.state == "diverged" for one in tried)
+        n_diverged, n_refused = (sum(one.state == state for one in tried) for state in ("diverged", "refused"))
+        refused = f", and {n_refused} were refused" if n_refused else ""
         raise SettingError(
-            f"No trial went to its end: training diverged in {n_diverged} of {len(tried)}.",
+            f"No trial went to its end: training diverged in {n_diverged} of {len(tried)}{refused}.",
             "Search lower learning rates, in another folder.",
             at="tuning.search",
         )

@@ -239,12 +239,22 @@ def with_values(recipe: Recipe, values: Mapping[str, object]) -> Recipe:
     return make_recipe(placed(values, onto=recipe.to_dict()))
 
 
+_NO_PART: dict[str, tuple[str, ...]] = {
+    "model": ("cache_gb",),
+    "training": ("memory_gb", "save_every", "keep", "trackers", "engine", "workers"),
+    "comparison": ("seeds", "margin", "confidence", "resamples"),
+}
+
+
 def identity(recipe: Recipe, space: Mapping[str, Range | Choices]) -> dict[str, Any]:
     """Give the settings that make a search this one: as JSON holds them.
 
-    Where it goes, how long it may take and the names of data and model are no part of it: digests stand for those.
+    Where it goes, how long it may take, how much memory and disk, and the names of data and model are no part of it:
+    digests stand for those. Nor are settings of which a search makes no use.
     """
     settings = recipe.to_dict()
     kept = {name: value for name, value in settings.items() if name not in ("data", "models", "out", "tuning")}
+    for section, odd in _NO_PART.items():
+        kept[section] = {name: value for name, value in kept[section].items() if name not in odd}
     own = {name: settings["tuning"][name] for name in ("pruner", "own_first")}
     return {**kept, "tuning": {**own, "search": msgspec.json.decode(msgspec.json.encode(space))}}

@@ -250,10 +250,11 @@ class TrainingSettings(_Section):
     workers: Count | None = None
     """Workers of the Ray cluster that train together; one where it is not given."""
     save_every: Count | None = None
-    """Updates between two checkpoints; where it is not given, one in five minutes, or fewer if writing them would take
-    more than a twentieth of the time."""
+    """Updates between two checkpoints of ``train``; where it is not given, one in five minutes, or fewer if writing them
+    would take more than a twentieth of the time. A comparison keeps whole arms, a search whole trials."""
     keep: Count = 2
-    """How many of the newest checkpoints stay until the run is whole; the best weights are kept besides."""
+    """How many of the newest checkpoints of ``train`` stay until the run is whole; the best weights are kept besides. A
+    comparison keeps whole arms, a search whole trials."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,9 +12,9 @@ from formtune.reports.svg import Span, at, line, polyline, text, tick_texts, tic
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 44.0, 34.0
 COLUMN = WIDTH / 2
 MOST_LETTERS = 16
-KEY = "dot: to the end · ring: cut short · cross: diverged · line: the best so far"
+KEY = "dot: to the end · ring: cut short · cross: diverged or refused · line: the best so far"
 FEW = 6  # values up to which each has a place of its own, whatever lies between them
-STATES = {"finished": "to the end", "pruned": "cut short", "diverged": "diverged"}
+STATES = {"finished": "to the end", "pruned": "cut short", "diverged": "diverged", "refused": "refused"}
 Marks = Sequence[tuple[float, str]]
 
 
@@ -25,7 +25,7 @@ class TrialPoint:
     Attributes:
         number: which, from 1.
         score: the best look's metric; None where there is none.
-        state: ``finished``, ``pruned`` or ``diverged``.
+        state: ``finished``, ``pruned``, ``diverged`` or ``refused``.
         values: what was tried, by the settings' places.
     """
 
@@ -145,12 +145,12 @@ def _frame(x: Span, y: Span, *, scale: Sequence[float], marks: Marks, width: flo
 
 
 def _mark(one: TrialPoint, x: float, y: Span) -> str:
-    """Draw a trial; what diverged before any look stands on the floor."""
+    """Draw a trial; what diverged before any look, or was refused, stands on the floor."""
     values = ", ".join(f"{place.split('.', 1)[-1]} {value}" for place, value in one.values.items())
     score = f"{one.score:.4g}, " if known(one.score) else ""
     words = titled(f"trial {one.number}: {score}{STATES[one.state]}; {values}")
     height = y(one.score) if known(one.score) else y.start
-    if one.state == "diverged":
+    if one.state in ("diverged", "refused"):
         cross = f"M{at(x - 4)} {at(height - 4)}l8 8m0 -8l-8 8"
         return f'<path d="{cross}" class="curve arm-2">{words}</path>'
     css = "dot arm-1" if one.state == "finished" else "ring arm-1"
