@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from formtune import attention
 from formtune.batches import Batch
+from formtune import processes
 from formtune.freezing import blocks_of, embeddings_of, frozen_depth, trained
 from formtune.models import Model
 from formtune.shards import versions
@@ -111,7 +112,7 @@ def promise(trunk: Trunk, *, n_tokens: int, n_examples: int, limit_gb: float) ->
     Raises:
         SettingError: where it cannot be kept at its place.
     """
-    store = trunk.store_on("cuda" if torch.cuda.is_available() else "cpu")  # where training will run
+    store = trunk.store_on(processes.device().type)
     size_bytes = (n_examples if trunk.boundary == "pooled" else n_tokens) * store.row_bytes
     about = f"about {_size(size_bytes)}"
     if size_bytes > limit_gb * 1e9:
