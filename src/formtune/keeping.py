@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formtune import attention
+from formtune import attention, processes
 from formtune.batches import Batch
-from formtune import processes
 from formtune.freezing import blocks_of, embeddings_of, frozen_depth, trained
 from formtune.models import Model
 from formtune.shards import versions
