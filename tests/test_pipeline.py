@@ -12,7 +12,7 @@ from tiny_models import tiny_folder
 from tokenizer_folders import minilm_folder
 
 import formtune as ft
-from formtune import pipeline
+from formtune import pipeline, planning
 from formtune.answers import read_predictions
 from formtune.arms import BLANKS
 from formtune.cli import run
@@ -175,7 +175,7 @@ def test_epochs_until_a_block_joins_become_updates(epochs: float | None, updates
     """Twenty-four records in batches of six; at least one update."""
     recipe = make_recipe({"training": {"batch_size": 6, "unfreeze_every": epochs, "layer_decay": 0.9}})
 
-    settings = pipeline.train_settings(recipe, Task(kind="plain"), [None] * 24)
+    settings = planning.train_settings(recipe, Task(kind="plain"), [None] * 24)
 
     assert (settings.unfreeze_every, settings.layer_decay) == (updates, 0.9)
 
