@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paired_processes import CASES, COPIES_ALONE
 from tiny_models import tiny_folder
 from token_examples import tokens
-from two_processes import CASES, COPIES_ALONE
 
 from formtune import processes
 from formtune.errors import DataError, MissingExtra, SettingError
@@ -34,7 +34,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     environments = [environment(rank, port=free_port()) for rank in range(2)]
     environments[1]["MASTER_PORT"] = environments[0]["MASTER_PORT"]
-    command = [sys.executable, str(HERE / "two_processes.py"), str(folder)]
+    command = [sys.executable, str(HERE / "paired_processes.py"), str(folder)]
     running = [subprocess.Popen(command, env=one, stderr=subprocess.PIPE, text=True) for one in environments]
     for one in running:
         _, told = one.communicate(timeout=300)
