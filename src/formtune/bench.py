@@ -8,7 +8,6 @@ from torch import Tensor
 
 from formtune.adapters import renew
 from formtune.arms import Readied
-from formtune.batches import by_budget
 from formtune.checkpoints import Keeper
 from formtune.corruption import corrupted
 from formtune.examples import Task
@@ -20,7 +19,7 @@ from formtune.objective import Objective
 from formtune.processes import count, gathered, rank
 from formtune.tokens import Tokens
 from formtune.training import Look, TracePoint, Trained, train
-from formtune.updates import TrainSettings, factors_of, n_computed
+from formtune.updates import TrainSettings, dealt, factors_of, micro_batches
 
 DEV_SEED = 2**31  # beyond what users take for training seeds
 
@@ -124,8 +123,8 @@ def dev_loss(model: Model, dev: Sequence[Tokens], settings: TrainSettings) -> fl
     objective = Objective(model, label_smoothing=0.0, shares=settings.share_prefixes)
     total = 0.0
     with model.inference():
-        lengths = [n_computed(tokens) for tokens in dev]
-        groups = by_budget(lengths, settings.micro_batch_tokens, sort=True, padded=model.pads)
-        for group in groups[rank() :: count()]:
+        shares = model.weaves and settings.share_prefixes
+        hand = dealt(dev, count(), shares=shares)[rank()]
+        for group in micro_batches(dev, hand, settings, shares=shares, pads=model.pads):
             total += float(objective([dev[i] for i in group], factors[group])[0])
     return sum(gathered(total))

@@ -30,7 +30,16 @@ from formtune.optimizing import let_join, optimizer_of, parameter_groups, set_ra
 from formtune.shards import digest_of
 from formtune.tokens import Tokens
 from formtune.training_state import State, digest_of_tokens, random_state, restore_random
-from formtune.updates import TrainSettings, dealt, factors_of, micro_batches, n_computed, n_learned, updates
+from formtune.updates import (
+    TrainSettings,
+    dealt,
+    factors_of,
+    looks_after,
+    micro_batches,
+    n_computed,
+    n_learned,
+    updates,
+)
 from formtune.work import Work, padding_work
 
 
@@ -161,14 +170,11 @@ class _Course:
         """Do the next update, and take a look where one is due."""
         step = self.step + 1
         point = self.loop.update(step, update)
-        if self.look is not None and self._looks(step):
+        if self.look is not None and looks_after(step, self.settings):
             point = replace(point, look=self.look())
         self.best.see(point)
         self.trace.append(point)
         return point
-
-    def _looks(self, step: int) -> bool:
-        return step % self.settings.validate_every == 0 or step == self.settings.steps
 
     def state(self) -> State:
         """Give everything that the next update depends on.
@@ -230,7 +236,7 @@ class _Course:
         for step, update in enumerate(islice(updates(examples, self.settings, self.model.tokenizer), self.step), 1):
             if step <= per_epoch:
                 self.loop.remember(update)
-            if self.look is not None and not looked and self._looks(step):
+            if self.look is not None and not looked and looks_after(step, self.settings):
                 self.look()  # as far as the trunk goes, it does not depend on the trained weights
                 looked = True
             if looked and step >= per_epoch:
@@ -354,7 +360,7 @@ class _Loop:
         rate = set_rates(self.optimizer, step, self.settings)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if step % self.settings.validate_every == 0 or step == self.settings.steps:
+        if looks_after(step, self.settings):
             self.held.hand_back()
         return TracePoint(
             step=step,

@@ -74,8 +74,13 @@ def n_learned(tokens: Tokens) -> int:
     return int(np.count_nonzero(_side(tokens).weights_T)) or int(tokens.gold is not None)
 
 
+def looks_after(step: int, settings: TrainSettings) -> bool:
+    """Tell whether a look at the dev records comes after an update: one every so often, and one after the last."""
+    return step % settings.validate_every == 0 or step == settings.steps
+
+
 def n_looks(settings: TrainSettings, *, after: int = 0) -> int:
-    """Count the looks at the dev records that come after an update: one every so often, and one after the last.
+    """Count the looks that come after an update, see :func:`looks_after`.
 
     >>> n_looks(TrainSettings(steps=10, validate_every=4)), n_looks(TrainSettings(steps=8, validate_every=4), after=4)
     (3, 1)
