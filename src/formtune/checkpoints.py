@@ -5,7 +5,6 @@ generators, and ``state.json`` (the trace, the best look, how long patience has 
 weights of the best look stand beside it in ``best-00000030``: written once, and kept as long as a checkpoint needs them.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from torch import Tensor
 from formtune import processes
 from formtune.errors import DataError, SettingError, Stopped
 from formtune.interrupts import Asked, Heed, unheeded
+from formtune.locks import hold_alone
 from formtune.shards import digest_of, discard, read_manifest, staged, sweep
 from formtune.training_state import State
 
@@ -104,16 +104,7 @@ def claimed(folder: Path, *, fresh: bool = False) -> Iterator[None]:
             f"No checkpoint can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingError(
-                "Another process trains here.", "Wait for it, or give another --out.", at=folder
-            ) from error
-        except OSError as error:  # file systems without locks
-            raise SettingError(
-                f"This folder cannot be locked ({error.strerror}).", "Give an --out on a local disk.", at=folder
-            ) from error
+        hold_alone(lock, at=folder, busy="Another process trains here.", remedy="Wait for it, or give another --out.")
         sweep(folder)
         if fresh:
             remove(folder)

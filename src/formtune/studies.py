@@ -5,7 +5,6 @@ cut short by the median (Golovin et al. 2017, section 3.2.2) or by successive ha
 depends on the seed and on the trials before alone, so a search that is taken up again goes the way it would have gone.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from formtune.errors import SettingError
+from formtune.locks import hold_alone
 from formtune.spaces import Choices, Range, Space
 
 JOURNAL = "study.jsonl"
@@ -84,7 +83,9 @@ def is_begun(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        _hold(file, path)
+        hold_alone(
+            file, at=path, busy="Another process is at this search.", remedy="Wait for it, or give another folder."
+        )
         return b'"tried"' in file.read()
 
 
@@ -103,18 +104,11 @@ def opened(path: Path, space: Space, *, seed: int, pruner: str) -> Iterator["Stu
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with path.open("ab+") as file:
-        _hold(file, path)
+        hold_alone(
+            file, at=path, busy="Another process is at this search.", remedy="Wait for it, or give another folder."
+        )
         _mend(file)
         yield Study(path, space, seed=seed, pruner=pruner)
-
-
-def _hold(file: BinaryIO, path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SettingError(
-            "Another process is at this search.", "Wait for it, or give another folder.", at=path
-        ) from error
 
 
 def _mend(file: BinaryIO) -> None:
