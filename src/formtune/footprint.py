@@ -19,7 +19,7 @@ from formtune.batches import collate
 from formtune.errors import SettingError
 from formtune.freezing import blocks_of, trained
 from formtune.machine import available_bytes
-from formtune.models import Model
+from formtune.models import Model, width_in
 from formtune.objective import N_ROWS
 from formtune.processes import local_count
 from formtune.tokens import Tokens
@@ -173,15 +173,9 @@ def _checkpointed(model: Model, kept: Activations) -> Activations:
     n_blocks = sum(len(stack) for stack in blocks_of(model))
     learning = {id(p) for p in trained(model).values()}
     n_trained = sum(any(id(p) in learning for p in block.parameters()) for stack in blocks_of(model) for block in stack)
-    inputs = 4.0 * n_trained * width_of(model)
+    inputs = 4.0 * n_trained * width_in(model.module.config)
     share = 1.0 / max(1, min(n_blocks, n_trained))
     return Activations(kept.fixed * share, inputs + kept.per_token * share, kept.per_pair * share)
-
-
-def width_of(model: Model) -> int:
-    """Tell how many numbers the state of a token is."""
-    config = model.module.config
-    return int(getattr(config, "hidden_size", None) or config.d_model)
 
 
 def standing_bytes(model: Model, settings: TrainSettings) -> int:

@@ -31,6 +31,11 @@ HEADS = {  # where a masked-LM class keeps what turns states into scores, by mod
 }
 
 
+def width_in(config: Any) -> int:
+    """Tell how many numbers the state of a token is, as a configuration of ``transformers`` says it."""
+    return int(getattr(config, "hidden_size", None) or config.d_model)
+
+
 class ClassHead(nn.Module):
     """A linear layer over a pooled state: K class scores."""
 
