@@ -25,7 +25,7 @@ from torch import nn
 from formtune.batches import Batch
 from formtune.forests import grouped
 from formtune.freezing import blocks_of, body_ids, trained
-from formtune.models import HEADS, Model
+from formtune.models import HEADS, Model, width_in
 from formtune.objective import N_ROWS
 
 
@@ -93,7 +93,7 @@ class Flops:
         config = model.module.config
         heads = getattr(config, "num_attention_heads", None) or config.num_heads
         head = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
-        self._width = int(heads * head) if head else int(getattr(config, "hidden_size", None) or config.d_model)
+        self._width = int(heads * head) if head else width_in(config)
         self._streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
         self._products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
         self._recomputes = recomputes

@@ -21,7 +21,7 @@ from formtune.fusing import fuse
 from formtune.keeping import round_boundary, trunk_of
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
-from formtune.models import HEADS, ClassHead, Model
+from formtune.models import HEADS, ClassHead, Model, width_in
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 
 
@@ -231,10 +231,9 @@ def _class_head(module: Any, n_classes: int) -> ClassHead:
     if n_classes < 2:
         raise ValueError("A class head needs at least two classes.")
     config = module.config
-    width = getattr(config, "hidden_size", None) or config.d_model
     dropout = getattr(config, "classifier_dropout", None)
     dropout = getattr(config, "hidden_dropout_prob", 0.0) if dropout is None else dropout
-    return ClassHead(int(width), n_classes, dropout=float(dropout or 0.0))
+    return ClassHead(width_in(config), n_classes, dropout=float(dropout or 0.0))
 
 
 def _pooling(folder: Path, shape: Shape) -> str:
