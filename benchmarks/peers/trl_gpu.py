@@ -17,14 +17,8 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
+from trl_train import MARKED, PLAIN
 
-PLAIN = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-# The same text, with what the assistant says marked as learned.
-MARKED = (
-    "{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}{% generation %}"
-    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}{% else %}"
-    "{{ message['content'] + '<|im_end|>' + '\n' }}{% endif %}"
-)
 LENGTH = 2048  # of a packed row; as many rows at a time make about as many tokens as a padded batch
 
 

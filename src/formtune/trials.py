@@ -353,9 +353,8 @@ def _read_test(bench: Bench, seed: int, trained: Trained, *, plan: Plan, progres
     examples = list(bench.readied.test.examples.values())
     prior = prior_of(bench.model, bench.readied, plan)
     start = time.perf_counter()
-    with (
-        bench.model.computing_anew() if seed == plan.seeds[0] else nullcontext()
-    ):  # the time tells what an answer costs
+    # The time of the first seed tells what an answer costs.
+    with bench.model.computing_anew() if seed == plan.seeds[0] else nullcontext():
         predictions, found = answered(bench, examples, plan, prior=prior)
     ms = (time.perf_counter() - start) * 1000 / max(1, len(examples))
     if plan.generate:  # what is written beside scored words is not what an answer costs
