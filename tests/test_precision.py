@@ -99,7 +99,10 @@ def test_a_model_is_loaded_with_a_settled_precision() -> None:
     "options", [Options(freeze="all-but-top-1"), Options(lora=Lora(rank=2)), Options(lora=Lora(kind="dora", rank=2))]
 )
 def test_rounding_frozen_weights_once_changes_no_number(family: str, options: Options) -> None:
-    """Loss and gradients equal, bit by bit, those of autocast, which rounds the same weights at every use."""
+    """Loss and gradients equal, bit by bit, those of autocast, which rounds the same weights at every use.
+
+    Where a layer is used twice (XLNet's two streams) autocast adds the two gradients in bfloat16, and here it is float32.
+    """
     output = "mask" if family == "bert" else "text"
     rounded = tiny(family, output=output, options=replace(options, precision="bfloat16"))  # type: ignore[arg-type]
     exact = tiny(family, output=output, options=options)  # type: ignore[arg-type]
@@ -122,7 +125,8 @@ def test_rounding_frozen_weights_once_changes_no_number(family: str, options: Op
     )
     assert torch.equal(*losses)
     pairs = list(zip(trained(rounded).values(), trained(exact).values(), strict=True))
-    assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None and b.grad is not None)
+    most = 2**-8 if family == "xlnet" else 0.0
+    assert all((a.grad - b.grad).norm() <= most * b.grad.norm() for a, b in pairs if a.grad is not None is not b.grad)
     assert any(a.grad is not None and a.grad.any() for a, _ in pairs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from formtune import attention, processes
 from formtune.adapters import Lora, add_lora, renew
@@ -22,6 +22,7 @@ from formtune.keeping import round_boundary, trunk_of
 from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model, width_in
+from formtune.rounding import round_products
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 
 
@@ -108,7 +109,7 @@ def prepared(model: Model, *, seed: int, options: Options) -> Model:
         add_lora(model, options.lora)
     renew(model, seed)
     if options.precision == "bfloat16" and not (options.lora and options.lora.kind == "dora"):  # it measures weights
-        _round_frozen(model)
+        round_products(model)
     model.quiet = frozen_bottom(model)
     round_boundary(model)
     if options.cache_trunk:
@@ -124,20 +125,6 @@ def _place(model: Model) -> None:
         for module in filter(None, (model.module, model.class_head)):
             module.to(device)
     fuse(model)
-
-
-def _round_frozen(model: Model) -> None:
-    """Keep the weights of frozen linear layers in bfloat16: autocast would cast them at every use, to the same numbers.
-
-    This halves the memory of a frozen model. Embeddings, norms and the head over the vocabulary stay as they are, since
-    scores of words are computed in float32.
-    """
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.module.get_output_embeddings()
-    for layer in model.base.modules():
-        if isinstance(layer, nn.Linear | Conv1D) and layer is not head and not layer.weight.requires_grad:
-            layer.weight.data = layer.weight.data.bfloat16()
 
 
 def _forget_habits(model: Model) -> None:
