@@ -1,11 +1,11 @@
 """Full fine-tuning of SmolLM2-135M on conversations: one epoch here against TRL, same rows in the same order.
 
-    python benchmarks/training_speed.py [--rows 32]
+    python benchmarks/training_speed.py [--rows 32] [--precision bfloat16] [--alone] [--micro-batch-tokens 1024]
 
 Each run has a process of its own; TRL gets an environment of its own, made once under the cache. Printed are seconds,
 peak memory, computed against real tokens, and how many times sooner we are than each of TRL's ways: "padded" and "packed"
 in our order, and "default", which shuffles and computes activations twice. Every second line gives TRL the allocator
-settings that formtune sets for its users. It ends with 1 where a promise is missed: 3 times sooner than TRL padded and 2.2
+settings that formtune sets for its users; ``--alone`` leaves TRL out. It ends with 1 where a promise is missed: 3 times sooner than TRL padded and 2.2
 times than packed in float32, 4 times in bfloat16, 0.6 of its memory, the same learned tokens, losses equal to 1 %.
 """
 
@@ -24,6 +24,7 @@ from peer_environment import Bound, judged, python_of, told_by
 
 from formtune import dialects
 from formtune.examples import Task
+from formtune.footprint import MOST_TOKENS
 from formtune.formats import cell, named
 from formtune.loading import Options, load_model
 from formtune.model_files import resolve
@@ -35,7 +36,8 @@ MODEL = "smollm2-135m"
 TRL = "trl==1.16.0"
 BATCH = 8
 PEER = Path(__file__).parent / "peers" / "trl_train.py"
-WAYS = tuple((layout, precision) for layout in ("default", "padded", "packed") for precision in ("float32", "bfloat16"))
+PRECISIONS = ("float32", "bfloat16")
+WAYS = tuple((layout, precision) for layout in ("default", "padded", "packed") for precision in PRECISIONS)
 SOONER = {("padded", "float32"): 3.0, ("packed", "float32"): 2.2, ("padded", "bfloat16"): 4.0}
 MOST_MEMORY = 0.6
 MOST_DIFFERENCE = 0.01  # of the mean loss of an epoch, as a share
@@ -70,7 +72,7 @@ def rows(n_rows: int) -> list[dict[str, object]]:
     return [messages[i] for i in np.random.default_rng(0).permutation(len(messages))]
 
 
-def ours(rows_path: str, precision: str) -> Measured:
+def ours(rows_path: str, precision: str, micro_batch_tokens: int | None) -> Measured:
     """Train one epoch here, in the order of the rows as they are."""
     records = dialects.read([rows_path]).records
     model = load_model(MODEL, output="text", options=Options(precision=precision))
@@ -79,7 +81,12 @@ def ours(rows_path: str, precision: str) -> Measured:
     tokens = tokenize(examples, model.tokenizer, shape="decoder")
     back = np.argsort(np.random.default_rng(0).permutation(len(tokens)))  # undoes the shuffle of seed 0
     settings = TrainSettings(
-        steps=-(-len(tokens) // BATCH), batch_size=BATCH, learning_rate=1e-5, average="token", warmup=0.0
+        steps=-(-len(tokens) // BATCH),
+        batch_size=BATCH,
+        learning_rate=1e-5,
+        average="token",
+        warmup=0.0,
+        micro_batch_tokens=micro_batch_tokens or MOST_TOKENS["cpu"][precision],
     )
     trained = train(model, [tokens[i] for i in back], settings=settings)
     return Measured(
@@ -97,21 +104,25 @@ def main() -> int:
     """Measure every way, print the ratios and what was promised; 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--alone", action="store_true", help="measure formtune alone")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--micro-batch-tokens", type=int, help="of ours, computed at once, instead of what it chooses")
     parser.add_argument("--ours", nargs=2, metavar=("ROWS", "PRECISION"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.ours:
-        print(json.dumps(asdict(ours(*asked.ours))))
+        print(json.dumps(asdict(ours(*asked.ours, asked.micro_batch_tokens))))
         return 0
-    trl = python_of("trl", TRL)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "rows.jsonl")
         Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows(asked.rows)), encoding="utf-8")
-        own = {
-            precision: told(f"formtune, {precision}", [sys.executable, __file__, "--ours", path, precision])
-            for precision in ("float32", "bfloat16")
-        }
+        tokens = ["--micro-batch-tokens", asked.micro_batch_tokens] if asked.micro_batch_tokens else []
+        command = [sys.executable, __file__, *tokens, "--ours", path]
+        own = {p: told(f"formtune, {p}", [*command, p]) for p in asked.precision}
+        if asked.alone:
+            return 0
+        trl = python_of("trl", TRL)
         peers = {}
-        for layout, precision in WAYS:
+        for layout, precision in ((layout, precision) for layout, precision in WAYS if precision in own):
             for allocator in (False, True):
                 command = [trl, PEER, resolve(MODEL), path, layout, precision]
                 name = f"TRL {layout}, {precision}{', our allocator' * allocator}"
@@ -147,6 +158,7 @@ def bounds(own: Mapping[str, Measured], peers: Mapping[tuple[str, str], Measured
             least=least,
         )
         for (layout, precision), least in SOONER.items()
+        if precision in own
     ]
     for precision, mine in own.items():
         padded = peers["padded", precision]

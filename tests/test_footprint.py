@@ -16,7 +16,7 @@ from formtune.models import Model
 from formtune.objective import Objective
 from formtune.tokens import byte_tokenizer
 from formtune.training import train
-from formtune.updates import TrainSettings
+from formtune.updates import MICRO_BATCH_TOKENS, TrainSettings
 
 FAMILIES = ("bert", "gpt2", "llama", "qwen3", "t5", "xlnet")
 SETTINGS = TrainSettings(steps=3, batch_size=4, learning_rate=1e-3)
@@ -84,8 +84,8 @@ def test_as_many_tokens_are_computed_at_once_as_fit() -> None:
         limits = Limits(memory_bytes=standing + round(megabytes * MEGABYTE))
         return within_memory(model, tokens, SETTINGS, limits=limits)
 
-    assert fitted(1000).micro_batch_tokens == 4096
-    assert 100 <= fitted(2).micro_batch_tokens < 4096
+    assert fitted(1000).micro_batch_tokens == MICRO_BATCH_TOKENS
+    assert 100 <= fitted(2).micro_batch_tokens < MICRO_BATCH_TOKENS
     assert not fitted(2).checkpoint_activations
     assert fitted(0.4).checkpoint_activations
     with pytest.raises(SettingError, match=r"training.memory_gb: Training takes about"):
@@ -102,7 +102,7 @@ def test_what_the_user_says_is_taken() -> None:
     one = within_memory(model, tokens, SETTINGS, limits=Limits(checkpoint_activations=True))
 
     assert (both.micro_batch_tokens, both.checkpoint_activations) == (77, True)
-    assert (one.micro_batch_tokens, one.checkpoint_activations) == (4096, True)
+    assert (one.micro_batch_tokens, one.checkpoint_activations) == (MICRO_BATCH_TOKENS, True)
 
 
 def test_adapters_take_little_beside_the_model() -> None:

@@ -25,8 +25,7 @@ from torch import nn
 from formtune.batches import Batch
 from formtune.forests import grouped
 from formtune.freezing import blocks_of, body_ids, trained
-from formtune.models import HEADS, Model, width_in
-from formtune.objective import N_ROWS
+from formtune.models import Model, width_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +96,11 @@ class Flops:
         self._streams = 2 if model.family == "xlnet" and model.causal else 1  # what is read, and what is asked
         self._products = 4 if model.family == "xlnet" else 2  # XLNet scores positions too, twice as many as keys
         self._recomputes = recomputes
-        self._n_rows = N_ROWS[model.device.type]
         self._learns = {id(p) for p in trained(model).values()}
         self._blocks = self._stacks(model)
         self.n_blocks = len(self._blocks[0])
         self.n_frozen = round(model.trunk.share * self.n_blocks) if model.trunk else 0
-        head = [] if model.class_head else _head(model)
+        head = [] if model.class_head else model.scorer
         self._vocabulary = _numbers(head)
         self._vocabulary_learned = _numbers(head, only=self._learns)
         self._classes = _numbers([model.class_head]) if model.class_head else 0
@@ -160,8 +158,7 @@ class Flops:
         return twice + 2.0 * self._streams * (weights + 2 * self._products * self._width * passage.pairs)
 
     def _scores(self, load: Load) -> float:
-        times = 1 + (load.scored > self._n_rows)
-        scores = 2.0 * load.scored * (times * self._vocabulary + self._vocabulary_passed + self._vocabulary_learned)
+        scores = 2.0 * load.scored * (self._vocabulary + self._vocabulary_passed + self._vocabulary_learned)
         return scores + 2.0 * load.classed * self._classes * (2 + self._body_learns)
 
 
@@ -181,12 +178,6 @@ def _reads_source(name: str) -> bool:
 
 def _without_embeddings(module: nn.Module) -> list[nn.Module]:
     return [m for name, m in module.named_children() if "embeddings" not in name and name != "pooler"]
-
-
-def _head(model: Model) -> list[nn.Module]:
-    if model.shape == "encoder":
-        return [getattr(model.module, part) for part in HEADS[model.family].split("+")]
-    return [model.module.get_output_embeddings()]
 
 
 def _numbers(modules: Iterable[nn.Module], *, only: set[int] | None = None) -> int:

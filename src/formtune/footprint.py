@@ -25,7 +25,11 @@ from formtune.processes import local_count
 from formtune.tokens import Tokens
 from formtune.updates import MICRO_BATCH_TOKENS, TrainSettings, n_computed
 
-MOST_TOKENS = {"cpu": MICRO_BATCH_TOKENS, "cuda": 16384}  # computed at once: beyond that nothing is gained
+# Computed at once: beyond that nothing is gained. Where products are fast, what each micro-batch costs is felt.
+MOST_TOKENS = {
+    "cpu": {"float32": MICRO_BATCH_TOKENS, "bfloat16": 4096},
+    "cuda": {"float32": 16384, "bfloat16": 16384},
+}
 SHARE = 0.8  # of what is free is taken: others live on the machine too
 SLACK = 1.3  # peaks over what is kept: gradients on their way, holes between tensors (measured: 1.1 to 1.6)
 PROBES = ((1, 48), (2, 48), (1, 96))  # rows, tokens of a row
@@ -99,7 +103,7 @@ def within_memory(
     ways = [False, True] if twice is None else [twice]
     for way in ways if blocks_of(model) else ways[:1]:
         one = _checkpointed(model, kept) if way else kept
-        room, most = one.most_tokens(left, longest), MOST_TOKENS[model.device.type]
+        room, most = one.most_tokens(left, longest), MOST_TOKENS[model.device.type][model.precision]
         if room >= max(longest, asked or 1):  # an example is never cut in two, however long
             return replace(settings, micro_batch_tokens=asked or min(room, most), checkpoint_activations=way)
     raise SettingError(

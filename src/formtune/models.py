@@ -118,6 +118,13 @@ class Model:
         return self.module.get_encoder() if self.class_head and self.shape == "encoder-decoder" else self.base
 
     @property
+    def scorer(self) -> list[nn.Module]:
+        """What turns states into scores of the vocabulary, in order."""
+        if self.shape == "encoder":
+            return [getattr(self.module, part) for part in HEADS[self.family].split("+")]
+        return [self.module.get_output_embeddings()]
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         device: torch.device = next(self.module.parameters()).device
@@ -208,11 +215,11 @@ class Model:
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         config, module = self.module.config, self.module
-        if self.shape == "encoder":
-            return self._masked_head(hidden_ND)
         if getattr(config, "scale_decoder_outputs", False):  # T5 with tied embeddings
             hidden_ND = hidden_ND * config.d_model**-0.5
-        scores: Tensor = module.get_output_embeddings()(hidden_ND)
+        scores: Tensor = hidden_ND
+        for part in self.scorer:
+            scores = part(scores)
         bias = getattr(module, "final_logits_bias", None)  # BART
         return scores if bias is None else scores + bias[0]
 
@@ -230,13 +237,6 @@ class Model:
 
     def _states_pooled(self, batch: Batch) -> Tensor:
         return self._pooled(self.hidden(batch).float(), batch)
-
-    def _masked_head(self, hidden_ND: Tensor) -> Tensor:
-        where = HEADS[self.family]
-        scores: Tensor = hidden_ND
-        for part in where.split("+"):
-            scores = getattr(self.module, part)(scores)
-        return scores
 
     def _pooled(self, hidden_TD: Tensor, batch: Batch) -> Tensor:
         if self.pooling != "mean":

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from formtune.batches import Batch, collate
 from formtune.machine import return_memory
 from formtune.models import Model
+from formtune.pieces import summed
 from formtune.recomputing import blocks_to_recompute, recomputed
 from formtune.tokens import Tokens
 from formtune.updates import n_computed
@@ -78,22 +78,26 @@ class Objective(nn.Module):
 
     def _of_tokens(self, hidden_TD: Tensor, asked: Asked) -> Tensor:
         """Add up the losses of what is asked, a bounded number of rows of the vocabulary at a time."""
-        losses = [hidden_TD[:0].float().sum()]  # nothing, that has a gradient: an example may ask for nothing
         n_rows = N_ROWS[hidden_TD.device.type]
-        for start in range(0, len(asked.places_N), n_rows):
-            rows = slice(start, start + n_rows)
-            chunk = (self._here(asked.labels_N[rows]), self._here(asked.weights_N[rows]))
-            states_ND = hidden_TD[self._here(asked.places_N[rows])]
-            if torch.is_grad_enabled() and len(asked.places_N) > n_rows:
-                losses.append(checkpoint(self._chunk, states_ND, *chunk, use_reentrant=False))
-            else:
-                losses.append(self._chunk(states_ND, *chunk))
-        return torch.stack(losses).sum()
+        states_ND = hidden_TD[self._here(asked.places_N)]
+        labels_N, weights_N = self._here(asked.labels_N), self._here(asked.weights_N)
 
-    def _chunk(self, states_ND: Tensor, labels_N: Tensor, weights_N: Tensor) -> Tensor:
-        logits_NV = self.model.logits(states_ND, exact=False)
-        losses_N = F.cross_entropy(logits_NV, labels_N, reduction="none", label_smoothing=self.label_smoothing)
-        return (losses_N * weights_N).sum()
+        def piece(states: Tensor, rows: slice) -> Tensor:
+            logits_NV = self.model.logits(states, exact=False)
+            losses_N = F.cross_entropy(
+                logits_NV, labels_N[rows], reduction="none", label_smoothing=self.label_smoothing
+            )
+            return (losses_N * weights_N[rows]).sum()
+
+        if torch.is_grad_enabled() and len(states_ND) > n_rows:
+            learned = [p for part in self.model.scorer for p in part.parameters() if p.requires_grad]
+            return summed(piece, states_ND, learned, n_rows=n_rows)
+        losses = [
+            piece(states_ND[start : start + n_rows], slice(start, start + n_rows))
+            for start in range(0, len(states_ND), n_rows)
+        ]
+        nothing = hidden_TD[:0].float().sum()  # has a gradient: an example may ask for nothing
+        return torch.stack([nothing, *losses]).sum()
 
     def _here(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)

@@ -1,9 +1,8 @@
 """Linear layers in bfloat16 as autocast computes them, without what autocast does again and again.
 
-The weights of frozen layers are cast once. What several layers take (queries, keys, values) is cast once and kept once for
-the backward pass. On a CPU a kernel is made anew for every number of rows that a product meets: twelve for a block, 2 ms
-each with oneDNN, where multiplying 200 tokens takes 4 ms; and examples side by side never have equally many. So rows are
-filled up to one of a few numbers.
+The weights of frozen layers are cast once. On a CPU a kernel is made anew for every number of rows that a product meets: twelve for a block, 2 ms
+each with oneDNN, where multiplying 200 tokens takes 4 ms; and examples side by side never have equally many. So few rows are
+filled up to one of a few numbers, and what several layers take (queries, keys, values) is cast and kept once.
 
 Shape letters: R rows, M rows filled up, I inputs, O outputs.
 """
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from formtune.models import Model
 
-FEW = 1024  # rows up to which making a kernel is felt
+FEW = 512  # rows from which making a kernel is not felt, and autocast's own way is as fast
 STEP = 32
 
 
@@ -40,14 +39,13 @@ def round_products(model: Model) -> None:
     for layer in model.module.modules():
         if not isinstance(layer, nn.Linear | Conv1D):
             continue
-        frozen = not layer.weight.requires_grad
-        if frozen and layer in body:
-            layer.weight.data = layer.weight.data.bfloat16()
         kind: Any = type(layer)
-        if kind is nn.Linear:
-            layer.__class__ = RoundedHead if frozen and layer not in body else Rounded
-        elif kind is Conv1D:
-            layer.__class__ = _rounded(kind)
+        frozen = not layer.weight.requires_grad
+        if layer in body:
+            layer.weight.data = layer.weight.data.bfloat16() if frozen else layer.weight.data
+            layer.__class__ = {nn.Linear: Rounded, Conv1D: _rounded(Conv1D)}.get(kind, kind)
+        elif frozen and kind is nn.Linear:
+            layer.__class__ = RoundedHead
 
 
 class Rounded(nn.Linear):
@@ -89,7 +87,7 @@ def _rounded(kind: Any) -> Any:
 
 def _multiplied(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Multiply as autocast would: states ``[..., I]`` → ``[..., O]``."""
-    if states.device.type != "cpu":
+    if states.device.type != "cpu" or states.shape[:-1].numel() >= FEW:
         return F.linear(states, weight, bias)
     if torch.is_grad_enabled():
         product: Tensor = _Product.apply(states, weight, bias)  # type: ignore[no-untyped-call]
@@ -142,13 +140,11 @@ _rows = _Rows()
 
 
 def room(n_rows: int) -> int:
-    """Give the number of rows that some are filled up to: a power of two, a multiple of 32, or what there is.
+    """Give the number of rows that few are filled up to: a power of two, or a multiple of 32.
 
-    >>> [room(n) for n in (1, 5, 17, 33, 2000)]
-    [1, 8, 32, 64, 2000]
+    >>> [room(n) for n in (1, 5, 17, 33)]
+    [1, 8, 32, 64]
     """
-    if n_rows >= FEW:
-        return n_rows
     return 1 << max(0, n_rows - 1).bit_length() if n_rows <= STEP else -(-n_rows // STEP) * STEP
 
 
