@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from token_examples import answering, tokens
 
-from formtune import processes
+from formtune import objective, processes
 from formtune.adapters import Lora
 from formtune.bench import look_at
 from formtune.checkpoints import Keeper, Keeping
@@ -82,6 +82,16 @@ def _head() -> Model:
     return made("bert", output="head", n_classes=2)
 
 
+def in_pieces(family: str) -> Any:
+    """Train with so few rows of the vocabulary at a time that a micro-batch has several."""
+    whole = objective.N_ROWS["cpu"]
+    objective.N_ROWS["cpu"] = 2
+    try:
+        return fitted(made(family), PLAIN)
+    finally:
+        objective.N_ROWS["cpu"] = whole
+
+
 CASES: dict[str, Callable[[], Any]] = {
     **{family: lambda family=family: fitted(made(family), PLAIN) for family in FAMILIES},
     "head": lambda: fitted(_head(), replace(PLAIN, class_weights=(1.0, 3.0))),
@@ -95,6 +105,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "looks": lambda: fitted(made("llama"), LOOKING, looks=True),
     "lora": lambda: fitted(made("llama", options=Options(lora=Lora(rank=2))), PLAIN),
     "top block": lambda: fitted(made("llama", options=Options(freeze="all-but-top-1")), PLAIN),
+    "in pieces": lambda: in_pieces("llama"),
+    "in pieces, both sides": lambda: in_pieces("t5"),
     "computed twice": lambda: fitted(made("llama"), replace(PLAIN, checkpoint_activations=True)),
     "bfloat16": lambda: fitted(
         made("llama", options=Options(freeze="all-but-top-1", precision="bfloat16")), replace(PLAIN, steps=2)

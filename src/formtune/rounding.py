@@ -1,8 +1,9 @@
 """Linear layers in bfloat16 as autocast computes them, without what autocast does again and again.
 
-The weights of frozen layers are cast once. On a CPU a kernel is made anew for every number of rows that a product meets: twelve for a block, 2 ms
-each with oneDNN, where multiplying 200 tokens takes 4 ms; and examples side by side never have equally many. So few rows are
-filled up to one of a few numbers, and what several layers take (queries, keys, values) is cast and kept once.
+The weights of frozen layers are cast once. On a CPU a kernel is made anew for every number of rows that a product meets: twelve
+for a block, 2 ms each with oneDNN, where multiplying 200 tokens takes 4 ms; and examples side by side never have equally
+many. So few rows are filled up to one of a few numbers, and what several layers take (queries, keys, values) is cast and
+kept once.
 
 Shape letters: R rows, M rows filled up, I inputs, O outputs.
 """
