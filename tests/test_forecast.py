@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -168,8 +169,7 @@ def torch_counts(model: Model, update: list[Tokens], *, recomputes: bool = False
     model.train(True)
     factors = np.ones(len(update), dtype=np.float32)
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = OfAllModules()  # type: ignore[assignment]
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    with patch.object(counter, "mod_tracker", OfAllModules()), counter, sdpa_kernel(SDPBackend.MATH):
         loss, _ = Objective(model, label_smoothing=0.0, recomputes=recomputes)(update, factors)
         if loss.requires_grad:
             loss.backward()
