@@ -9,7 +9,7 @@ from token_examples import some_tokens
 
 from formtune.adapters import Lora
 from formtune.errors import SettingError
-from formtune.footprint import Limits, activations, standing_bytes, within_memory
+from formtune.footprint import MOST_TOKENS, Limits, activations, standing_bytes, within_memory
 from formtune.freezing import trained
 from formtune.loading import Options, tiny
 from formtune.models import Model
@@ -90,6 +90,15 @@ def test_as_many_tokens_are_computed_at_once_as_fit() -> None:
     assert fitted(0.4).checkpoint_activations
     with pytest.raises(SettingError, match=r"training.memory_gb: Training takes about"):
         fitted(0.05)
+
+
+def test_more_is_computed_at_once_where_products_are_fast() -> None:
+    """In bfloat16 what each micro-batch costs is felt."""
+    model = made("llama", precision="bfloat16")
+    tokens = some_tokens(model, 8, length=100)
+    found = within_memory(model, tokens, SETTINGS, limits=Limits())
+
+    assert found.micro_batch_tokens == MOST_TOKENS["cpu"]["bfloat16"] > MICRO_BATCH_TOKENS
 
 
 def test_what_the_user_says_is_taken() -> None:

@@ -32,7 +32,8 @@ def test_value_and_gradients(n_rows: int, learns: bool) -> None:
     wanted = ([states] if learns else []) + list(layer.parameters())
     whole = piece(states, slice(None))
     expected = torch.autograd.grad(3 * whole, wanted)
-    found = summed(piece, states, weights, n_rows=n_rows)
+    pieces = [slice(start, start + n_rows) for start in range(0, 7, n_rows)]
+    found = summed(piece, states, weights, pieces=pieces)
     grads = torch.autograd.grad(3 * found, [*wanted, unused], allow_unused=True)
 
     assert found.item() == pytest.approx(whole.item(), rel=1e-6)
@@ -80,3 +81,14 @@ def test_an_update_in_pieces_is_that_update(
     for one, other in zip(whole, pieces, strict=True):
         assert (one is None) == (other is None)
         assert one is None or other is None or (one - other).norm() <= most * one.norm() + least
+
+
+def test_where_nothing_learns_the_loss_is_a_number() -> None:
+    """Nobody asks for a gradient of what has none."""
+    model = tiny("llama", options=Options(freeze="*"))
+    examples = [tokens([20], [30] * 300, id=str(i)) for i in range(2)]
+    examples[1] = tokens([21], [31] * 300, id="1")
+    loss, _ = Objective(model, label_smoothing=0.0)(examples, np.full(2, 0.5, dtype=np.float32))
+
+    assert torch.isfinite(loss)
+    assert not loss.requires_grad

@@ -138,23 +138,32 @@ def test_a_trained_head_has_no_copy() -> None:
     assert type(model.module.get_output_embeddings()) is nn.Linear
 
 
+def with_gradients(*gradients: Tensor) -> list[nn.Parameter]:
+    """Parameters that have these gradients."""
+    parameters = [nn.Parameter(torch.zeros_like(one)) for one in gradients]
+    for parameter, one in zip(parameters, gradients, strict=True):
+        parameter.grad = one.clone()
+    return parameters
+
+
 @pytest.mark.parametrize("most", [0.5, 1e9, math.inf])
 def test_a_gradient_is_shortened_as_torch_does(most: float) -> None:
     """Only where it is longer; its length is told either way."""
     torch.manual_seed(0)
-    parameters = [nn.Parameter(torch.zeros(shape)) for shape in ((40, 30), (7,), (3, 2, 5))]
-    for one in parameters:
-        one.grad = torch.randn_like(one)
-    gradients = [one.grad.clone() for one in parameters if one.grad is not None]
-    expected = nn.utils.clip_grad_norm_(parameters, most)
+    gradients = [torch.randn(shape) for shape in ((40, 30), (7,), (3, 2, 5))]
+    ours = [*with_gradients(*gradients), nn.Parameter(torch.ones(2))]
+    theirs = with_gradients(*gradients)
 
-    assert clip(gradients, most) == pytest.approx(float(expected), rel=1e-6)
-    for one, other in zip(gradients, parameters, strict=True):
-        assert torch.allclose(one, other.grad if other.grad is not None else one, rtol=1e-6)
+    assert clip(ours, most) == pytest.approx(float(nn.utils.clip_grad_norm_(theirs, most)), rel=1e-6)
+    assert ours.pop().grad is None
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_no_number_has_no_length(value: float) -> None:
     """So that training can stop."""
-    assert not math.isfinite(clip([torch.tensor([1.0, value])], 1.0))
+    assert not math.isfinite(clip(with_gradients(torch.tensor([1.0, value])), 1.0))
     assert clip([], 1.0) == 0.0

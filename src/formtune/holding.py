@@ -69,7 +69,7 @@ class Copies:
 
     def clip(self, most: float) -> float:
         """Shorten the gradient where it is longer than ``most``, and give the length that it had."""
-        return clip([p.grad for p in self.parameters.values() if p.grad is not None], most)
+        return clip(list(self.parameters.values()), most)
 
     def hand_back(self) -> None:
         """Bring what was learned into the model as it was given; here it is the same."""
@@ -90,18 +90,26 @@ class Copies:
         restore_optimizer(optimizer, self.parameters, kept)
 
 
-def clip(gradients: Sequence[Tensor], most: float) -> float:
-    """Shorten a gradient in place where it is longer than ``most``, and give the length that it had.
+def clip(parameters: Sequence[nn.Parameter], most: float) -> float:
+    """Shorten a gradient in place where it is longer than ``most`` (Pascanu et al. 2013), and give the length it had.
 
-    What ``nn.utils.clip_grad_norm_`` does (Pascanu et al. 2013), whose way to the length takes a CPU 3.4 times as long.
+    As ``nn.utils.clip_grad_norm_`` does, but on a CPU the length comes from products of gradients with themselves, and
+    what is short enough is not multiplied by one.
+
+    Args:
+        parameters: whose gradients make one; those without are left out.
+        most: the length that is left.
     """
+    gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return 0.0
+    if gradients[0].device.type != "cpu":  # there one kernel takes all of them
+        return float(nn.utils.clip_grad_norm_(parameters, most))
     flat = [gradient.reshape(-1) for gradient in gradients]
-    length = float(torch.stack([torch.dot(one, one) for one in flat]).sum().sqrt())
+    length = torch.stack([torch.dot(one, one) for one in flat]).sum().sqrt()
     if length > most:
-        torch._foreach_mul_(list(gradients), most / (length + 1e-6))
-    return length
+        nn.utils.clip_grads_with_norm_(parameters, most, length, foreach=True)
+    return float(length)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -78,7 +78,6 @@ class Objective(nn.Module):
 
     def _of_tokens(self, hidden_TD: Tensor, asked: Asked) -> Tensor:
         """Add up the losses of what is asked, a bounded number of rows of the vocabulary at a time."""
-        n_rows = N_ROWS[hidden_TD.device.type]
         states_ND = hidden_TD[self._here(asked.places_N)]
         labels_N, weights_N = self._here(asked.labels_N), self._here(asked.weights_N)
 
@@ -89,13 +88,13 @@ class Objective(nn.Module):
             )
             return (losses_N * weights_N[rows]).sum()
 
-        if torch.is_grad_enabled() and len(states_ND) > n_rows:
+        n_rows = N_ROWS[hidden_TD.device.type]
+        pieces = [slice(start, start + n_rows) for start in range(0, len(states_ND), n_rows)]
+        if torch.is_grad_enabled() and len(pieces) > 1:
             learned = [p for part in self.model.scorer for p in part.parameters() if p.requires_grad]
-            return summed(piece, states_ND, learned, n_rows=n_rows)
-        losses = [
-            piece(states_ND[start : start + n_rows], slice(start, start + n_rows))
-            for start in range(0, len(states_ND), n_rows)
-        ]
+            if learned or states_ND.requires_grad:
+                return summed(piece, states_ND, learned, pieces=pieces)
+        losses = [piece(states_ND[rows], rows) for rows in pieces]
         nothing = hidden_TD[:0].float().sum()  # has a gradient: an example may ask for nothing
         return torch.stack([nothing, *losses]).sum()
 

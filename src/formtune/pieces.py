@@ -16,31 +16,32 @@ from torch.autograd.function import once_differentiable
 Piece = Callable[[Tensor, slice], Tensor]
 
 
-def summed(piece: Piece, states_ND: Tensor, weights: Sequence[Tensor], *, n_rows: int) -> Tensor:
+def summed(piece: Piece, states_ND: Tensor, weights: Sequence[Tensor], *, pieces: Sequence[slice]) -> Tensor:
     """Add up what a function gives for some rows at a time, with gradients.
 
     Args:
         piece: takes states of rows, and which these are; gives a scalar that depends on the states and on ``weights``.
         states_ND: the states.
-        weights: what else gets a gradient.
-        n_rows: rows of a piece.
+        weights: what else gets a gradient; something must.
+        pieces: the rows of each piece, in order; together they are all.
 
     Returns:
         The sum, float32, which can be differentiated once.
     """
-    total: Tensor = _Summed.apply(piece, n_rows, states_ND, *weights)  # type: ignore[no-untyped-call]
+    total: Tensor = _Summed.apply(piece, pieces, states_ND, *weights)  # type: ignore[no-untyped-call]
     return total
 
 
 class _Summed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, piece: Piece, n_rows: int, states_ND: Tensor, *weights: Tensor) -> Tensor:  # noqa: PLR0917
+    def forward(  # noqa: PLR0917 (torch's way)
+        ctx: Any, piece: Piece, pieces: Sequence[slice], states_ND: Tensor, *weights: Tensor
+    ) -> Tensor:
         learns = ctx.needs_input_grad[2]
         total = torch.zeros((), dtype=torch.float32, device=states_ND.device)
         to_states: list[Tensor] = []
         to_weights: list[Tensor | None] = [None] * len(weights)
-        for start in range(0, len(states_ND), n_rows):
-            rows = slice(start, start + n_rows)
+        for rows in pieces:
             with torch.enable_grad():
                 states = states_ND[rows].detach().requires_grad_(learns)
                 part = piece(states, rows)

@@ -5,7 +5,7 @@ for a block, 2 ms each with oneDNN, where multiplying 200 tokens takes 4 ms; and
 many. So few rows are filled up to one of a few numbers, and what several layers take (queries, keys, values) is cast and
 kept once.
 
-Shape letters: R rows, M rows filled up, I inputs, O outputs.
+Shape letters: M rows, filled up; I inputs, O outputs.
 """
 
 import threading
@@ -37,15 +37,16 @@ def round_products(model: Model) -> None:
     from transformers.pytorch_utils import Conv1D
 
     body = set(model.base.modules()) - {model.module.get_output_embeddings()}
+    kinds: dict[Any, Any] = {nn.Linear: Rounded, Conv1D: _rounded(Conv1D)}
     for layer in model.module.modules():
         if not isinstance(layer, nn.Linear | Conv1D):
             continue
-        kind: Any = type(layer)
         frozen = not layer.weight.requires_grad
         if layer in body:
-            layer.weight.data = layer.weight.data.bfloat16() if frozen else layer.weight.data
-            layer.__class__ = {nn.Linear: Rounded, Conv1D: _rounded(Conv1D)}.get(kind, kind)
-        elif frozen and kind is nn.Linear:
+            layer.__class__ = kinds.get(type(layer), type(layer))
+            if frozen:
+                layer.weight.data = layer.weight.data.bfloat16()
+        elif frozen and type(layer) is nn.Linear:
             layer.__class__ = RoundedHead
 
 
