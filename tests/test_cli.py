@@ -94,6 +94,7 @@ def test_every_flag_stands_for_a_setting() -> None:
         flags.SplitFlags,
         flags.FormatFlags,
         flags.TrainFlags,
+        flags.EngineFlags,
         flags.TuneFlags,
         flags.CompareFlags,
         flags.OutFlags,

@@ -92,9 +92,37 @@ class TestLines:
             draw(after(clock, 10.0, step, seconds=10.0))
         assert [line.split(":")[0] for line in lines] == ["seed 0\n", "  step 4/10", "  step 7/10"]
 
+    def test_stages_at_the_same_time_say_their_names_in_turn(self) -> None:
+        """So that a line says whose it is; each has its own speed."""
+        clock, lines = Clock(), list[str]()
+        draw = Lines(lines.append, clock)
+        for step in (1, 2):
+            for lane in (0, 1):
+                draw(after(clock, 0.1, step, stage=f"arm {lane}", lane=lane, seconds=0.1 + lane, shown={"loss": 0.4}))
+        assert [line.split(",")[0].strip() for line in lines] == [
+            *("arm 0", "step 1/10: loss 0.500", "arm 1", "step 1/10: loss 0.500"),
+            *("arm 0", "step 2/10: loss 0.500", "arm 1", "step 2/10: loss 0.500"),
+        ]
+        assert "300 learned/s" in lines[5] and "27 learned/s" in lines[7]
+
 
 class TestDrawing:
     """On a terminal."""
+
+    def test_stages_at_the_same_time_have_a_bar_each(self) -> None:
+        """One that ends leaves the other's clock running, and each has its line below."""
+        clock = Clock()
+        with Progress(console=Console(quiet=True), auto_refresh=False) as bars:
+            draw = Drawing(bars, clock)
+            for lane in (0, 1):
+                draw(after(clock, 0.1, 2, stage=f"arm {lane}", lane=lane))
+            draw(after(clock, 0.1, 1, stage="arm 2", lane=0))
+            assert [(task.description, task.finished) for task in bars.tasks] == [
+                ("arm 0", True),
+                ("arm 1", False),
+                ("arm 2", False),
+            ]
+            assert [bool(task.fields["told"]) for task in bars.tasks] == [False, True, True]
 
     def test_a_bar_ends_when_the_next_begins(self) -> None:
         """Patience may end a stage before its last step."""

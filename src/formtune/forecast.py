@@ -22,6 +22,7 @@ from scipy.optimize import nnls
 from formtune.arms import Material, Readied
 from formtune.bench import Bench, look_at
 from formtune.counting import Counted, Piece, counted
+from formtune.crew import makespan
 from formtune.flops import Flops, Operations
 from formtune.freezing import trained
 from formtune.memory import peak_bytes
@@ -382,8 +383,25 @@ def _machine(model: Model) -> dict[str, Any]:
     }
 
 
-def together_told(forecasts: Sequence[Forecast]) -> dict[str, Any]:
-    """Add up what the arms of a comparison will come to; the most memory is that of the arm that takes most."""
+@contextmanager
+def with_threads(n_threads: int) -> Iterator[None]:
+    """Calculate with so many threads for a while, as the processes do for which something is foretold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def together_told(forecasts: Sequence[Forecast], *, n_workers: int) -> dict[str, Any]:
+    """Add up what the arms of a comparison will come to.
+
+    Args:
+        forecasts: of each arm, made with the threads that it gets.
+        n_workers: how many arms are trained at the same time; the whole takes as long as the last of them, and as much
+            memory as those that take most.
+    """
     arms = [one.to_dict() for one in forecasts]
     summed = (
         "tokens",
@@ -395,7 +413,8 @@ def together_told(forecasts: Sequence[Forecast]) -> dict[str, Any]:
         "look_seconds",
         "answer_seconds",
         "load_seconds",
-        "total_seconds",
     )
     whole = {name: sum(arm[name] for arm in arms) for name in summed}
-    return {**whole, "peak_mb": max(arm["peak_mb"] for arm in arms), "machine": arms[0]["machine"], "arms": arms}
+    whole["total_seconds"] = makespan([arm["total_seconds"] for arm in arms], n_workers)
+    whole["peak_mb"] = sum(sorted((arm["peak_mb"] for arm in arms), reverse=True)[:n_workers])
+    return {**whole, "arms_at_once": n_workers, "machine": arms[0]["machine"], "arms": arms}

@@ -6,7 +6,8 @@ or version is another arm. Seeds of one arm are not kept apart, since they share
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from formtune.answers import Prediction
 from formtune.arms import Material, Readied
 from formtune.checkpoints import ARM, read_tensors, write_tensors
+from formtune.crew import longest_first, shared_out
 from formtune.errors import DataError
 from formtune.evaluation import outcomes
 from formtune.loading import Options
@@ -22,6 +24,7 @@ from formtune.model_files import folder_digest, read_json, resolve
 from formtune.precision import settled
 from formtune.progress import Event, Progress
 from formtune.shards import MANIFEST, digest_of, discard, read_manifest, staged, versions
+from formtune.side_by_side import Crew, Job, done_side_by_side
 from formtune.training import Trained
 from formtune.training_state import digest_of_tokens
 from formtune.trials import ArmRuns, Plan, SeedRun, run_arm
@@ -30,26 +33,65 @@ from formtune.updates import TrainSettings
 _DONE, _WEIGHTS = "arm.json", "weights.safetensors"
 
 
-def arms_done(arms: Sequence[Readied], plan: Plan, *, folder: Path, progress: Progress) -> list[ArmRuns]:
-    """Take up the arms that are done, and do the others and keep them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """The arms of one comparison.
 
-    Args:
+    Attributes:
+        title: of the comparison, where several are done together.
         arms: each with its material.
         plan: what every arm gets.
         folder: where arms are kept; the caller has claimed it and removes what is in it.
-        progress: told of what goes on.
     """
-    models = {one.arm.model: folder_digest(resolve(one.arm.model)) for one in arms}
+
+    title: str
+    arms: Sequence[Readied]
+    plan: Plan
+    folder: Path
+
+
+def arms_done(rosters: Sequence[Roster], *, crew: Crew, progress: Progress) -> list[list[ArmRuns]]:
+    """Take up the arms that are done, and do the others and keep them.
+
+    Args:
+        rosters: of one comparison or several, which share the crew.
+        crew: who does them.
+        progress: told of what goes on.
+
+    Returns:
+        For each roster its arms.
+    """
+    told = [partial(_titled, one.title, progress) if len(rosters) > 1 else progress for one in rosters]
+    tasks = [task for roster, tell in zip(rosters, told, strict=True) for task in _tasks(roster, progress=tell)]
+    tells = [tell for roster, tell in zip(rosters, told, strict=True) for _ in roster.arms]
+    done = {n: found for n, task in enumerate(tasks) if (found := task.taken_up(tells[n])) is not None}
+    left = [n for n in longest_first([(task.readied, task.plan) for task in tasks]) if n not in done]
+    if crew.n_workers > 1 and left:
+        progress(Event(f"{crew.n_workers} arms at a time, threads of each: {crew.n_threads}"))
+        jobs = [Job(tasks[n].readied.arm.name, partial(_do_in_worker, tasks[n], crew)) for n in left]
+        done_side_by_side(jobs, crew, progress=[tells[n] for n in left])
+        done |= {n: tasks[n].read() for n in left}
+    runs = iter(done[n] if n in done else task.do(progress=tells[n]) for n, task in enumerate(tasks))
+    return [[next(runs) for _ in roster.arms] for roster in rosters]
+
+
+def _titled(title: str, progress: Progress, event: Event) -> None:
+    progress(replace(event, stage=f"{title}: {event.stage}"))
+
+
+def _tasks(roster: Roster, *, progress: Progress) -> "list[_ArmTask]":
+    """Say what is to be done for each arm, and where it is kept."""
+    models = {one.arm.model: folder_digest(resolve(one.arm.model)) for one in roster.arms}
     options = {  # by digest, since a model may have two names
-        digest: _settled(plan.options, name, digest=digest, folder=folder, progress=progress)
+        digest: _settled(roster.plan.options, name, digest=digest, folder=roster.folder, progress=progress)
         for name, digest in models.items()
     }
-    auto = plan.options.precision == "auto"
+    auto = roster.plan.options.precision == "auto"
     measured = {digest: own.precision for digest, own in options.items()} if auto else {}
-    plans = [replace(plan, options=options[models[one.arm.model]]) for one in arms]
+    plans = [replace(roster.plan, options=options[models[one.arm.model]]) for one in roster.arms]
     return [
-        _arm_done(one, own, folder=folder, measured=measured, progress=progress)
-        for one, own in zip(arms, plans, strict=True)
+        _ArmTask(one, own, roster.folder / f"{ARM}-{digest_of(_job(one, own))[:16]}", measured)
+        for one, own in zip(roster.arms, plans, strict=True)
     ]
 
 
@@ -67,22 +109,42 @@ def _settled(options: Options, model: str, *, digest: str, folder: Path, progres
     return settled(options, model, progress=progress)
 
 
-def _arm_done(
-    readied: Readied, plan: Plan, *, folder: Path, measured: Mapping[str, str], progress: Progress
-) -> ArmRuns:
-    place = folder / f"{ARM}-{digest_of(_job(readied, plan))[:16]}"
-    if place.exists():
+@dataclass(frozen=True, slots=True)
+class _ArmTask:
+    """An arm that is to be done, and where it is kept then."""
+
+    readied: Readied
+    plan: Plan
+    place: Path
+    measured: Mapping[str, str]
+
+    def taken_up(self, progress: Progress) -> ArmRuns | None:
+        """Read the arm if it is done; what is damaged is removed."""
+        if not self.place.exists():
+            return None
         try:
-            kept = _read(place, readied, plan)
+            kept = self.read()
         except DataError as error:
-            progress(Event(f"{readied.arm.name}: what was kept is damaged ({error.at}: {error.problem})"))
-            discard(place)
-        else:
-            progress(Event(f"{readied.arm.name}: done before"))
-            return kept
-    done = run_arm(readied, plan, progress=progress)
-    _write(place, done, measured=measured)
-    return done
+            progress(Event(f"{self.readied.arm.name}: what was kept is damaged ({error.at}: {error.problem})"))
+            discard(self.place)
+            return None
+        progress(Event(f"{self.readied.arm.name}: done before"))
+        return kept
+
+    def do(self, *, progress: Progress) -> ArmRuns:
+        """Do the arm and keep it."""
+        done = run_arm(self.readied, self.plan, progress=progress)
+        _write(self.place, done, measured=self.measured)
+        return done
+
+    def read(self) -> ArmRuns:
+        return _read(self.place, self.readied, self.plan)
+
+
+def _do_in_worker(task: _ArmTask, crew: Crew, *, progress: Progress) -> None:
+    """Do an arm in a process of its own; what came of it is on disk."""
+    done = run_arm(task.readied, shared_out(task.plan, crew, task.readied.arm.model), progress=progress)
+    _write(task.place, done, measured=task.measured)
 
 
 def _job(readied: Readied, plan: Plan) -> dict[str, Any]:

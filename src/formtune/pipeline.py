@@ -5,6 +5,7 @@ Only this module, :mod:`formtune.planning` and the command line know the recipe;
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -355,40 +356,81 @@ def compare(
         fresh: begin anew, whatever is kept.
         progress: told of what goes on.
     """
+    return _compared([(recipe, reading)], command=command, fresh=fresh, progress=progress)[0]
+
+
+def compare_together(
+    recipes: Sequence[Recipe], *, command: str, fresh: bool = False, progress: Progress = silent
+) -> "list[Compared]":
+    """Do several comparisons whose arms are trained at the same time: processors that one has no use for serve another.
+
+    Args:
+        recipes: of each; the first one says how many arms are trained at the same time.
+        command: what repeats them, for the reports.
+        fresh: begin anew, whatever is kept.
+        progress: told of what goes on; stages begin with the name of their comparison's folder.
+    """
+    return _compared([(recipe, None) for recipe in recipes], command=command, fresh=fresh, progress=progress)
+
+
+def _compared(
+    asked: "Sequence[tuple[Recipe, dialects.Reading | None]]", *, command: str, fresh: bool, progress: Progress
+) -> "list[Compared]":
     from formtune.checkpoints import claimed, remove
-    from formtune.kept_arms import arms_done
+    from formtune.crew import crew_for
+    from formtune.kept_arms import Roster, arms_done
     from formtune.reporting import Contest, concluded
 
-    check_alone(recipe, "A comparison")
-    out = out_of(recipe, "comparison")
-    readied, plan, lists = _all_arms(recipe, reading, progress=progress)
-    asked = Contest(
-        recipe=recipe,
-        plan=plan,
-        parts=lists.parts,
-        lost=lists.lost,
-        refused=lists.refused,
-        command=command,
-        out=out,
-    )
-    kept = kept_beside(out)
-    with claimed(kept, fresh=fresh):
-        sweep(out.parent, name=out.name)
-        found = concluded(asked, arms_done(readied, plan, folder=kept, progress=progress))
-        remove(kept)
+    for recipe, _ in asked:
+        check_alone(recipe, "A comparison")
+    outs = [out_of(recipe, "comparison") for recipe, _ in asked]
+    made = [_all_arms(recipe, reading, progress=progress) for recipe, reading in asked]
+    rosters = [
+        Roster(title=out.name, arms=arms, plan=plan, folder=kept_beside(out))
+        for out, (arms, plan, _) in zip(outs, made, strict=True)
+    ]
+    crew = crew_for([(arm, one.plan) for one in rosters for arm in one.arms], asked=asked[0][0].comparison.arms_at_once)
+    contests = [
+        Contest(
+            recipe=recipe,
+            plan=plan,
+            crew=crew,
+            parts=lists.parts,
+            lost=lists.lost,
+            refused=lists.refused,
+            command=command,
+            out=out,
+        )
+        for (recipe, _), (_, plan, lists), out in zip(asked, made, outs, strict=True)
+    ]
+    with ExitStack() as stack:
+        for roster, out in zip(rosters, outs, strict=True):
+            stack.enter_context(claimed(roster.folder, fresh=fresh))
+            sweep(out.parent, name=out.name)
+        found = []
+        for contest, roster, runs in zip(
+            contests, rosters, arms_done(rosters, crew=crew, progress=progress), strict=True
+        ):
+            found.append(concluded(contest, runs))
+            remove(roster.folder)
     return found
 
 
 def compare_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Foretell what :func:`compare` will compute, hold and take, arm by arm; trains and writes nothing."""
-    from formtune.forecast import foretold_arm, together_told
+    from formtune.crew import crew_for
+    from formtune.forecast import foretold_arm, together_told, with_threads
     from formtune.results import Result
 
     check_alone(recipe, "A comparison")
     check_foretellable(recipe)
     readied, plan, lists = _all_arms(recipe, None, progress=progress)
-    found = [foretold_arm(one, plan, progress=progress) for one in readied]
-    return Result({**together_told(found), "left_out": tally([*lists.parts.left_out, *lists.lost])})
+    crew = crew_for([(one, plan) for one in readied], asked=recipe.comparison.arms_at_once)
+    with with_threads(crew.n_threads):
+        found = [foretold_arm(one, plan, progress=progress) for one in readied]
+    return Result(
+        {**together_told(found, n_workers=crew.n_workers), "left_out": tally([*lists.parts.left_out, *lists.lost])}
+    )
 
 
 class _Lists(NamedTuple):

@@ -305,7 +305,7 @@ def check_alone(recipe: Recipe, work: str) -> None:
     for name, wanted in only.items():
         if wanted:
             raise SettingError(
-                f"{work} trains many times, one after the other, in one process.",
+                f"{work} trains many times, each in one process.",
                 f"Leave {name} out; train has it.",
                 at=f"training.{name}",
             )

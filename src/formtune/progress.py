@@ -23,6 +23,7 @@ class Event:
         n_computed: places that the update computed (see :mod:`formtune.work`).
         n_padded: places that a trainer that pads would have computed.
         memory_bytes: what the process holds of the memory that it trains in; 0 where that is not known.
+        lane: which of the stages that go on at the same time this is of, from 0.
     """
 
     stage: str
@@ -36,6 +37,7 @@ class Event:
     n_computed: float = 0.0
     n_padded: int = 0
     memory_bytes: int = 0
+    lane: int = 0
 
 
 Progress = Callable[[Event], None]

@@ -39,6 +39,7 @@ from formtune.results import Compared
 from formtune.runs import save_run
 from formtune.shards import staged, versions
 from formtune.showing import shown_example
+from formtune.side_by_side import Crew
 from formtune.splits import Splits, together
 from formtune.tokens import load_tokenizer
 from formtune.training_job import spec_of, traces
@@ -56,6 +57,7 @@ class Contest:
     Attributes:
         recipe: every setting.
         plan: what every arm got.
+        crew: who did them.
         parts: the records.
         lost: records that not every arm could take.
         refused: arms that make no sense → why.
@@ -65,6 +67,7 @@ class Contest:
 
     recipe: Recipe
     plan: Plan
+    crew: Crew
     parts: Splits
     lost: Sequence[LeftOut]
     refused: Mapping[str, str]
@@ -286,6 +289,7 @@ def _facts(asked: Contest, runs: Sequence[ArmRuns]) -> list[tuple[str, str]]:
         ),
         ("frozen", asked.plan.options.freeze),
         ("calculated in", "; ".join({f"{r.readied.arm.model} {r.plan.options.precision}": "" for r in runs})),
+        ("arms at a time", f"{asked.crew.n_workers}, threads of each: {asked.crew.n_threads}"),
         ("texts cut to fit", "; ".join(f"{r.readied.arm.name} {r.readied.n_truncated}" for r in runs)),
         ("what a format adds", "; ".join(f"{name}: {what}" for name, what in adds.items())),
     ]

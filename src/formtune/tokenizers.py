@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from formtune.errors import DataError, SettingError
-from formtune.model_files import read_json
+from formtune.model_files import file_digest, read_json
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
 from formtune.text_encoders import Follows, Json, TextEncoders, is_ordinary
 
@@ -349,9 +349,24 @@ def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object]
             "Make one with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER).",
             at=place,
         )
-    told = [place / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
-    config: Json = {key: value for path in told if path.is_file() for key, value in read_json(path).items()}
-    source = _template_source(place, config)
+    told = [place / name for name in ("special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja")]
+    digests = tuple((path, file_digest(path)) for path in (file, *told) if path.is_file())
+    if template_options is None:
+        return _as_before(digests)
+    return _made(digests, template_options)
+
+
+@lru_cache(maxsize=8)
+def _as_before(digests: tuple[tuple[Path, str], ...]) -> Tokenizer:
+    """Give the tokenizer of files that were read already: several arms have the same, and nothing changes one."""
+    return _made(digests, None)
+
+
+def _made(digests: tuple[tuple[Path, str], ...], template_options: Mapping[str, object] | None) -> Tokenizer:
+    """Make a tokenizer from the files of a folder, ``tokenizer.json`` first."""
+    file, *told = (path for path, _ in digests)
+    config: Json = {key: value for path in told if path.suffix == ".json" for key, value in read_json(path).items()}
+    source = _template_source(file.parent, config)
     return Tokenizer(file.read_bytes(), config, template=source, template_options=template_options, at=file)
 
 

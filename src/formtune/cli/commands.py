@@ -12,6 +12,7 @@ from formtune.cli.flags import (
     GROUPS,
     Common,
     CompareFlags,
+    EngineFlags,
     FormatFlags,
     OutFlags,
     ReadFlags,
@@ -107,6 +108,7 @@ def train(
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
     learning: TrainFlags = TrainFlags(),
+    engine: EngineFlags = EngineFlags(),
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
@@ -119,7 +121,7 @@ def train(
     """
     from formtune import pipeline
 
-    recipe = recipe_of(data, settings, read, parts, form, learning, out)
+    recipe = recipe_of(data, settings, read, parts, form, learning, engine, out)
     if dry_run:
         with drawn(common) as progress:
             forecast = pipeline.train_forecast(recipe, progress=progress)
@@ -266,6 +268,7 @@ def recipe(
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
     learning: TrainFlags = TrainFlags(),
+    engine: EngineFlags = EngineFlags(),
     searched: TuneFlags = TuneFlags(),
     against: CompareFlags = CompareFlags(),
     out: OutFlags = OutFlags(),
@@ -281,7 +284,7 @@ def recipe(
 
     if schema:
         return show.plain_json(recipes.schema())
-    made = recipe_of(data, settings, read, parts, form, learning, searched, against, out)
+    made = recipe_of(data, settings, read, parts, form, learning, engine, searched, against, out)
     return show.plain_json(made.to_dict()) if common.json else show.plain_text(made.to_yaml())
 
 

@@ -103,6 +103,13 @@ class TrainFlags:
     """Step size."""
     batch_size: int | None = None
     """Examples in an update."""
+
+
+@Parameter(name="*", group=GROUPS["Training"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFlags:
+    """Where training runs."""
+
     engine: str | None = None
     """Where training runs: local, or ray."""
     workers: int | None = None
@@ -135,6 +142,8 @@ class CompareFlags:
     """What is compared."""
     margin: float | None = None
     """Difference in the metric, in its unit, that makes no difference to you."""
+    arms_at_once: int | None = None
+    """Arms that are trained at the same time."""
 
 
 @Parameter(name="*", group=GROUPS["Recipe and output"])
@@ -170,7 +179,7 @@ class Common:
     """End with exit code 2 where anything was left out."""
 
 
-Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | TuneFlags | CompareFlags | OutFlags
+Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | EngineFlags | TuneFlags | CompareFlags | OutFlags
 PLACES: Mapping[str, str] = {
     **{
         name: f"data.{name}"
@@ -185,7 +194,7 @@ PLACES: Mapping[str, str] = {
     "lora": "model.lora.rank",
     **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size", "engine", "workers")},
     **{name: f"tuning.{name}" for name in ("search", "trials", "hours", "pruner")},
-    **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin")},
+    **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin", "arms_at_once")},
 }
 _LISTS = frozenset({"formats", "models"})
 STDIN = "/dev/stdin"  # another name of standard input, which a user may type as well as "-"

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,61 +39,94 @@ def stoppable(common: Common) -> Heed:
 
 
 class Lines:
-    """Writes a line when a stage begins, for every look at the dev records, and now and then for an update."""
+    """Writes a line when a stage begins, for every look at the dev records, and now and then for an update.
+
+    Of stages that go on at the same time each says its name again where another has spoken meanwhile.
+    """
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
         self._clock = clock
-        self._stage = ""
-        self._pace = Pace(clock)
-        self._written_s = 0.0
+        self._lanes: dict[int, _Lane] = {}
+        self._spoken = ""
 
     def __call__(self, event: Event) -> None:
         """Write what is new in an event."""
-        if event.stage != self._stage:
-            self._stage, self._pace, self._written_s = event.stage, Pace(self._clock), self._clock()
-            self._write(f"{event.stage}\n")
-        self._pace.see(event)
-        due = event.step is not None and self._clock() - self._written_s >= LINE_EVERY_S
+        lane = self._lanes.get(event.lane)
+        if lane is None or event.stage != lane.stage:
+            lane = self._lanes[event.lane] = _Lane(event.stage, Pace(self._clock), self._clock())
+            self._say(event.stage)
+        lane.pace.see(event)
+        due = event.step is not None and self._clock() - lane.written_s >= LINE_EVERY_S
         if event.shown or due:
-            self._written_s = self._clock()
-            told = ", ".join(filter(None, [*going(event, self._pace), left(self._pace)]))
+            lane.written_s = self._clock()
+            if self._spoken != event.stage:
+                self._say(event.stage)
+            told = ", ".join(filter(None, [*going(event, lane.pace), left(lane.pace)]))
             self._write(f"  step {event.step}/{event.steps}: {'; '.join(filter(None, [told, found(event)]))}\n")
+
+    def _say(self, stage: str) -> None:
+        self._spoken = stage
+        self._write(f"{stage}\n")
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The stage that goes on in a lane, and when something was written of it."""
+
+    stage: str
+    pace: Pace
+    written_s: float
 
 
 class Drawing:
-    """Draws a bar for each stage that has steps, with the time left, and a line below about the current one."""
+    """Draws a bar for each stage that has steps, with the time left, and a line below about each that goes on."""
 
     def __init__(self, bars: "Bars", clock: Callable[[], float] = time.monotonic) -> None:
         self._bars = bars
         self._clock = clock
-        self._tasks: dict[str, TaskID] = {}
-        self._pace = Pace(clock)
+        self._lanes: dict[int, _Bar] = {}
 
     def __call__(self, event: Event) -> None:
         """Move the stage's bar on, or begin it; a stage without steps is a line above the bars."""
-        if event.stage not in self._tasks:
-            self._finish()
-            if event.steps is None:
-                self._bars.console.print(event.stage, style="dim", markup=False, highlight=False)
-                return
-            self._pace = Pace(self._clock)
-            begun: dict[str, Any] = {"look": "", "told": "", "left": "", "begun_s": self._clock()}
-            self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.steps, **begun)
-        self._pace.see(event)
-        task = self._tasks[event.stage]
+        lane = self._lanes.get(event.lane)
+        if lane is None or event.stage != lane.stage:
+            lane = self._begun(event)
+        if lane.task is None:
+            return
+        lane.pace.see(event)
         if event.shown:
-            self._bars.update(task, look=found(event))
-        told = "  ".join(going(event, self._pace))
-        self._bars.update(task, total=event.steps, completed=event.step or 0, told=told, left=left(self._pace))
+            self._bars.update(lane.task, look=found(event))
+        told = "  ".join(going(event, lane.pace))
+        self._bars.update(lane.task, total=event.steps, completed=event.step or 0, told=told, left=left(lane.pace))
 
-    def _finish(self) -> None:
-        """Stop the clock of the stage before: patience may have ended it early."""
+    def _begun(self, event: Event) -> "_Bar":
+        self._finish(event.lane)
+        task = None
+        if event.steps is None:
+            self._bars.console.print(event.stage, style="dim", markup=False, highlight=False)
+        else:
+            begun: dict[str, Any] = {"look": "", "told": "", "left": "", "begun_s": self._clock(), "lane": event.lane}
+            task = self._bars.add_task(event.stage, total=event.steps, **begun)
+        self._lanes[event.lane] = _Bar(event.stage, Pace(self._clock), task)
+        return self._lanes[event.lane]
+
+    def _finish(self, lane: int) -> None:
+        """Stop the clock of the lane's stage before: patience may have ended it early."""
         for task in self._bars.tasks:
-            if not task.finished or task.fields["told"]:
+            if task.fields["lane"] == lane and (not task.finished or task.fields["told"]):
                 passed = lasting(self._clock() - task.fields["begun_s"])
                 done = max(task.completed, 1)
                 self._bars.update(task.id, total=done, completed=done, told="", left=passed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """The stage that goes on in a lane, and its bar, if it has steps."""
+
+    stage: str
+    pace: Pace
+    task: "TaskID | None"
 
 
 def found(event: Event) -> str:
@@ -142,15 +176,14 @@ def _bars() -> "Bars":
 
 @cache
 def _board() -> "type[Bars]":
-    """Make the kind of bars that have a line below them about the stage that goes on; rich is not imported before."""
+    """Make the kind of bars that have lines below them about the stages that go on; rich is not imported before."""
     from rich.progress import Progress as Bars
     from rich.text import Text
 
     class Board(Bars):
         def get_renderables(self) -> "Iterable[RenderableType]":
             yield from super().get_renderables()
-            told = next((task.fields["told"] for task in reversed(self.tasks) if task.fields["told"]), "")
-            if told:
+            for told in filter(None, (task.fields["told"] for task in self.tasks)):
                 yield Text(f"  {told}", style="dim", overflow="ellipsis", no_wrap=True)
 
     return Board

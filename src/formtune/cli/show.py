@@ -162,6 +162,7 @@ def forecast(console: "Console", made: Made) -> None:
 def _foretold(console: "Console", values: Values) -> None:
     machine, measured = values["machine"], values.get("calibration")
     per_update_s = values["seconds"] / max(1, values["updates"])
+    n_arms = values.get("arms_at_once", 1)
     lines = {
         "updates": f"{values['updates']:,}, each {_time(per_update_s)}",
         "tokens": f"{values['tokens']:,}, with {values['learned_tokens']:,} {_unit(values)}",
@@ -171,7 +172,8 @@ def _foretold(console: "Console", values: Values) -> None:
         "time": f"{_time(values['total_seconds'])}: updates {_time(values['seconds'])}, "
         f"looks at dev {_time(values['look_seconds'])}, answers {_time(values['answer_seconds'])}, "
         f"loading {_time(values['load_seconds'])}",
-        "machine": f"{machine['device']}, {machine['threads']} threads, {machine['precision']}",
+        "machine": f"{machine['device']}, {machine['threads']} threads, {machine['precision']}"
+        + (f", {n_arms} arms at a time" if n_arms > 1 else ""),
     }
     if measured:
         lines["measured"] = (

@@ -242,7 +242,7 @@ def with_values(recipe: Recipe, values: Mapping[str, object]) -> Recipe:
 _NO_PART: dict[str, tuple[str, ...]] = {
     "model": ("cache_gb",),
     "training": ("memory_gb", "save_every", "keep", "trackers", "engine", "workers"),
-    "comparison": ("seeds", "margin", "confidence", "resamples"),
+    "comparison": ("seeds", "margin", "confidence", "resamples", "arms_at_once"),
 }
 
 

@@ -288,6 +288,9 @@ class ComparisonSettings(_Section):
     """Whether free generation is scored beside the label words."""
     max_new_tokens: Count = 64
     """The most tokens that a free answer is long."""
+    arms_at_once: Count | None = None
+    """Arms that are trained at the same time, each in a process with its part of the threads and of the memory (or a GPU
+    of its own); as many as are done soonest where it is not given."""
 
 
 class TuningSettings(_Section):
