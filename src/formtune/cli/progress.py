@@ -102,7 +102,7 @@ class Drawing:
 
     def _begun(self, event: Event) -> "_Bar":
         self._finish(event.lane)
-        task = None
+        task: TaskID | None = None
         if event.steps is None:
             self._bars.console.print(event.stage, style="dim", markup=False, highlight=False)
         else:
