@@ -54,9 +54,10 @@ def test_content_in_parts_is_joined(tmp_path: Path) -> None:
 
 def test_unknown_keys_of_messages_come_back(tmp_path: Path) -> None:
     """They go aside message by message, and are written again."""
-    row = {"id": 1, "messages": [HI, {**HELLO, "refusal": None, "thinking": "Hm."}]}
+    row = {"id": 1, "messages": [HI, {**HELLO, "refusal": None, "reasoning_content": "Hm."}]}
     record = conversations(rows(tmp_path, row))[0]
-    assert json.loads(record.extra or "") == {"id": 1, "messages": [{}, {"refusal": None, "thinking": "Hm."}]}
+    assert record.extra == '{"id":1}'
+    assert record.messages[1] == Message("assistant", "Hello", thinking="Hm.", extra='{"refusal":null}')
     assert DIALECTS["messages"].write(record) == row
 
 
@@ -65,8 +66,13 @@ def test_unknown_keys_of_messages_come_back(tmp_path: Path) -> None:
     [
         ({"role": "narrator", "content": "x"}, "a message with an unknown role"),
         (
-            {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
-            "a message with content that is not text",
+            {"role": "user", "content": [{"image_url": {}}]},
+            "a message with content that is neither text nor parts of a type",
+        ),
+        ({"role": "user", "content": "x", "weight": 1, "train": False}, "a message with two weights"),
+        (
+            {"role": "user", "content": "x", "train_detail": [{"begin_offset": 0, "end_offset": 1, "train": True}]},
+            "stretches of text that are not in the content, in order and apart",
         ),
         ({"role": "user", "content": "x", "weight": "big"}, "a message weight that is not a number"),
         ({"role": "assistant", "content": "", "tool_calls": "{"}, "tool calls that are not JSON"),

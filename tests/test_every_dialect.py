@@ -81,6 +81,7 @@ messages = st.builds(
     name=st.none() | words,
     tool_calls=st.none() | json_texts,
     tool_call_id=st.none() | words,
+    thinking=st.none() | st.text(max_size=9),
 )
 
 

@@ -34,11 +34,22 @@ class LeftOut(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of a message's text with a loss weight of its own: characters from ``start`` to before ``end``."""
+
+    start: int
+    end: int
+    weight: float
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One turn of a conversation.
 
-    ``weight`` is the loss weight the data itself gives the turn (None: the format decides). ``tool_calls`` is the
-    JSON text of a list in the OpenAI layout.
+    ``weight`` is the loss weight the data itself gives the turn (None: the format decides), and ``spans`` those it gives
+    to stretches of the content, in order and apart. ``thinking`` is what is reasoned before the content. ``tool_calls``
+    is the JSON text of a list in the OpenAI layout. ``parts`` is the JSON text of a content that is a list of parts with
+    more in it than text (``content`` then holds their texts). ``extra`` is the JSON text of an object with the keys that
+    have no place here; a role that the data calls by another name stands there under ``role``.
     """
 
     role: str
@@ -47,6 +58,10 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
     tool_calls: str | None = None
     tool_call_id: str | None = None
+    thinking: str | None = None
+    spans: tuple[Span, ...] = ()
+    parts: str | None = None
+    extra: str | None = None
 
 
 class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

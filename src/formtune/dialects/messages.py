@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest
+from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
 from formtune.records import Conversation, Record
 from formtune.sources import Row
@@ -14,8 +14,6 @@ SUMMARY = "Conversations as a list of messages with roles, in OpenAI's layout, w
 NEEDS = "a column 'messages' that holds a list of messages with 'role' and 'content'"
 ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"messages", "tools"})
-
-_KEYS = frozenset({"role", "content", "weight", "loss_weight", "name", "tool_calls", "tool_call_id"})
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
@@ -28,18 +26,16 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:
-    """Read the messages and tools; unknown keys of messages go aside under ``messages``, message by message."""
+    """Read the messages and tools."""
     value = as_object(row)
     found = value.get("messages")
     if not isinstance(found, list) or not found:
         raise RowFault("no messages")
-    aside = [_unknown(part) for part in found]
-    others = {name: content for name, content in value.items() if name not in ("messages", "tools")}
     yield Conversation(
         messages=messages_in(found),
         tools=json_text(value.get("tools"), "tools"),
         origin=row.origin,
-        extra=rest({**others, **({"messages": aside} if any(aside) else {})}, ()),
+        extra=rest(value, ("messages", "tools")),
     )
 
 
@@ -47,14 +43,5 @@ def write(record: Record) -> Object | None:
     """Write the messages, with tools and tool calls as JSON values."""
     if not isinstance(record, Conversation):
         return None
-    extra = msgspec.json.decode(record.extra) if record.extra else {}
-    aside = extra.pop("messages", None)
-    written = [as_row(message) for message in record.messages]
-    if isinstance(aside, list) and len(aside) == len(written):
-        written = [{**more, **message} for more, message in zip(aside, written, strict=True)]
     tools = {"tools": msgspec.Raw(record.tools.encode())} if record.tools else {}
-    return {**extra, "messages": written, **tools}
-
-
-def _unknown(part: object) -> Object:
-    return {key: found for key, found in part.items() if key not in _KEYS} if isinstance(part, dict) else {}
+    return with_rest({"messages": [as_row(message) for message in record.messages], **tools}, record.extra)

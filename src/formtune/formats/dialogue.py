@@ -25,6 +25,7 @@ def last_answer(record: Conversation) -> tuple[tuple[Message, ...], Message]:
     """
     if not record.messages:
         raise DataError("The conversation has no messages.", "Take it out.", at=record.origin)
+    refuse_parts(record)
     *before, last = record.messages
     if last.role != "assistant":
         raise DataError(
@@ -33,6 +34,25 @@ def last_answer(record: Conversation) -> tuple[tuple[Message, ...], Message]:
             at=record.origin,
         )
     return tuple(before), last
+
+
+def refuse_parts(record: Conversation) -> None:
+    """Refuse a conversation with pictures or sounds, or with stretches of text that have a loss weight of their own.
+
+    Raises:
+        DataError: a message holds such a part.
+    """
+    problems = {
+        "A message holds more than text (a picture, say), and the models here read text.": any(
+            message.parts for message in record.messages
+        ),
+        "A message gives loss weights to stretches of its text, and whole messages are learned here.": any(
+            message.spans for message in record.messages
+        ),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise DataError(problem, "Take the record out, or convert it.", at=record.origin)
 
 
 def is_open(message: Message) -> bool:
