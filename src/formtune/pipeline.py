@@ -85,6 +85,42 @@ def split(recipe: Recipe) -> "Result":
     return Result({**facts, "dialect": dialect, "left_out": tally(left_out), "out": str(out)})
 
 
+def convert(recipe: Recipe, *, to: str | None, strict: bool = False) -> "Result":
+    """Write the recipe's data in another dialect, and say what it cannot carry.
+
+    Args:
+        recipe: data, and ``out``: the file to write.
+        to: the dialect.
+        strict: write nothing where anything would be lost.
+    """
+    from formtune.conversion import LOST
+    from formtune.conversion import convert as converted
+    from formtune.results import Result
+
+    if to is None:
+        raise SettingError(
+            "Nothing says what the records become.", f"Choose from: {', '.join(dialects.DIALECTS)}.", at="--to"
+        )
+    if recipe.out is None:
+        raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
+    reading = read(recipe, paths_of(recipe))
+    written = converted(reading.records, to, Path(recipe.out), strict=strict)
+    paths = [str(path) for path in written.paths]
+    return Result(
+        {
+            "dialect": reading.dialect,
+            "to": to,
+            "rows_in": reading.n_rows,
+            "kept": written.n_kept,
+            "repaired": 0,
+            "left_out": tally([*reading.left_out, *written.left_out]),
+            "cannot_carry": written.cannot_carry(),
+            "out": [path for path in paths if not path.endswith(LOST)],
+            "lost": next((path for path in paths if path.endswith(LOST)), None),
+        }
+    )
+
+
 def _origins(recipe: Recipe, parts: Splits) -> dict[str, dict[str, str]]:
     """Say what a result was made of: digests of the files, and of the records of each part."""
     return {"inputs": input_digests(recipe.data.named), "splits": split_digests(parts)}

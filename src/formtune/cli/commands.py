@@ -52,6 +52,25 @@ def inspect(
     return show.result(pipeline.inspect(recipe_of(data, settings, read)), show.inspection, common)
 
 
+def convert(
+    *data: Data,
+    to: str | None = None,
+    read: ReadFlags = ReadFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Write records in another dialect, with an account of what it cannot carry; with --strict nothing is lost.
+
+    Args:
+        to: Dialect that the records become.
+    """
+    from formtune import pipeline
+
+    recipe = recipe_of(data, settings, read, out)
+    return show.result(pipeline.convert(recipe, to=to, strict=common.strict), show.conversion, common)
+
+
 def split(
     *data: Data,
     read: ReadFlags = ReadFlags(),
@@ -300,7 +319,7 @@ def cache(*, clear: bool = False, common: Common = Common()) -> int:
 
 
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
-    "Look at data": (formats, inspect, split, preview, prepare),
+    "Look at data": (formats, inspect, convert, split, preview, prepare),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe, cache),

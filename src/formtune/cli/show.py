@@ -108,6 +108,15 @@ def inspection(console: "Console", made: Made) -> None:
         _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
 
 
+def conversion(console: "Console", made: Made) -> None:
+    """Show what was written, and a line for each key that the dialect cannot carry."""
+    values = made.to_dict()
+    _grid(console, {name: value for name, value in values.items() if name != "cannot_carry" and value})
+    for entry in values["cannot_carry"]:
+        more = ", ..." if entry["rows"] > len(entry["places"]) else ""
+        _line(console, f"cannot carry: {entry['rows']} × {entry['key']} ({', '.join(entry['places'])}{more})", "yellow")
+
+
 def _shortened(values: Values, name: str) -> Values:
     """Keep the first entries of a long mapping, and say how many more there are."""
     whole = values.get(name) or {}

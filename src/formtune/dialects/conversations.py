@@ -58,7 +58,7 @@ def _detail(span: Span) -> Object:
 
 
 def json_text(value: object, what: str) -> str | None:
-    """Give a value as JSON text; text that is JSON already stays as it is.
+    """Give a value as JSON text; text that is JSON already stays as it is. An empty list, or nothing, is None.
 
     Raises:
         RowFault: when it is text, but not JSON.
@@ -68,10 +68,10 @@ def json_text(value: object, what: str) -> str | None:
     if not isinstance(value, str):
         return msgspec.json.encode(value).decode()
     try:
-        msgspec.json.decode(value)
+        found = msgspec.json.decode(value)
     except msgspec.DecodeError as error:
         raise RowFault(f"{what} that are not JSON", str(error)) from error
-    return value
+    return None if found in (None, []) else value
 
 
 def _message(part: object) -> Message:

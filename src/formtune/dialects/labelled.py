@@ -108,10 +108,14 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the inputs under their names, and the label (a list where there are several) as ``label``."""
+    """Write the inputs under their names, and the label (a list where there are several) as ``label``.
+
+    Where the row has a ``label`` beside, as a number whose name the label is, it becomes ``label_name``.
+    """
     if not isinstance(record, Labelled) or "label" in record.inputs:
         return None
-    label: Object = {"label": record.labels[0] if len(record.labels) == 1 else list(record.labels)}
+    name = "label_name" if record.extra and "label" in msgspec.json.decode(record.extra) else "label"
+    label: Object = {name: record.labels[0] if len(record.labels) == 1 else list(record.labels)}
     return with_rest({**record.inputs, **(label if record.labels else {})}, record.extra)
 
 

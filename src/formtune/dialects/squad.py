@@ -54,8 +54,9 @@ def write(record: Record) -> Object | None:
     """Write a question as a paragraph of its own; :func:`document` joins the paragraphs."""
     if not isinstance(record, Question) or record.choices or record.context is None:
         return None
-    starts = record.starts or tuple(record.context.find(answer) for answer in record.answers)
-    if -1 in starts or len(starts) != len(record.answers):
+    found = tuple(record.context.find(answer) for answer in record.answers)
+    starts = record.starts or found  # what the data say is written, though they may say -1
+    if (not record.starts and -1 in found) or len(starts) != len(record.answers):
         return None
     extra = msgspec.json.decode(record.extra) if record.extra else {}
     around = {name: extra.pop(key) for key, name in _AROUND.items() if key in extra}

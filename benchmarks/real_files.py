@@ -1,0 +1,113 @@
+"""Every real file there is: which dialect it is taken for, how many rows are kept, and whether it comes back the same.
+
+    python benchmarks/real_files.py [--markdown]
+
+Each file is read without a word of help (but for one in latin-1), written in its own dialect, and read again. Printed are rows, records, what was
+left out with its reasons, and what did not come back. It ends with 1 where a file is taken for no dialect, or a record that
+was kept does not come back whole.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from data_folder import data_folder
+
+from formtune.conversion import convert
+from formtune.dialects import read
+from formtune.errors import FormtuneError
+
+FOLDERS = ("instruct", "qa", "seq2seq", "cls_en", "cls_zh", "pair_en", "pair_zh", "probes")
+ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
+HELPED = {"cls_en/trec/TREC.train": {"encoding": "latin-1"}}  # as the message of the refusal says
+NO_DATA = ("README", "LICENSE", "MANIFEST", "SOURCE", "NOTICE", "dataset_info")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of a file.
+
+    Attributes:
+        name: its path in the folder of real data.
+        dialect: what it was taken for; empty where it was refused.
+        n_rows: records and rows left out.
+        n_kept: records.
+        told: why it was refused, or rows were left out, or what did not come back.
+        same: whether every record came back whole.
+    """
+
+    name: str
+    dialect: str
+    n_rows: int
+    n_kept: int
+    told: str
+    same: bool
+
+
+def files_in(root: Path) -> Iterator[Path]:
+    """Give the data files, those that belong together line by line by their sources alone."""
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and not path.name.startswith(NO_DATA):
+                yield path
+
+
+def tried(path: Path, root: Path) -> Tried:
+    """Read a file, write it and read it again."""
+    name = str(path.relative_to(root))
+    try:
+        reading = read([str(path)], **HELPED.get(name, {}))  # type: ignore[arg-type]
+    except FormtuneError as error:
+        return Tried(name, "", 0, 0, error.problem, same=True)
+    reasons = Counter(one.reason for one in reading.left_out)
+    told = "; ".join(f"{n} × {reason}" for reason, n in reasons.most_common())
+    with TemporaryDirectory() as folder:
+        try:
+            written = convert(
+                reading.records, reading.dialect, Path(folder) / f"out{ENDINGS.get(reading.dialect, '.jsonl')}"
+            )
+        except FormtuneError as error:
+            return Tried(
+                name, reading.dialect, reading.n_rows, len(reading.records), f"{told} {error.problem}", same=False
+            )
+        lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry()]
+        lost += [f"{len(written.left_out)} records"] if written.left_out else []
+    told = "; ".join(filter(None, [told, f"not back: {', '.join(lost)}" if lost else ""]))
+    return Tried(name, reading.dialect, reading.n_rows, len(reading.records), told, same=not lost)
+
+
+def lines_of(found: Sequence[Tried], *, markdown: bool) -> Iterator[str]:
+    """Lay the results out, a line for each file."""
+    if markdown:
+        yield "| file | dialect | rows | kept | comes back | |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+    for one in found:
+        same = ("yes" if one.same else "**no**") if one.dialect else ""
+        cells = (one.name, one.dialect or "refused", f"{one.n_rows:,}", f"{one.n_kept:,}", same, one.told)
+        yield f"| {' | '.join(cells)} |" if markdown else "  ".join(cells)
+
+
+def main() -> int:
+    """Try every file, and print what became of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--markdown", action="store_true", help="print a table for the docs")
+    asked = parser.parse_args()
+    root = data_folder()
+    found = [tried(path, root) for path in files_in(root)]
+    for line in lines_of(found, markdown=asked.markdown):
+        print(line)
+    wrong = [one for one in found if not one.dialect or not one.same]
+    print(
+        f"{len(found)} files, {sum(one.n_rows for one in found):,} rows, {sum(one.n_kept for one in found):,} kept; ",
+        end="",
+    )
+    print(f"refused or changed: {len(wrong)}")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

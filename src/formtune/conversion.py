@@ -1,0 +1,205 @@
+"""From one dialect to another, with an account of what the other cannot carry.
+
+What a dialect can hold is not declared but found out: the file that was written is read again, and each record is
+compared with what it was. So the account holds for the file as it is on disk, the limits of its layout included (a table
+knows no numbers), and what a round trip changes cannot go unnoticed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from formtune import dialects
+from formtune.errors import DataError, FormtuneError, SettingError
+from formtune.inspection import tally
+from formtune.records import LeftOut, Pair, Record, answer_text, content_digest, input_text, kind_of
+
+LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not carried
+N_PLACES = 5
+_JSON_TEXTS = ("tool_calls", "parts", "extra")
+_BESIDE = ("id", "origin", "extra", "kind")  # compared in ways of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a file cannot carry of one record: by its place in the record, the value that was."""
+
+    record: Record
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written, and what was not.
+
+    Attributes:
+        paths: the files, in the order of their names.
+        n_kept: records in them.
+        left_out: records that the dialect has no place for.
+        losses: what of the others it cannot carry.
+    """
+
+    paths: Sequence[Path]
+    n_kept: int
+    left_out: Sequence[LeftOut]
+    losses: Sequence[Loss]
+
+    def cannot_carry(self) -> list[dict[str, Any]]:
+        """Count what is lost by its key, the most frequent first, each with the first places."""
+        places: dict[str, list[str]] = defaultdict(list)
+        for loss in self.losses:
+            for key in loss.values:
+                places[key].append(str(loss.record.origin or loss.record.id))
+        ordered = sorted(places.items(), key=lambda entry: -len(entry[1]))
+        return [{"key": key, "rows": len(rows), "places": rows[:N_PLACES]} for key, rows in ordered]
+
+
+def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool = False) -> Written:
+    """Write records in a dialect, and beside them, in ``OUT.lost.jsonl``, everything that it cannot carry.
+
+    Nothing is replaced before it is known what is lost. Where nothing is, an older file of losses is removed.
+
+    Args:
+        records: of any kinds.
+        dialect: a key of :data:`formtune.dialects.DIALECTS`.
+        out: the file; its ending says how (see :func:`formtune.dialects.write`).
+        strict: write nothing where anything would be lost.
+
+    Raises:
+        SettingError: where the dialect, the ending or the place cannot be used; where no record can be written; with
+            ``strict``, where one cannot be carried whole.
+    """
+    if not out.parent.is_dir():
+        raise SettingError("There is no such folder.", "Make it, or name another.", at=out.parent)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        staged = Path(folder) / out.name
+        left_out = dialects.write(records, dialect, str(staged))
+        missing = {(one.id, str(one.at)) for one in left_out}
+        kept = [one for one in records if _place(one) not in missing]
+        if not kept:
+            kinds = ", ".join(sorted({kind_of(one) for one in records}))
+            raise SettingError(
+                f"No record can be written as {dialect}; they are of the kind {kinds}.",
+                f"Choose a dialect that holds it: {', '.join(holding(records[0]))}.",
+                at="--to",
+            )
+        written = Written(sorted(Path(folder).iterdir()), len(kept), left_out, _losses(kept, dialect, folder, out=out))
+        if strict and (left_out or written.losses):
+            raise _refused(written, dialect)
+        if lines := _lost_lines(records, written, missing):
+            (Path(folder) / f"{out.name}{LOST}").write_bytes(b"".join(lines))
+        (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
+        final = [path.replace(out.parent / path.name) for path in sorted(Path(folder).iterdir())]
+    return Written(final, written.n_kept, left_out, written.losses)
+
+
+def holding(record: Record) -> list[str]:
+    """List the dialects that have a place for a record."""
+    return [name for name, module in dialects.DIALECTS.items() if module.write(record) is not None]
+
+
+def _refused(written: Written, dialect: str) -> SettingError:
+    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in written.cannot_carry()]
+    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in tally(written.left_out)]
+    return SettingError(
+        f"{dialect} cannot carry everything: {'; '.join(told)}. Nothing was written.",
+        "Choose another dialect, or go on without --strict: what is lost is then kept in a file beside.",
+        at="--strict",
+    )
+
+
+def _lost_lines(records: Sequence[Record], written: Written, missing: set[tuple[str | None, str]]) -> list[bytes]:
+    """Give a line of JSON for each record of which something is lost: where it stands, and what it held."""
+    by_place: dict[tuple[str | None, str], object] = {_place(loss.record): loss.values for loss in written.losses}
+    by_place |= {_place(record): record for record in records if _place(record) in missing}
+    return [
+        msgspec.json.encode({"at": str(record.origin or ""), "id": record.id, "lost": by_place[_place(record)]}) + b"\n"
+        for record in records
+        if _place(record) in by_place
+    ]
+
+
+def _place(record: Record) -> tuple[str | None, str]:
+    return record.id, str(record.origin)
+
+
+def _losses(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> list[Loss]:
+    """Compare each record with what its file gives back."""
+    try:
+        found = dialects.read(_in_order(folder, kept[0]), dialect=dialect).records
+    except FormtuneError as error:
+        raise DataError(
+            f"{dialect} cannot be read again from such a file: {error.problem}",
+            "Choose another ending (.jsonl holds everything), or another dialect.",
+            at=out,
+        ) from error
+    losses = [Loss(record, _lost(record, again)) for record, again in _paired(kept, found)]
+    return [loss for loss in losses if loss.values]
+
+
+def _in_order(folder: str, first: Record) -> list[str]:
+    """List the written files; of aligned ones the source's comes first, then targets by their numbers."""
+    language = first.source_language if isinstance(first, Pair) and len(first.targets) == 1 else None
+    paths = sorted(Path(folder).iterdir(), key=lambda path: (len(path.name), path.name))
+    return [str(path) for path in sorted(paths, key=lambda path: path.suffix not in (f".{language}", ".src"))]
+
+
+def _paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
+    """Bring each record together with what came back of it: by what it says, since a layout may group rows anew."""
+    if len(kept) == len(found) and all(_says(one) == _says(other) for one, other in zip(kept, found, strict=True)):
+        yield from zip(kept, found, strict=True)
+        return
+    waiting: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in reversed(found):
+        waiting[_says(record)].append(record)
+    for record in kept:
+        again = waiting[_says(record)]
+        yield record, again.pop() if again else None
+
+
+def _says(record: Record) -> tuple[str, str]:
+    return input_text(record), answer_text(record)
+
+
+def _lost(record: Record, again: Record | None) -> dict[str, Any]:
+    """Give what of a record did not come back, by its key; a key within a list stands behind ``[]``."""
+    if again is None:
+        return {"record": msgspec.to_builtins(record)}
+    before, after = _flat(record), _flat(again)
+    lost = {key: value for key, value in before.items() if after.get(key) != value}
+    if kind_of(record) != kind_of(again):
+        lost["kind"] = kind_of(record)
+    given = record.id and record.id.split("-")[0] != content_digest(record)
+    if given and record.id not in (again.id, msgspec.json.decode(again.extra or "{}").get("id")):
+        lost["id"] = record.id
+    return lost
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """Lay a record out as keys and what they hold; keys that the kind has no place for stand as they are."""
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    flat = {name: value for name, value in plain.items() if name not in _BESIDE and value not in (None, [], ())}
+    if record.extra:
+        flat |= {f"extra.{name}": value for name, value in msgspec.json.decode(record.extra).items()}
+    if isinstance(flat.get("tools"), str):
+        flat["tools"] = msgspec.json.decode(flat["tools"])
+    for name in ("messages", "prompt", "chosen", "rejected"):
+        if isinstance(flat.get(name), list):
+            flat |= _columns(name, flat.pop(name))
+    return flat
+
+
+def _columns(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn messages into a list for each of their keys, so that a key which is lost has a name."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {f"{name}[].{key}": [_value(key, row.get(key)) for row in rows] for key in keys}
+
+
+def _value(key: str, found: Any) -> Any:
+    """Read what is kept as JSON text: white space in it says nothing."""
+    return msgspec.json.decode(found) if key in _JSON_TEXTS and isinstance(found, str) else found

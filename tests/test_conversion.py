@@ -1,0 +1,194 @@
+"""Any dialect to any that can hold the record: what is carried, what is told, what is kept beside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_every_dialect import FILES, HELD, bare
+
+from formtune.cli import run
+from formtune.conversion import convert, holding
+from formtune.dialects import DIALECTS, read
+from formtune.errors import FormtuneError, SettingError
+from formtune.records import Conversation, Labelled, Message, Origin, Question, Record
+
+ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
+CHAT = Conversation(
+    id="c1",
+    origin=Origin("chats.jsonl", 7),
+    messages=(
+        Message("user", "Name a color.", name="Ann"),
+        Message("assistant", "Red.", weight=0.0),
+        Message("user", "Another?"),
+        Message("assistant", "Blue."),
+    ),
+    extra='{"source":"made"}',
+)
+
+
+def place(tmp_path: Path, dialect: str) -> Path:
+    """Name a file that a dialect is written to."""
+    return tmp_path / f"out{ENDINGS.get(dialect, '.jsonl')}"
+
+
+def without_id(record: Record) -> Record:
+    """Take back the id that some layouts have a key for; a record has it in a place of its own."""
+    extra = {key: value for key, value in msgspec.json.decode(record.extra or "{}").items() if key != "id"}
+    return msgspec.structs.replace(record, extra=msgspec.json.encode(extra).decode() if extra else None)
+
+
+@pytest.mark.parametrize("target", DIALECTS)
+@pytest.mark.parametrize("source", DIALECTS)
+def test_what_both_can_hold_comes_through(source: str, target: str, tmp_path: Path) -> None:
+    """Over every pair: where nothing is said to be lost, reading gives the same records; else exactly that is lost."""
+
+    @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(HELD[source], min_size=1, max_size=3))
+    def law(drawn: list[Record]) -> None:
+        records = [msgspec.structs.replace(r, id=f"r{n}", origin=Origin("a", n)) for n, r in enumerate(drawn, 1)]
+        out = place(tmp_path, target)
+        for old in tmp_path.glob("out*"):
+            old.unlink()
+        if not any(target in holding(record) for record in records):
+            return
+        try:
+            written = convert(records, target, out)
+        except FormtuneError:  # a line of text cannot hold all that a row can
+            if target in ("aligned", "labelled-lines"):
+                return
+            raise
+        assert written.n_kept + len(written.left_out) == len(records)
+        files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
+        found = read(files, dialect=target).records
+        lossy = {loss.record.id for loss in written.losses if set(loss.values) != {"id"}}
+        gone = {one.id for one in written.left_out}
+        whole = [bare(without_id(record)) for record in records if record.id not in lossy | gone]
+        again = [bare(without_id(record)) for record in found]
+        assert all(record in again for record in whole)
+        lost = tmp_path / f"{out.name}.lost.jsonl"
+        told = [json.loads(line)["id"] for line in lost.read_bytes().split(b"\n")[:-1]] if lost.exists() else []
+        assert set(told) == gone | {loss.record.id for loss in written.losses}
+
+    law()
+
+
+def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
+    """With the rows, and kept beside: alpaca has neither names nor weights."""
+    bare_chat = msgspec.structs.replace(CHAT, messages=(Message("user", "Hi"), Message("assistant", "Hello")))
+    table = convert([bare_chat], "alpaca", tmp_path / "out.csv")
+    assert table.cannot_carry() == [{"key": "id", "rows": 1, "places": ["chats.jsonl:7"]}]
+    written = convert([CHAT, bare_chat], "prompt-completion", tmp_path / "pc.jsonl")
+    assert [one.reason for one in written.left_out] == []
+    labelled = Labelled(id="x", inputs={"text": "Fine."}, labels=("good",), origin=Origin("a.csv", 2), extra='{"n":5}')
+    told = convert([labelled], "labelled", tmp_path / "out.tsv").cannot_carry()
+    assert {"key": "extra.n", "rows": 1, "places": ["a.csv:2"]} in told  # a table knows no numbers
+    lost = json.loads((tmp_path / "out.tsv.lost.jsonl").read_text())
+    assert lost["at"] == "a.csv:2"
+    assert lost["lost"]["extra.n"] == 5
+
+
+def test_a_record_without_a_place_is_kept_beside(tmp_path: Path) -> None:
+    """Whole."""
+    written = convert([CHAT, Question(id="q", question="Why?", answers=("So.",))], "messages", tmp_path / "out.jsonl")
+    assert (written.n_kept, [one.id for one in written.left_out]) == (1, ["q"])
+    lost = [json.loads(line) for line in (tmp_path / "out.jsonl.lost.jsonl").read_text().splitlines()]
+    assert lost[-1]["lost"]["question"] == "Why?"
+
+
+def test_strict_writes_nothing_where_something_is_lost(tmp_path: Path) -> None:
+    """And an older file stays as it is."""
+    out = tmp_path / "out.jsonl"
+    out.write_text("older\n")
+    with pytest.raises(
+        SettingError, match=r"^--strict: messages cannot carry everything: .*cannot be written as messages"
+    ):
+        convert([CHAT, Question(id="q", question="Why?")], "messages", out, strict=True)
+    assert out.read_text() == "older\n"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_where_no_record_fits_the_ones_that_would_are_named(tmp_path: Path) -> None:
+    """A conversation is no labelled text."""
+    with pytest.raises(
+        SettingError, match=r"^--to: No record can be written as labelled; .* conversation\. Choose .*messages"
+    ):
+        convert([CHAT], "labelled", tmp_path / "out.csv")
+
+
+def test_a_layout_that_groups_rows_anew_loses_nothing(tmp_path: Path) -> None:
+    """SQuAD puts questions under their paragraph."""
+    questions = [
+        Question(question=f"{n}?", context=context, answers=("a",), starts=(0,))
+        for n, context in enumerate(["a b", "a c", "a b"])
+    ]
+    assert convert(questions, "squad", tmp_path / "out.json").losses == []
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    """A file of two conversations, one with a weight, and a row that is none."""
+    path = tmp_path / "chats.jsonl"
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "weight": 1}]
+    rows: list[dict[str, Any]] = [{"messages": said, "id": 2**64 + 1}, {"messages": said[:1]}, {"messages": []}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+class TestCommand:
+    """formtune convert."""
+
+    def test_the_account_adds_up(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Rows in are kept, repaired or left out."""
+        out = tmp_path / "out.jsonl"
+        assert run(["convert", str(chats), "--to", "alpaca", "-o", str(out), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["rows_in"] == 3
+        assert told["kept"] + told["repaired"] + sum(entry["rows"] for entry in told["left_out"]) == 3
+        assert told["dialect"] == "messages"
+        assert told["out"] == [str(out)]
+        assert read([str(out)]).dialect == "alpaca"
+
+    def test_a_person_reads_it(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A line for each key that is lost."""
+        reviews = tmp_path / "reviews.jsonl"
+        reviews.write_text('{"text": "Good.", "label": "good", "n": 5}\n{"text": "Bad.", "label": "bad", "n": 6}\n')
+        assert run(["convert", str(reviews), "--to", "labelled", "-o", str(tmp_path / "out.csv")]) == 0
+        text = capsys.readouterr().out
+        assert "cannot carry: 2 × extra.n" in text
+        assert "lost.jsonl" in text.replace("\n", "")
+
+    def test_a_layout_that_cannot_hold_a_dialect_is_refused(
+        self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A table has no lists of messages; nothing is left behind."""
+        assert run(["convert", str(chats), "--to", "messages", "-o", str(tmp_path / "out.csv")]) == 2
+        told = capsys.readouterr().err
+        assert "out.csv: messages cannot be read again from such a file" in told
+        assert list(tmp_path.iterdir()) == [chats]
+
+    def test_wrong_asks_are_told(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Place, problem, remedy; exit code 2."""
+        for words, told in (
+            (["--to", "alpca", "-o", "x.jsonl"], "--to: There is no dialect 'alpca'; the nearest is 'alpaca'"),
+            (["--to", "alpaca"], "--out: Nothing says where the records go"),
+            (["-o", "x.jsonl"], "--to: Nothing says what the records become"),
+            (["--to", "alpaca", "-o", "no/x.jsonl"], "no: There is no such folder"),
+            (["--to", "alpaca", "-o", "x.doc"], "There is no way to write a file that ends in '.doc'"),
+        ):
+            assert run(["convert", str(chats), *words]) == 2
+            assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_comes_back_from_its_own_example(name: str, tmp_path: Path) -> None:
+    """Nothing is lost on the way to itself."""
+    for file, content in FILES[name].items():
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    records = read([str(tmp_path / file) for file in FILES[name]]).records
+    folder = tmp_path / "to"
+    folder.mkdir()
+    assert convert(records, name, place(folder, name)).losses == []
