@@ -24,7 +24,7 @@ from token_examples import answering, tokens
 from formtune import checkpoints, pipeline
 from formtune.adapters import Lora
 from formtune.bench import look_at
-from formtune.checkpoints import Keeper, Keeping, claimed, write_tensors
+from formtune.checkpoints import Keeper, Keeping, OnDisk, claimed, write_tensors
 from formtune.cli import run
 from formtune.errors import SettingError, Stopped
 from formtune.examples import Task
@@ -693,3 +693,18 @@ def test_an_arm_that_was_kept_is_done_again_where_it_is_damaged_or_another(tmp_p
 
     assert "classification: done before" not in told
     assert names(tmp_path) == ["out", "reviews.csv"]
+
+
+def test_tensors_on_disk_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    """As if they were in memory; of a file that is gone nothing is made up."""
+    held = {"b": torch.arange(3.0), "a": torch.zeros(0, 2)}
+    write_tensors(tmp_path / "t.safetensors", held)
+    kept = OnDisk(tmp_path / "t.safetensors")
+    assert set(kept) == {"a", "b"}
+    assert len(kept) == 2
+    assert all(torch.equal(kept[name], one) for name, one in held.items())
+    with pytest.raises(KeyError):
+        kept["c"]
+    (tmp_path / "t.safetensors").unlink()
+    with pytest.raises(FileNotFoundError):
+        list(kept)

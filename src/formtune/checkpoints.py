@@ -62,6 +62,36 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
+class OnDisk(Mapping[str, Tensor]):
+    """Tensors that stay in their file until one is asked for; the file must last as long."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Read one tensor."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self._path, "pt") as file:
+                found: Tensor = file.get_tensor(name)
+        except SafetensorError as error:
+            raise KeyError(name) from error
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """Name them, in the order of the file."""
+        from safetensors import safe_open
+
+        with safe_open(self._path, "pt") as file:
+            names: list[str] = list(file.keys())
+        return iter(names)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return sum(1 for _ in self)
+
+
 # --- keeping them ----------------------------------------------------------------------------------------------------
 
 

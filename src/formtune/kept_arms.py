@@ -1,7 +1,8 @@
 """The arms of a comparison that are done, kept until the comparison is whole: one that was stopped need not repeat them.
 
 An arm is kept under the digest of all that it depends on, so whatever is found is the right one: another setting, record
-or version is another arm. Seeds of one arm are not kept apart, since they share what its frozen trunk has computed.
+or version is another arm. Its weights stay on disk: of all arms only the best one's are asked for. Seeds of one arm are not
+kept apart, since they share what its frozen trunk has computed.
 """
 
 import json
@@ -15,7 +16,7 @@ import msgspec
 
 from formtune.answers import Prediction
 from formtune.arms import Material, Readied
-from formtune.checkpoints import ARM, read_tensors, write_tensors
+from formtune.checkpoints import ARM, OnDisk, write_tensors
 from formtune.crew import longest_first, shared_out
 from formtune.errors import DataError
 from formtune.evaluation import outcomes
@@ -135,7 +136,7 @@ class _ArmTask:
         """Do the arm and keep it."""
         done = run_arm(self.readied, self.plan, progress=progress)
         _write(self.place, done, measured=self.measured)
-        return done
+        return replace(done, weights=OnDisk(self.place / _WEIGHTS))
 
     def read(self) -> ArmRuns:
         return _read(self.place, self.readied, self.plan)
@@ -210,7 +211,7 @@ def _read(place: Path, readied: Readied, plan: Plan) -> ArmRuns:
         tried=dict(facts["tried"]),
         runs=[_seed_run(one, readied, plan) for one in facts["runs"]],
         best_seed=facts["best_seed"],
-        weights=read_tensors(place / _WEIGHTS),
+        weights=OnDisk(place / _WEIGHTS),
         base_digest=facts["base_digest"],
         n_parameters=facts["n_parameters"],
         n_fresh=facts["n_fresh"],
