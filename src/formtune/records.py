@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands: a file and, where the file has lines, the 1-based physical line it begins on."""
 
     file: str
@@ -22,7 +22,7 @@ class Origin(msgspec.Struct, frozen=True):
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class LeftOut(msgspec.Struct, frozen=True, gc=False):
     """A record or row that does not go on, with its reason (one short phrase, the same for all of one cause).
 
     ``detail`` says what is particular to this one: the column of a JSON fault, how many fields were found.
@@ -34,7 +34,7 @@ class LeftOut(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-class Span(msgspec.Struct, frozen=True, array_like=True):
+class Span(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A stretch of a message's text with a loss weight of its own: characters from ``start`` to before ``end``."""
 
     start: int
@@ -42,7 +42,7 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
     weight: float
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One turn of a conversation.
 
     ``weight`` is the loss weight the data itself gives the turn (None: the format decides), and ``spans`` those it gives
@@ -64,7 +64,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: str | None = None
 
 
-class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Common(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What every kind carries.
 
     ``id`` is filled by :func:`identified`; ``group`` names what must not be split; ``extra`` is the JSON text of an
@@ -77,14 +77,14 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: str | None = None
 
 
-class Labelled(_Common, frozen=True, tag_field="kind", tag="labelled"):
+class Labelled(_Common, frozen=True, gc=False, tag_field="kind", tag="labelled"):
     """Named input texts (one, or a pair) with one label or several; no label means: to be predicted."""
 
     inputs: dict[str, str]
     labels: tuple[str, ...] = ()
 
 
-class Question(_Common, frozen=True, tag_field="kind", tag="question"):
+class Question(_Common, frozen=True, gc=False, tag_field="kind", tag="question"):
     """A question, perhaps over a context or with choices.
 
     ``answers`` are the acceptable ones, best first; empty with ``answerable`` means: to be predicted; empty without
@@ -99,7 +99,7 @@ class Question(_Common, frozen=True, tag_field="kind", tag="question"):
     answerable: bool = True
 
 
-class Pair(_Common, frozen=True, tag_field="kind", tag="pair"):
+class Pair(_Common, frozen=True, gc=False, tag_field="kind", tag="pair"):
     """A source text and its acceptable targets, perhaps with the two languages."""
 
     source: str
@@ -108,20 +108,20 @@ class Pair(_Common, frozen=True, tag_field="kind", tag="pair"):
     target_language: str | None = None
 
 
-class Conversation(_Common, frozen=True, tag_field="kind", tag="conversation"):
+class Conversation(_Common, frozen=True, gc=False, tag_field="kind", tag="conversation"):
     """Messages in order; ``tools`` is the JSON text of a list of tool schemas."""
 
     messages: tuple[Message, ...]
     tools: str | None = None
 
 
-class Plain(_Common, frozen=True, tag_field="kind", tag="plain"):
+class Plain(_Common, frozen=True, gc=False, tag_field="kind", tag="plain"):
     """Text without a label."""
 
     text: str
 
 
-class Preference(_Common, frozen=True, tag_field="kind", tag="preference"):
+class Preference(_Common, frozen=True, gc=False, tag_field="kind", tag="preference"):
     """A prompt with a chosen and a rejected answer; read, converted and checked, not trained on."""
 
     prompt: tuple[Message, ...]

