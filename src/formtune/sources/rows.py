@@ -9,7 +9,7 @@ from formtune.errors import DataError
 from formtune.records import Origin
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row of a file, and where it stands.
 
     Attributes:
