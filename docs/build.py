@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from formtune.dialects import DIALECTS
+from formtune.faults import FAULTS
 from formtune.formats import FORMATS
 from formtune.recipe import Recipe, places
 from formtune.recipe.settings import section_of
@@ -20,6 +21,7 @@ def main(*, check: bool) -> int:
     pages = {
         "cli.md": cli_page(),
         "dialects.md": dialects_page(),
+        "faults.md": faults_page(),
         "formats.md": formats_page(),
         "recipe.md": recipe_page(),
     }
@@ -61,6 +63,22 @@ def dialects_page() -> str:
     lines = ["| dialect | what it is | what it needs |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {dialect.SUMMARY} | {dialect.NEEDS} |" for name, dialect in DIALECTS.items()]
     return "\n".join((MADE, "# The dialects\n", *lines, ""))
+
+
+def faults_page() -> str:
+    """List what can be wrong with a row, by its code."""
+    intro = (
+        "Rows that cannot be used are left out, counted, and named with their places: `formtune inspect DATA` lists"
+        " them.\nEach kind of fault has a code that stays the same. What differs from row to row stands in braces.\n"
+    )
+    lines = ["| code | rows are left out with | what is expected | what to do |", "| --- | --- | --- | --- |"]
+    lines += [
+        "| "
+        + " | ".join(text.replace("|", "\\|") for text in (f"`{one.code}`", one.reason, one.expected, one.remedy))
+        + " |"
+        for one in FAULTS
+    ]
+    return "\n".join((MADE, "# Faults of rows\n", intro, *lines, ""))
 
 
 def formats_page() -> str:

@@ -31,7 +31,7 @@ def test_a_table_is_described(tmp_path: Path) -> None:
         },
         "unanswered": 1,
         "groups": 0,
-        "left_out": [{"reason": "no text in column 'text'", "rows": 1, "places": [f"{path}:6"]}],
+        "left_out": [{"code": "FT131", "reason": "no text in column 'text'", "rows": 1, "places": [f"{path}:6"]}],
         "samples": [
             {"at": f"{path}:2", "input": "one two", "answer": "x"},
             {"at": f"{path}:4", "input": "four", "answer": "x"},
@@ -66,6 +66,6 @@ def test_what_was_left_out_is_counted_by_its_reason() -> None:
     """The most frequent first, each with its first five places and what is particular to them."""
     items = [LeftOut("rare", id="r1"), *(LeftOut("often", Origin("a.csv", n), detail=f"{n} fields") for n in range(7))]
     assert tally(items) == [
-        {"reason": "often", "rows": 7, "places": [f"a.csv:{n} ({n} fields)" for n in range(5)]},
-        {"reason": "rare", "rows": 1, "places": ["r1"]},
+        {"code": None, "reason": "often", "rows": 7, "places": [f"a.csv:{n} ({n} fields)" for n in range(5)]},
+        {"code": None, "reason": "rare", "rows": 1, "places": ["r1"]},
     ]

@@ -247,7 +247,8 @@ def test_what_leaves_no_room_for_an_answer_is_left_out_and_told(tmp_path: Path) 
     assert TOO_LONG in str(trained["left_out"])
     assert NO_ROOM in str(trained["left_out"])
     assert predicted["n"] == scored["n"] == 12
-    assert predicted["left_out"] == scored["left_out"] == [{"reason": NO_ROOM, "rows": 1, "places": [f"{more}:13"]}]
+    told = {"code": "FT192", "reason": NO_ROOM, "rows": 1, "places": [f"{more}:13"]}
+    assert predicted["left_out"] == scored["left_out"] == [told]
 
 
 def test_records_that_all_leave_no_room_are_refused(tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ def unknown(what: str, name: str, known: Collection[str], *, at: object = None) 
     >>> str(unknown("format", "chatt", ["chat", "completion"], at="--format"))
     "--format: There is no format 'chatt'; the nearest is 'chat'. Choose from: chat, completion."
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"; the nearest is {near[0]!r}" if near else ""
+    near = nearest(name, known)
+    hint = f"; the nearest is {near!r}" if near else ""
     return SettingError(f"There is no {what} {name!r}{hint}.", f"Choose from: {', '.join(known)}.", at=at)
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Find the known name that is spelled most like one that is not known; None where none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return near[0] if near else None

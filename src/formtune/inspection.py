@@ -41,13 +41,18 @@ def inspect(reading: Reading) -> dict[str, object]:
 
 
 def tally(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
-    """Count what was left out by its reason, the most frequent first, each with the first places."""
+    """Count what was left out by its reason, the most frequent first, each with its code and the first places."""
     by_reason: dict[str, list[LeftOut]] = {}
     for item in left_out:
         by_reason.setdefault(item.reason, []).append(item)
     ordered = sorted(by_reason.items(), key=lambda entry: -len(entry[1]))
     return [
-        {"reason": reason, "rows": len(items), "places": [_place(item) for item in items[:_N_PLACES]]}
+        {
+            "code": items[0].code,
+            "reason": reason,
+            "rows": len(items),
+            "places": [_place(item) for item in items[:_N_PLACES]],
+        }
         for reason, items in ordered
     ]
 
@@ -109,4 +114,4 @@ def _shortened(text: str) -> str:
 
 def _place(item: LeftOut) -> str:
     place = str(item.at or item.id or "")
-    return f"{place} ({item.detail})" if item.detail else place
+    return f"{place} ({item.particulars})" if item.particulars else place

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from formtune.faults import fault_of
+
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands: a file and, where the file has lines, the 1-based physical line it begins on."""
@@ -25,13 +27,46 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 class LeftOut(msgspec.Struct, frozen=True, gc=False):
     """A record or row that does not go on, with its reason (one short phrase, the same for all of one cause).
 
-    ``detail`` says what is particular to this one: the column of a JSON fault, how many fields were found.
+    Attributes:
+        reason: a phrase that has a line in :data:`formtune.faults.FAULTS`.
+        at: where the row begins.
+        id: the record's, where it has become one.
+        detail: what is particular to this one: the column of a JSON fault, how many fields were found.
+        path: the place inside the row, as in ``messages[3].role``.
+        column: the character of the line at which the fault stands, from 1.
+        found: what stands there.
+        near: the known key or role that is spelled most like it.
+        further: other faults of the same row.
+        kept: whether the row went on all the same, without the part that is told here.
     """
 
     reason: str
     at: Origin | None = None
     id: str | None = None
     detail: str | None = None
+    path: str | None = None
+    column: int | None = None
+    found: str | None = None
+    near: str | None = None
+    further: tuple["LeftOut", ...] = ()
+    kept: bool = False
+
+    @property
+    def code(self) -> str | None:
+        """The fault's code, as in ``FT141``; None for a reason that the table does not know."""
+        fault = fault_of(self.reason)
+        return fault.code if fault else None
+
+    @property
+    def particulars(self) -> str:
+        """What tells this row from others of the same reason, in a line; empty where nothing does."""
+        own = ": ".join(filter(None, (self.path, self.detail or self.found)))
+        near = f"the nearest is {self.near!r}" if self.near else ""
+        return "; ".join(filter(None, (own, near, *map(_also, self.further))))
+
+
+def _also(other: LeftOut) -> str:
+    return f"also {other.reason} ({other.particulars})" if other.particulars else f"also {other.reason}"
 
 
 class Span(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -43,7 +43,8 @@ def result(made: AnyMade, showing: "Callable[[Console, AnyMade], None]", common:
         for entry in left_out:
             more = ", ..." if entry["rows"] > len(entry["places"]) else ""
             places = f" ({', '.join(entry['places'])}{more})" if entry["places"] else ""
-            _line(console, f"left out: {entry['rows']} × {entry['reason']}{places}", "yellow")
+            code = f"{entry['code']} " if entry.get("code") else ""
+            _line(console, f"left out: {entry['rows']} × {code}{entry['reason']}{places}", "yellow")
     n_left_out = sum(entry["rows"] for entry in left_out if not entry["reason"].startswith(_AS_ASKED))
     if not (common.strict and n_left_out):
         return 0

@@ -220,7 +220,7 @@ def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> 
         try:
             items = list(module.read(row, columns))
         except RowFault as fault:
-            yield LeftOut(fault.reason, row.origin, detail=fault.detail)
+            yield fault.left_out(row.origin)
             continue
         yield from items if group_name is None else [_grouped(item, row, group_name) for item in items]
 
@@ -270,6 +270,6 @@ def _nothing_read(left_out: Sequence[LeftOut], place: str) -> DataError:
         return DataError("The file holds no rows.", "Give a file that holds records.", at=place)
     reason, n_rows = Counter(item.reason for item in left_out).most_common(1)[0]
     first = next(item for item in left_out if item.reason == reason)
-    detail = f" ({first.detail})" if first.detail else ""
+    detail = f" ({first.particulars})" if first.particulars else ""
     problem = f"None of the {len(left_out)} rows can be read; {n_rows} of them: {reason}{detail}."
     return DataError(problem, "Correct the file, or name its layout with --dialect.", at=first.at or place)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from formtune.errors import unknown
-from formtune.records import LeftOut, Record
+from formtune.errors import nearest, unknown
+from formtune.records import LeftOut, Origin, Record
 from formtune.sources import Row, normalize
 
 Object = dict[str, object]
@@ -18,6 +18,7 @@ TEXTS = (
     *("body", "description", "utterance", "query", "question", "abstract", "headline", "title", "input", "string"),
     *("文本", "内容", "句子", "评论"),
 )
+_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,59 @@ class RowFault(Exception):
     """A row cannot be a record; the reader counts it as left out.
 
     Args:
-        reason: one short phrase, the same for all rows of one cause.
+        reason: one short phrase, the same for all rows of one cause, with a line in :data:`formtune.faults.FAULTS`.
         detail: what is particular to this row.
+        path: the place inside the row, as in ``messages[3].role``.
+        found: what stands there; it is shown as JSON, shortened.
+        near: the known key or role that is spelled most like what was found.
     """
 
-    def __init__(self, reason: str, detail: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str | None = None,
+        *,
+        path: str | None = None,
+        found: object = msgspec.UNSET,
+        near: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+        self.path = path
+        self.found = None if found is msgspec.UNSET else shown(found)
+        self.near = near
+        self.further: tuple[RowFault, ...] = ()
+
+    def inside(self, path: str) -> "RowFault":
+        """Say that what has the fault stands at a path: its own path goes on from there."""
+        own = self.path or ""
+        self.path = f"{path}{'.' if own and not own.startswith('[') else ''}{own}"
+        return self
+
+    def left_out(self, at: Origin) -> LeftOut:
+        """Give the row that has the fault, and all others that were found in it, as left out."""
+        further = tuple(one.left_out(at) for one in self.further)
+        return LeftOut(
+            self.reason, at, detail=self.detail, path=self.path, found=self.found, near=self.near, further=further
+        )
+
+
+def all_of(faults: Sequence[RowFault]) -> RowFault:
+    """Make one fault of all that a row has: the first, with the others beside it."""
+    first, *others = faults
+    first.further = (*first.further, *others)
+    return first
+
+
+def shown(value: object) -> str:
+    """Show a value of a row as JSON text of a few dozen characters.
+
+    >>> shown({"role": None})
+    '{"role":null}'
+    """
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 class Dialect(Protocol):
@@ -187,7 +233,7 @@ def text_in(value: Object, name: str) -> str:
             return str(int(found)) if found.is_integer() else str(found)
         case list() if all(isinstance(part, str) for part in found):
             return "\n".join(found)
-    raise RowFault(f"no text in column {name!r}", type(found).__name__)
+    raise RowFault(f"no text in column {name!r}", type(found).__name__, path=name, found=found)
 
 
 def filled_in(value: Object, name: str) -> str:
@@ -198,7 +244,7 @@ def filled_in(value: Object, name: str) -> str:
     """
     text = text_in(value, name)
     if not text.strip():
-        raise RowFault(f"no text in column {name!r}")
+        raise RowFault(f"no text in column {name!r}", near=None if name in value else nearest(name, value))
     return text
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from formtune.dialects.columns import Object, RowFault
+from formtune.dialects.columns import Object, RowFault, all_of
+from formtune.errors import nearest
 from formtune.records import Message, Span
 
 _TEXTS = frozenset({"name", "tool_call_id", "reasoning_content", "thinking", "reasoning"})
@@ -29,13 +30,22 @@ def is_messages(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and "role" in part for part in value)
 
 
-def messages_in(found: Iterable[object]) -> tuple[Message, ...]:
-    """Read a list of messages.
+def messages_in(found: Iterable[object], *, at: str = "messages") -> tuple[Message, ...]:
+    """Read a list of messages, which stands at a path of the row.
 
     Raises:
-        RowFault: when a role is unknown, or a content is not text.
+        RowFault: when a role is unknown, or a content is not text; it tells the faults of all messages.
     """
-    return tuple([_bare(part) or _message(part) for part in found])
+    read: list[Message] = []
+    faults: list[RowFault] = []
+    for place, part in enumerate(found):
+        try:
+            read.append(_bare(part) or _message(part))
+        except RowFault as fault:
+            faults.append(fault.inside(f"{at}[{place}]"))
+    if faults:
+        raise all_of(faults)
+    return tuple(read)
 
 
 def _bare(part: object) -> Message | None:
@@ -87,11 +97,12 @@ def json_text(value: object, what: str) -> str | None:
 
 def _message(part: object) -> Message:
     if not isinstance(part, dict):
-        raise RowFault("a message that is not an object", type(part).__name__)
+        raise RowFault("a message that is not an object", type(part).__name__, found=part)
     said = part.get("role")
     role = _ROLES.get(str(said))
     if role is None:
-        raise RowFault("a message with an unknown role", repr(said))
+        near = nearest(said, _ROLES) if isinstance(said, str) else None
+        raise RowFault("a message with an unknown role", repr(said), path="role", found=said, near=near)
     content, parts = _content(part.get("content"))
     aside = {key: value for key, value in part.items() if key not in _KEYS or not _is_known(key, value)}
     if said != role:
@@ -122,9 +133,9 @@ def weight_in(part: Object) -> float | None:
         RowFault: when it is no number or truth value, or two spellings say different things.
     """
     found = {name: part[name] for name in WEIGHTS if part.get(name) is not None}
-    for value in found.values():
+    for name, value in found.items():
         if not isinstance(value, (int, float)):
-            raise RowFault("a message weight that is not a number", repr(value))
+            raise RowFault("a message weight that is not a number", repr(value), path=name, found=value)
     weights = {1.0 - float(value) if name == "masked" else float(value) for name, value in found.items()}  # type: ignore[arg-type]
     if len(weights) > 1:
         raise RowFault("a message with two weights", ", ".join(found))
@@ -142,7 +153,7 @@ def _spans(found: object, content: str) -> tuple[Span, ...]:
     spans = [_span(one) for one in (found if isinstance(found, list) else [found])]
     edges = [edge for span in spans for edge in (span.start, span.end)]
     if edges != sorted(edges) or (edges and not 0 <= edges[0] <= edges[-1] <= len(content)):
-        raise RowFault("stretches of text that are not in the content, in order and apart")
+        raise RowFault("stretches of text that are not in the content, in order and apart", path="train_detail")
     return tuple(spans)
 
 
@@ -150,7 +161,7 @@ def _span(found: object) -> Span:
     match found:
         case {"begin_offset": int(first), "end_offset": int(last), "train": bool(learned)}:
             return Span(first, last + 1, float(learned))
-    raise RowFault("a stretch of text without its two offsets and 'train'")
+    raise RowFault("a stretch of text without its two offsets and 'train'", path="train_detail", found=found)
 
 
 def _content(value: object) -> tuple[str, str | None]:
@@ -163,7 +174,8 @@ def _content(value: object) -> tuple[str, str | None]:
         return value or "", None
     listed = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str) or (isinstance(one, dict) and isinstance(one.get("type"), str)) for one in listed):
-        raise RowFault("a message with content that is neither text nor parts of a type")
+        reason = "a message with content that is neither text nor parts of a type"
+        raise RowFault(reason, path="content", found=value)
     texts = [_text_of(one) for one in listed]
     joined = "".join(text for text in texts if text is not None)
     return joined, None if None not in texts else msgspec.json.encode(listed).decode()

@@ -6,6 +6,7 @@ import msgspec
 
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
+from formtune.errors import nearest
 from formtune.records import Conversation, Record
 from formtune.sources import Row
 
@@ -30,7 +31,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     value = as_object(row)
     found = value.get("messages")
     if not isinstance(found, list) or not found:
-        raise RowFault("no messages")
+        raise RowFault("no messages", near=None if "messages" in value else nearest("messages", value))
     yield Conversation(
         messages=messages_in(found),
         tools=json_text(value.get("tools"), "tools"),

@@ -46,11 +46,11 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read a conversation; what the assistant says inside the prompt gets the weight 0."""
     value = as_object(row)
     completion = columns.target or "completion"
-    prompt = [_unlearned(message) for message in _side(value.get("prompt"), "user")]
+    prompt = [_unlearned(message) for message in _side(value.get("prompt"), "user", at="prompt")]
     if not prompt:
         raise RowFault("no prompt")
     yield Conversation(
-        messages=(*prompt, *_side(value.get(completion), "assistant")),
+        messages=(*prompt, *_side(value.get(completion), "assistant", at=completion)),
         tools=json_text(value.get("tools"), "tools"),
         origin=row.origin,
         extra=rest(value, {"prompt", completion, "tools"}),
@@ -69,15 +69,15 @@ def write(record: Record) -> Object | None:
     return with_rest({"prompt": _written(prompt), "completion": _written(completion), **tools}, record.extra)
 
 
-def _side(found: object, role: str) -> tuple[Message, ...]:
+def _side(found: object, role: str, *, at: str = "") -> tuple[Message, ...]:
     """Read a prompt or a completion: a text is one message of the role."""
     if isinstance(found, str):
         return (Message(role, found),) if found.strip() else ()
     if found is None or found == []:
         return ()
     if not is_messages(found) or not isinstance(found, list):
-        raise RowFault("a prompt or completion that is neither a text nor messages", type(found).__name__)
-    return messages_in(found)
+        raise RowFault("a prompt or completion that is neither a text nor messages", type(found).__name__, path=at)
+    return messages_in(found, at=at)
 
 
 def _written(side: tuple[Message, ...]) -> str | list[Object]:

@@ -140,7 +140,7 @@ def _question(element: msgspec.Raw, origin: Origin, around: Object) -> Record | 
     try:
         texts, starts = _answers([] if impossible else answers)
     except RowFault as fault:  # of this question alone; the document goes on
-        return LeftOut(fault.reason, origin, detail=fault.detail)
+        return fault.left_out(origin)
     aside = {name: content for name, content in around.items() if name != "context"}
     return Question(
         question=question,

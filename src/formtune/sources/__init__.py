@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from formtune.records import LeftOut
-from formtune.sources.documents import json_rows, jsonl_rows, parquet_rows, raw_lines
+from formtune.sources.columnar import parquet_rows
+from formtune.sources.documents import json_rows, jsonl_rows, raw_lines
 from formtune.sources.lines import Opened, Slice, read_lines, slices
 from formtune.sources.paths import expand
 from formtune.sources.rows import Row

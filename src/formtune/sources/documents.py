@@ -1,26 +1,21 @@
-"""Rows of JSON, JSON lines and Parquet files.
+"""Rows of JSON and JSON lines.
 
 Faults of JSON are told with line and column. The line of every element of an array is known: elements are cut out
 as raw bytes first, and the line breaks between them counted.
 """
 
 import io
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
 from formtune.sources.lines import Opened, lines_of
-from formtune.sources.rows import Row, check_names
+from formtune.sources.rows import Row
 from formtune.sources.streams import decode
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _JSON_SPACE = b" \t\r\n"
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -76,36 +71,6 @@ def json_rows(opened: Opened) -> Iterator[Row | LeftOut]:
             f"The file holds {_name(value)}, not rows.", "Give an array of objects, or JSON lines.", at=opened.path
         )
     return iter([Row(value, Origin(opened.path, 1), data)])
-
-
-def parquet_rows(opened: Opened) -> Iterator[Row]:
-    """Read a Parquet file; integers that the Hub's schema names as classes become those names.
-
-    Dates, times and durations become text, which holds nanoseconds too; "not a number" is an empty field.
-
-    Raises:
-        DataError: when the file is not Parquet, or a column name stands twice.
-    """
-    import pyarrow as pa  # a tenth of a second to import, for those who read it
-    import pyarrow.parquet as pq
-
-    with opened.stream as stream:
-        data = stream.read()
-    number = 0
-    try:
-        file = pq.ParquetFile(io.BytesIO(data))
-        schema = file.schema_arrow
-        check_names(schema.names, opened.path)
-        as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
-        names = _class_names(schema.metadata)
-        for batch in file.iter_batches():
-            for value in batch.cast(as_text).to_pylist():
-                number += 1
-                yield Row(_filled(_with_class_names(value, names)), Origin(opened.path, number))
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"The file is not whole Parquet ({error}).", "Copy or make it again.", at=opened.path
-        ) from error
 
 
 def find_fault(data: bytes, error: Exception) -> Fault:
@@ -182,78 +147,3 @@ def _column(line: bytes, byte: int) -> int:
 def _name(value: object) -> str:
     names = {bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list"}
     return names.get(type(value), "null")
-
-
-def _with_text(kind: "pa.DataType") -> "pa.DataType":
-    """Give the type of a column with text in place of dates, times and durations, at whatever depth."""
-    import pyarrow as pa
-
-    if pa.types.is_temporal(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        return _with_text(kind.value_type)
-    if pa.types.is_struct(kind):
-        return pa.struct([part.with_type(_with_text(part.type)) for part in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(kind.key_type, kind.item_field.with_type(_with_text(kind.item_type)))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_with_text(kind.value_type)))
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.list_(kind.value_field.with_type(_with_text(kind.value_type)))
-    return kind
-
-
-def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Find the class names that the ``datasets`` library keeps beside a column of class numbers, or of lists of them.
-
-    What is written there in another way than that library's says nothing, and is not a fault of the data.
-    """
-    try:
-        value = _decode_any((metadata or {}).get(b"huggingface") or b"null")
-        features = msgspec.convert(value, _Schema).info.features
-    except (*_FAULTS, msgspec.ValidationError):
-        return {}
-    return {name: found for name, feature in features.items() if (found := _names_in(feature)) is not None}
-
-
-class _Info(msgspec.Struct, frozen=True):
-    features: dict[str, object] = {}
-
-
-class _Schema(msgspec.Struct, frozen=True):
-    """What the ``datasets`` library writes into a Parquet file about its columns."""
-
-    info: _Info = _Info()
-
-
-def _names_in(feature: object) -> list[str] | None:
-    """Give the names of a class column; of a list of classes too, in either way of writing it."""
-    if isinstance(feature, list) and len(feature) == 1:
-        return _names_in(feature[0])
-    if not isinstance(feature, dict):
-        return None
-    if "feature" in feature:
-        return _names_in(feature["feature"])
-    names = feature.get("names")
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return names if is_list and feature.get("_type") == "ClassLabel" else None
-
-
-def _with_class_names(value: dict[str, object], names: Mapping[str, list[str]]) -> dict[str, object]:
-    for column in names.keys() & value.keys():
-        found = value[column]
-        named = [_class_name(part, names[column]) for part in (found if isinstance(found, list) else [found])]
-        value[column] = named if isinstance(found, list) else named[0]
-    return value
-
-
-def _class_name(number: object, classes: list[str]) -> object:
-    """Name a class; None for -1, that library's sign for a hidden label, and for what has no name."""
-    if not isinstance(number, int):
-        return number
-    return classes[number] if 0 <= number < len(classes) else None
-
-
-def _filled(value: dict[str, object]) -> dict[str, object]:
-    """Empty the fields that hold "not a number"."""
-    return {name: None if isinstance(found, float) and math.isnan(found) else found for name, found in value.items()}
