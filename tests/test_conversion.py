@@ -161,13 +161,22 @@ class TestCommand:
         assert "cannot carry: 2 × extra.n" in text
         assert "lost.jsonl" in text.replace("\n", "")
 
+    def test_a_table_holds_messages_as_json_text(self, chats: Path, tmp_path: Path) -> None:
+        """And they are read again; what a table cannot tell from a text is told."""
+        out = tmp_path / "out.csv"
+        assert run(["convert", str(chats), "--to", "messages", "-o", str(out), "--quiet"]) == 0
+        reading = read([str(out)])
+        assert reading.dialect == "messages"
+        assert [len(one.messages) for one in reading.records if isinstance(one, Conversation)] == [2, 1]
+        lost = [json.loads(line)["lost"] for line in (tmp_path / "out.csv.lost.jsonl").read_text().splitlines()]
+        assert lost == [{"extra.id": 2**64 + 1}]  # a table knows no numbers
+
     def test_a_layout_that_cannot_hold_a_dialect_is_refused(
         self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A table has no lists of messages; nothing is left behind."""
-        assert run(["convert", str(chats), "--to", "messages", "-o", str(tmp_path / "out.csv")]) == 2
-        told = capsys.readouterr().err
-        assert "out.csv: messages cannot be read again from such a file" in told
+        """Lines of text have no messages; nothing is left behind."""
+        assert run(["convert", str(chats), "--to", "messages", "-o", str(tmp_path / "out.txt")]) == 2
+        assert "--to: No record can be written as messages" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == [chats]
 
     def test_wrong_asks_are_told(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +190,20 @@ class TestCommand:
         ):
             assert run(["convert", str(chats), *words]) == 2
             assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"aligned", "labelled-lines"}))
+def test_every_dialect_stands_in_parquet(name: str, tmp_path: Path) -> None:
+    """Whatever it holds: no key that another row has is put into a row, none is lost."""
+
+    @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(HELD[name], min_size=1, max_size=3))
+    def law(records: list[Record]) -> None:
+        written = convert(records, name, tmp_path / "out.parquet")
+        assert written.left_out == []
+        assert [loss.values for loss in written.losses] == []
+
+    law()
 
 
 @pytest.mark.parametrize("name", DIALECTS)

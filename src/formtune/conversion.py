@@ -17,7 +17,7 @@ import msgspec
 from formtune import dialects
 from formtune.errors import DataError, FormtuneError, SettingError
 from formtune.inspection import tally
-from formtune.records import LeftOut, Pair, Record, answer_text, content_digest, input_text, kind_of
+from formtune.records import Labelled, LeftOut, Pair, Record, answer_text, content_digest, input_text, kind_of
 
 LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not carried
 N_PLACES = 5
@@ -150,20 +150,26 @@ def _in_order(folder: str, first: Record) -> list[str]:
 
 
 def _paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
-    """Bring each record together with what came back of it: by what it says, since a layout may group rows anew."""
+    """Bring each record together with what came back of it: by what it says, since a layout may group rows anew.
+
+    Those that say nothing that was written are brought together in their order, if they are equally many.
+    """
     if len(kept) == len(found) and all(_says(one) == _says(other) for one, other in zip(kept, found, strict=True)):
         yield from zip(kept, found, strict=True)
         return
     waiting: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in reversed(found):
         waiting[_says(record)].append(record)
-    for record in kept:
-        again = waiting[_says(record)]
-        yield record, again.pop() if again else None
+    pairs = [(record, again.pop() if (again := waiting[_says(record)]) else None) for record in kept]
+    left = [record for again in waiting.values() for record in reversed(again)]
+    lonely = sum(again is None for _, again in pairs)
+    rest = iter(left if len(left) == lonely else [None] * lonely)
+    yield from ((record, next(rest) if again is None else again) for record, again in pairs)
 
 
 def _says(record: Record) -> tuple[str, str]:
-    return input_text(record), answer_text(record)
+    asked = "\n".join(sorted(record.inputs.values())) if isinstance(record, Labelled) else input_text(record)
+    return asked, answer_text(record)  # a table has one order of columns for all rows
 
 
 def _lost(record: Record, again: Record | None) -> dict[str, Any]:

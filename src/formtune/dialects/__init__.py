@@ -57,6 +57,7 @@ DIALECTS: dict[str, Dialect] = {
 }
 KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
 N_SAMPLE = 1000
+_TURNS = ("messages", "conversations", "conversation")
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
 
 
@@ -111,7 +112,9 @@ def read(
     if not files:
         raise SettingError("No data is given.", "Name a file, a glob, '-' or an hf:// address.", at="DATA")
     known = KNOWN_NAMES | _given_names(columns)
-    rows = [row for file in files for row in read_rows(file, known_names=known, encoding=encoding, header=header)]
+    rows = [
+        _unpacked(row) for file in files for row in read_rows(file, known_names=known, encoding=encoding, header=header)
+    ]
     found = [row for row in rows if isinstance(row, Row)]
     if not found:
         raise _nothing_read([row for row in rows if isinstance(row, LeftOut)], files[0])
@@ -129,6 +132,21 @@ def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
     if dialect not in DIALECTS:
         raise unknown("dialect", dialect, list(DIALECTS), at="--to")
     return write_file(records, DIALECTS[dialect], path)
+
+
+def _unpacked(row: Row | LeftOut) -> Row | LeftOut:
+    """Read a list of turns that stands as JSON text, as tables and some tools have it."""
+    if isinstance(row, LeftOut) or isinstance(row.value, str):
+        return row
+    for name in _TURNS:
+        found = row.value.get(name)
+        if isinstance(found, str) and found.lstrip().startswith("[{"):
+            try:
+                turns = msgspec.json.decode(found)
+            except msgspec.DecodeError:
+                continue
+            return msgspec.structs.replace(row, value={**row.value, name: turns})
+    return row
 
 
 def _aligned_files(

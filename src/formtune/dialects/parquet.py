@@ -1,8 +1,9 @@
 """Rows as a Parquet file, in which nothing is padded.
 
-Arrow gives every object of a column all keys that any of them has. So a column is kept as Arrow's own type only where that
-adds nothing but nulls of texts and numbers (messages with a role, a content and perhaps a weight); whatever is nested
-deeper (tool calls, schemas, unknown keys that hold objects) is kept as JSON text, which the readers here take as well.
+Arrow gives every object of a column all keys that any of them has. So a column has a type of Arrow's own only where its values
+are scalars of one kind, lists of such, or lists of objects that hold scalars alone (messages with a role, a content and
+perhaps a weight); whatever is mixed or nested deeper (tool calls, schemas) is JSON text, and so is a column with a null that
+was written as one. Which columns are text for this reason stands in the file, for :mod:`formtune.sources.columnar` to undo.
 """
 
 import io
@@ -13,49 +14,50 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Object = dict[str, object]
-_SCALARS = (str, bool, int, float)
+from formtune.dialects.columns import Object
+from formtune.sources import JSON_COLUMNS
 
 
 def parquet(rows: Sequence[Object]) -> bytes:
     """Lay rows out as a Parquet file: a column for each key, in the order in which keys first appear."""
     plain: list[dict[str, Any]] = [msgspec.json.decode(msgspec.json.encode(row)) for row in rows]
-    names = list(dict.fromkeys(name for row in plain for name in row))
-    columns = {name: _column([row.get(name) for row in plain]) for name in names}
+    columns: dict[str, pa.Array] = {}
+    as_text = []
+    for name in dict.fromkeys(name for row in plain for name in row):
+        there = [row[name] for row in plain if name in row]
+        found = _typed([row.get(name) for row in plain]) if _is_plain(there) else None
+        if found is None:
+            found = pa.array([_text(row[name]) if name in row else None for row in plain], pa.string())
+            as_text.append(name)
+        columns[name] = found
     out = io.BytesIO()
-    pq.write_table(pa.table(columns), out, compression="zstd")
+    table = pa.table(columns).replace_schema_metadata({JSON_COLUMNS: msgspec.json.encode(as_text)})
+    pq.write_table(table, out, compression="zstd")
     return out.getvalue()
-
-
-def _column(values: Sequence[Any]) -> pa.Array:
-    """Give a column, as JSON text where Arrow has no type that holds its values as they are."""
-    if _is_plain(values):
-        try:
-            found = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # texts among numbers, or one beyond 64 bits
-            found = None
-        if found is not None and not pa.types.is_null(found.type):
-            return found
-    return pa.array([one if one is None or isinstance(one, str) else _text(one) for one in values], pa.string())
 
 
 def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _is_plain(values: Sequence[Any]) -> bool:
-    """Say whether values are scalars of one kind, lists of such, or lists of objects that hold scalars alone."""
-    there = [one for one in values if one is not None]
-    if all(isinstance(one, list) for one in there):
-        inner = [part for one in there for part in one]
-        if inner and all(isinstance(part, dict) for part in inner):
-            held = {
-                name: [part[name] for part in inner if part.get(name) is not None] for part in inner for name in part
-            }
-            return all(_is_one_kind(found) for found in held.values())
+def _typed(values: Sequence[Any]) -> pa.Array | None:
+    """Give a column of Arrow's own type; None where there is none that holds every value as it is."""
+    try:
+        found = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a whole number beyond 64 bits, a lone surrogate
+        return None
+    return None if pa.types.is_null(found.type) else found
+
+
+def _is_plain(there: Sequence[Any]) -> bool:
+    if not all(isinstance(one, list) for one in there):
+        return _is_one_kind(there)
+    inner = [part for one in there for part in one]
+    if not (inner and all(isinstance(part, dict) for part in inner)):
         return _is_one_kind(inner)
-    return _is_one_kind(there)
+    keys = dict.fromkeys(name for part in inner for name in part)
+    return all(_is_one_kind([part[name] for part in inner if name in part]) for name in keys)
 
 
 def _is_one_kind(values: Sequence[Any]) -> bool:
-    return len({type(one) for one in values}) == 1 and isinstance(values[0], _SCALARS)
+    return len({type(one) for one in values}) == 1 and isinstance(values[0], str | bool | int | float)

@@ -13,6 +13,7 @@ import zstandard
 
 from formtune.dialects import aligned, squad
 from formtune.dialects.columns import Dialect, Object
+from formtune.dialects.parquet import parquet
 from formtune.errors import SettingError
 from formtune.records import LeftOut, Record
 from formtune.sources import stem_and_suffix
@@ -21,7 +22,7 @@ Piece = Object | str
 
 
 def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[LeftOut]:
-    """Write records; the name's ending says how: jsonl, json, csv, tsv or txt, each also gz, bz2 or zst.
+    """Write records; the name's ending says how: jsonl, json, csv, tsv or txt, each also gz, bz2 or zst; or parquet.
 
     Aligned lines go to several files: ``PATH.src`` and ``PATH.tgt`` (or ``.ref0``, ``.ref1`` ...), or with the
     languages as endings.
@@ -35,11 +36,11 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
     pieces: Sequence[Piece | None] = [dialect.write(record) for record in records]
     if dialect.NAME == aligned.NAME:
         pieces = _one_number_of_targets(pieces)
-        texts = _aligned_texts([piece for piece in pieces if isinstance(piece, dict)], path)
+        texts: dict[str, str] | dict[str, bytes] = _aligned_texts([p for p in pieces if isinstance(p, dict)], path)
     else:
         texts, pieces = _one_text(pieces, path, dialect.NAME)
     for name, text in texts.items():
-        _save(text.encode(), name)
+        _save(text if isinstance(text, bytes) else text.encode(), name)
     reason = f"cannot be written as {dialect.NAME}"
     both = zip(records, pieces, strict=True)
     return [LeftOut(reason, record.origin, record.id or None) for record, piece in both if piece is None]
@@ -47,8 +48,11 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
 
 def _one_text(
     pieces: Sequence[Piece | None], path: str, dialect_name: str
-) -> tuple[dict[str, str], Sequence[Piece | None]]:
+) -> tuple[dict[str, str] | dict[str, bytes], Sequence[Piece | None]]:
     ending = stem_and_suffix(path)[1]
+    if ending in (".parquet", ".pq"):
+        columns = [piece for piece in pieces if isinstance(piece, dict)]
+        return {path: parquet(columns)}, [piece if isinstance(piece, dict) else None for piece in pieces]
     if ending in (".csv", ".tsv", ".tab", ".txt"):
         pieces = [piece if piece is not None and _fits(piece, ending) else None for piece in pieces]
     kept = [piece for piece in pieces if piece is not None]
@@ -68,7 +72,7 @@ def _one_text(
         case _:
             raise SettingError(
                 f"There is no way to write a file that ends in {ending!r}.",
-                "End its name in .jsonl, .json, .csv, .tsv or .txt (and .gz, .bz2 or .zst).",
+                "End its name in .jsonl, .json, .csv, .tsv or .txt (and .gz, .bz2 or .zst), or in .parquet.",
                 at=path,
             )
     return {path: text}, pieces

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from formtune.records import LeftOut
-from formtune.sources.columnar import parquet_rows
+from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
 from formtune.sources.documents import json_rows, jsonl_rows, raw_lines
 from formtune.sources.lines import Opened, Slice, read_lines, slices
 from formtune.sources.paths import expand
@@ -14,6 +14,7 @@ from formtune.sources.tables import normalize, table_rows
 from formtune.sources.text import line_rows, paragraph_rows, sniff
 
 __all__ = [
+    "JSON_COLUMNS",
     "STDIN",
     "Row",
     "Slice",

@@ -15,6 +15,9 @@ from formtune.sources.rows import Row, check_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Under this key of a file's metadata stands which columns are JSON text. A file that has it was written without padding:
+# what is null in it was never there.
+JSON_COLUMNS = b"formtune.json"
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -38,14 +41,28 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
         check_names(schema.names, opened.path)
         as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
         names = _class_names(schema.metadata)
+        unpadded = (schema.metadata or {}).get(JSON_COLUMNS)
         for batch in file.iter_batches():
             for value in batch.cast(as_text).to_pylist():
                 number += 1
+                value = _as_written(value, _decode_any(unpadded)) if unpadded else value
                 yield Row(_filled(_with_class_names(value, names)), Origin(opened.path, number))
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DataError(
             f"The file is not whole Parquet ({error}).", "Copy or make it again.", at=opened.path
         ) from error
+
+
+def _as_written(value: dict[str, object], json_columns: list[str]) -> dict[str, object]:
+    """Undo what :mod:`formtune.dialects.parquet` did to a row: nulls go, and JSON text is read."""
+    there = {name: _without_nulls(found) for name, found in value.items() if found is not None}
+    return there | {name: _decode_any(str(there[name])) for name in json_columns if name in there}
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, list):
+        return [_without_nulls(part) for part in value]
+    return {name: part for name, part in value.items() if part is not None} if isinstance(value, dict) else value
 
 
 def _with_text(kind: "pa.DataType") -> "pa.DataType":
