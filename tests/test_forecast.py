@@ -270,6 +270,9 @@ class TestDryRun:
         workers = recipe_for(reviews, tmp_path / "out", training={"workers": 2})
         with pytest.raises(SettingError, match=r"^training\.workers: Workers are started by Ray alone"):
             pipeline.train_forecast(workers)
+        unknown = recipe_for(reviews, tmp_path / "out", training={"trackers": ["tensorbord"]})
+        with pytest.raises(SettingError, match=r"^training\.trackers: There is no tracker 'tensorbord'"):
+            pipeline.train_forecast(unknown)
         for name, value in (("workers", 2), ("trackers", ["tensorboard"]), ("engine", "ray")):
             asked = recipe_for(reviews, tmp_path / "out", training={name: value})
             with pytest.raises(SettingError, match=rf"^training\.{name}: A comparison trains many times"):

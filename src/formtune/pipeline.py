@@ -264,9 +264,11 @@ def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Foretell what :func:`train` will compute, hold and take; trains and writes nothing."""
     from formtune.forecast import foretold_training
     from formtune.results import Result
+    from formtune.tracking import check_trackers
 
     check_foretellable(recipe)
     check_own(recipe)
+    check_trackers(recipe.training.trackers)
     readied, parts, plan = _one_training(recipe)
     found = foretold_training(readied, plan, progress=progress)
     return Result({**found.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])})
