@@ -278,9 +278,9 @@ def test_a_file_of_which_no_row_can_be_read_is_an_error(tmp_path: Path) -> None:
     """The most frequent reason stands in the message, with the first place."""
     with pytest.raises(
         DataError,
-        match=r"a.jsonl:1: None of the 2 rows can be read; 2 of them: not valid JSON \(column 2: the text ends",
+        match=r"a.jsonl:1: None of the 2 rows can be read; 2 of them: not valid JSON \(column 6: the text ends",
     ):
-        table(tmp_path, "{\n}\n", "a.jsonl")
+        table(tmp_path, '{"a":\n{"b":\n', "a.jsonl")
 
 
 def test_no_data_is_an_error() -> None:

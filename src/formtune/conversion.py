@@ -18,6 +18,7 @@ from formtune import dialects
 from formtune.errors import DataError, FormtuneError, SettingError
 from formtune.inspection import tally
 from formtune.records import Labelled, LeftOut, Pair, Record, answer_text, content_digest, input_text, kind_of
+from formtune.sources import text_of, value_of
 
 LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not carried
 N_PLACES = 5
@@ -118,7 +119,7 @@ def _lost_lines(records: Sequence[Record], written: Written, missing: set[tuple[
     by_place: dict[tuple[str | None, str], object] = {_place(loss.record): loss.values for loss in written.losses}
     by_place |= {_place(record): record for record in records if _place(record) in missing}
     return [
-        msgspec.json.encode({"at": str(record.origin or ""), "id": record.id, "lost": by_place[_place(record)]}) + b"\n"
+        text_of({"at": str(record.origin or ""), "id": record.id, "lost": by_place[_place(record)]}).encode() + b"\n"
         for record in records
         if _place(record) in by_place
     ]
@@ -181,7 +182,7 @@ def _lost(record: Record, again: Record | None) -> dict[str, Any]:
     if kind_of(record) != kind_of(again):
         lost["kind"] = kind_of(record)
     given = record.id and record.id.split("-")[0] != content_digest(record)
-    if given and record.id not in (again.id, msgspec.json.decode(again.extra or "{}").get("id")):
+    if given and record.id not in (again.id, value_of(again.extra or "{}").get("id")):
         lost["id"] = record.id
     return lost
 
@@ -191,9 +192,9 @@ def _flat(record: Record) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(record)
     flat = {name: value for name, value in plain.items() if name not in _BESIDE and value not in (None, [], ())}
     if record.extra:
-        flat |= {f"extra.{name}": value for name, value in msgspec.json.decode(record.extra).items()}
+        flat |= {f"extra.{name}": value for name, value in value_of(record.extra).items()}
     if isinstance(flat.get("tools"), str):
-        flat["tools"] = msgspec.json.decode(flat["tools"])
+        flat["tools"] = value_of(flat["tools"])
     for name in ("messages", "prompt", "chosen", "rejected"):
         if isinstance(flat.get(name), list):
             flat |= _columns(name, flat.pop(name))
@@ -208,4 +209,4 @@ def _columns(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any
 
 def _value(key: str, found: Any) -> Any:
     """Read what is kept as JSON text: white space in it says nothing."""
-    return msgspec.json.decode(found) if key in _JSON_TEXTS and isinstance(found, str) else found
+    return value_of(found) if key in _JSON_TEXTS and isinstance(found, str) else found

@@ -78,12 +78,6 @@ FAULTS: tuple[Fault, ...] = (
         "Remove or rename one of the two.",
     ),
     Fault(
-        "FT117",
-        "a byte order mark inside the file",
-        "a byte order mark at the very beginning, or none",
-        "Take it out; files that were joined have one where each began.",
-    ),
-    Fault(
         "FT118",
         "a number out of range",
         "a number up to about 1.8e308",

@@ -3,8 +3,10 @@
 To add one, write a module like its neighbors and give it a line in :data:`DIALECTS`.
 """
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -38,7 +40,7 @@ from formtune.dialects.columns import (
 from formtune.dialects.writing import write_file
 from formtune.errors import DataError, SettingError, unknown
 from formtune.records import LeftOut, Record, identified
-from formtune.sources import Row, expand, normalize, read_rows
+from formtune.sources import Row, expand, normalize, read_rows, value_of
 
 __all__ = ["DIALECTS", "Columns", "Dialect", "Evidence", "Reading", "read", "write"]
 
@@ -104,6 +106,25 @@ def read(
     """
     if dialect is not None and dialect not in DIALECTS:
         raise unknown("dialect", dialect, list(DIALECTS), at="--dialect")
+    with _no_collection():
+        return _read(paths, dialect, columns, encoding=encoding, header=header)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let no garbage be looked for meanwhile: of the many small objects of a reading none is, and each look costs more."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _read(
+    paths: Sequence[str], dialect: str | None, columns: Columns, *, encoding: str | None, header: bool | None
+) -> Reading:
     files = expand(paths) if paths else []
     together = _aligned_files(files, dialect, columns, named=paths)
     if together:
@@ -142,7 +163,7 @@ def _unpacked(row: Row | LeftOut) -> Row | LeftOut:
         found = row.value.get(name)
         if isinstance(found, str) and found.lstrip().startswith("[{"):
             try:
-                turns = msgspec.json.decode(found)
+                turns = value_of(found)
             except msgspec.DecodeError:
                 continue
             return msgspec.structs.replace(row, value={**row.value, name: turns})
@@ -225,7 +246,13 @@ def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) 
         raise _nothing_read(left_out, "DATA")
     n_misplaced = squad.misplaced(records)
     doubt = f"; answers that do not stand where their start says: {n_misplaced}" if n_misplaced else ""
-    return Reading(identified(records), left_out, dialect, evidence.why + doubt, len(records) + len(left_out))
+    return Reading(
+        identified(records),
+        left_out,
+        dialect,
+        evidence.why + doubt,
+        len(records) + sum(not one.kept for one in left_out),
+    )
 
 
 def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> Iterator[Record | LeftOut]:
@@ -239,6 +266,9 @@ def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> 
             items = list(module.read(row, columns))
         except RowFault as fault:
             yield fault.left_out(row.origin)
+            continue
+        except RecursionError:  # a value can be read at one depth of calls and not written at another
+            yield LeftOut("nested too deeply", row.origin)
             continue
         yield from items if group_name is None else [_grouped(item, row, group_name) for item in items]
 

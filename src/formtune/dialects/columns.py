@@ -9,7 +9,7 @@ import msgspec
 
 from formtune.errors import nearest, unknown
 from formtune.records import LeftOut, Origin, Record
-from formtune.sources import Row, normalize
+from formtune.sources import Row, normalize, text_of, value_of
 
 Object = dict[str, object]
 # Normalized names of columns that hold the text of a row, the most telling first.
@@ -110,7 +110,7 @@ def shown(value: object) -> str:
     >>> shown({"role": None})
     '{"role":null}'
     """
-    text = msgspec.json.encode(value).decode()
+    text = text_of(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
@@ -251,12 +251,12 @@ def filled_in(value: Object, name: str) -> str:
 def rest(value: Object, used: Collection[str]) -> str | None:
     """Give what a row holds beyond the used columns, as JSON text."""
     left = {name: content for name, content in value.items() if name not in used}
-    return msgspec.json.encode(left).decode() if left else None
+    return text_of(left) if left else None
 
 
 def with_rest(row: Object, extra: str | None) -> Object:
     """Put back what :func:`rest` took aside; the row's own keys win."""
-    return {**msgspec.json.decode(extra), **row} if extra else row
+    return {**value_of(extra), **row} if extra else row
 
 
 def quoted(names: Iterable[str]) -> str:

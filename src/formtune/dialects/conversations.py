@@ -7,6 +7,7 @@ import msgspec
 from formtune.dialects.columns import Object, RowFault, all_of
 from formtune.errors import nearest
 from formtune.records import Message, Span
+from formtune.sources import text_of, value_of
 
 _TEXTS = frozenset({"name", "tool_call_id", "reasoning_content", "thinking", "reasoning"})
 _THINKING = ("reasoning_content", "thinking", "reasoning")
@@ -70,7 +71,7 @@ def as_row(message: Message) -> Object:
         row["reasoning_content"] = message.thinking
     if message.spans:
         row["train_detail"] = [_detail(span) for span in message.spans]
-    return row | (msgspec.json.decode(message.extra) if message.extra else {})
+    return row | (value_of(message.extra) if message.extra else {})
 
 
 def _detail(span: Span) -> Object:
@@ -87,9 +88,9 @@ def json_text(value: object, what: str) -> str | None:
     if value is None or value in ("", []):
         return None
     if not isinstance(value, str):
-        return msgspec.json.encode(value).decode()
+        return text_of(value)
     try:
-        found = msgspec.json.decode(value)
+        found = value_of(value)
     except msgspec.DecodeError as error:
         raise RowFault(f"{what} that are not JSON", str(error)) from error
     return None if found in (None, []) else value
@@ -117,7 +118,7 @@ def _message(part: object) -> Message:
         thinking=next((part[name] for name in _THINKING if isinstance(part.get(name), str)), None),
         spans=_spans(part.get("train_detail"), content),
         parts=parts,
-        extra=msgspec.json.encode(aside).decode() if aside else None,
+        extra=text_of(aside) if aside else None,
     )
 
 
@@ -178,7 +179,7 @@ def _content(value: object) -> tuple[str, str | None]:
         raise RowFault(reason, path="content", found=value)
     texts = [_text_of(one) for one in listed]
     joined = "".join(text for text in texts if text is not None)
-    return joined, None if None not in texts else msgspec.json.encode(listed).decode()
+    return joined, None if None not in texts else text_of(listed)
 
 
 def _text_of(part: object) -> str | None:

@@ -7,8 +7,6 @@ values, and the texts are what is long beside it.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from formtune.dialects.columns import (
     TEXTS,
     Columns,
@@ -28,7 +26,7 @@ from formtune.dialects.columns import (
     with_rest,
 )
 from formtune.records import Labelled, Record
-from formtune.sources import Row, normalize
+from formtune.sources import Row, normalize, text_of, value_of
 
 NAME = "labelled"
 SUMMARY = "A table with one or more text columns and a label column."
@@ -86,7 +84,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     if not labels or _is_hidden(table, labels[0]):
         score = 0.2 if _is_pair(texts) else 0.06
         return Evidence(score, f"text in {quoted(texts)}; no labels", replace(found, label=None))
-    n_labels = len({msgspec.json.encode(value[labels[0]]) for value in table if value.get(labels[0]) not in (None, "")})
+    n_labels = len({text_of(value[labels[0]]) for value in table if value.get(labels[0]) not in (None, "")})
     why = f"text in {quoted(texts)}, label in {labels[0]!r} ({n_labels} different in {len(table)} rows)"
     return Evidence(0.75 * share(table, texts[-1:]), why, found)
 
@@ -114,7 +112,7 @@ def write(record: Record) -> Object | None:
     """
     if not isinstance(record, Labelled) or "label" in record.inputs:
         return None
-    name = "label_name" if record.extra and "label" in msgspec.json.decode(record.extra) else "label"
+    name = "label_name" if record.extra and "label" in value_of(record.extra) else "label"
     label: Object = {name: record.labels[0] if len(record.labels) == 1 else list(record.labels)}
     return with_rest({**record.inputs, **(label if record.labels else {})}, record.extra)
 
@@ -198,7 +196,7 @@ def _spelled_out(table: Sequence[Object], names: Sequence[str], label: str) -> s
 
 
 def _has_few_values(table: Sequence[Object], name: str) -> bool:
-    values = [msgspec.json.encode(value[name]) for value in table if value.get(name) not in (None, "")]
+    values = [text_of(value[name]) for value in table if value.get(name) not in (None, "")]
     n_different = len(set(values))
     few = n_different * 2 <= len(values) or (n_different > 1 and len(values) < _FEW_ROWS)
     return few and max(map(len, values), default=0) <= _LABEL_CHARACTERS

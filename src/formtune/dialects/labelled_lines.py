@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, RowFault
 from formtune.records import Labelled, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of, value_of
 
 NAME = "labelled-lines"
 SUMMARY = "Text lines that begin with their label: 'NUM:dist How far ...' (TREC) or '__label__spam ...' (fastText)."
@@ -39,7 +37,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     if found is None:
         raise RowFault("a line that does not begin with a label")
     labels, fine, text = found
-    extra = msgspec.json.encode({"fine_label": fine}).decode() if fine else None
+    extra = text_of({"fine_label": fine}) if fine else None
     yield Labelled(inputs={"text": text}, labels=labels, origin=row.origin, extra=extra)
 
 
@@ -48,7 +46,7 @@ def write(record: Record) -> str | None:
     if not isinstance(record, Labelled) or len(record.inputs) != 1 or not record.labels:
         return None
     text = next(iter(record.inputs.values()))
-    fine = msgspec.json.decode(record.extra).get("fine_label") if record.extra else None
+    fine = value_of(record.extra).get("fine_label") if record.extra else None
     marks = " ".join(f"__label__{label}" for label in record.labels)
     line = f"{record.labels[0]}:{fine} {text}" if fine and len(record.labels) == 1 else f"{marks} {text}"
     # What would not come back the same has no place in a line.

@@ -15,29 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from formtune.dialects.columns import Object
-from formtune.sources import JSON_COLUMNS
+from formtune.sources import JSON_COLUMNS, text_of, value_of
 
 
 def parquet(rows: Sequence[Object]) -> bytes:
     """Lay rows out as a Parquet file: a column for each key, in the order in which keys first appear."""
-    plain: list[dict[str, Any]] = [msgspec.json.decode(msgspec.json.encode(row)) for row in rows]
+    plain: list[dict[str, Any]] = [value_of(text_of(row)) for row in rows]
     columns: dict[str, pa.Array] = {}
     as_text = []
     for name in dict.fromkeys(name for row in plain for name in row):
         there = [row[name] for row in plain if name in row]
         found = _typed([row.get(name) for row in plain]) if _is_plain(there) else None
         if found is None:
-            found = pa.array([_text(row[name]) if name in row else None for row in plain], pa.string())
+            found = pa.array([text_of(row[name]) if name in row else None for row in plain], pa.string())
             as_text.append(name)
         columns[name] = found
     out = io.BytesIO()
     table = pa.table(columns).replace_schema_metadata({JSON_COLUMNS: msgspec.json.encode(as_text)})
     pq.write_table(table, out, compression="zstd")
     return out.getvalue()
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _typed(values: Sequence[Any]) -> pa.Array | None:
@@ -60,4 +56,4 @@ def _is_plain(there: Sequence[Any]) -> bool:
 
 
 def _is_one_kind(values: Sequence[Any]) -> bool:
-    return len({type(one) for one in values}) == 1 and isinstance(values[0], str | bool | int | float)
+    return len({type(one) for one in values}) == 1 and type(values[0]) in (str, bool, int, float)  # no longer number

@@ -14,7 +14,7 @@ import msgspec
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, share
 from formtune.dialects.questions import context_group
 from formtune.records import LeftOut, Origin, Question, Record
-from formtune.sources import Row, raw_lines
+from formtune.sources import Row, raw_lines, text_of, value_of
 
 NAME = "squad"
 SUMMARY = "Questions whose answers are spans of a paragraph: SQuAD 1.1 and 2.0, CMRC 2018, flat rows of the Hub."
@@ -46,7 +46,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record | LeftOut]:
     if "question" in value and "answers" in value:
         yield _flat(row, value)
         return
-    data = row.raw or msgspec.json.encode(value)
+    data = row.raw or text_of(value).encode()
     yield from _nested(data, row.origin, {})
 
 
@@ -58,7 +58,7 @@ def write(record: Record) -> Object | None:
     starts = record.starts or found  # what the data say is written, though they may say -1
     if (not record.starts and -1 in found) or len(starts) != len(record.answers):
         return None
-    extra = msgspec.json.decode(record.extra) if record.extra else {}
+    extra = value_of(record.extra) if record.extra else {}
     around = {name: extra.pop(key) for key, name in _AROUND.items() if key in extra}
     answers = [{"text": text, "answer_start": start} for text, start in zip(record.answers, starts, strict=True)]
     own = {"question": record.question, "answers": answers, "is_impossible": not record.answerable}
@@ -122,11 +122,11 @@ def _labels(parts: dict[str, msgspec.Raw], key: str) -> Object:
     names = {"title": "title", "context": "context", "context_text": "context", "context_id": "context_id"}
     if key == "qas":
         names["id"] = "paragraph_id"
-    return {name: msgspec.json.decode(parts[part]) for part, name in names.items() if part in parts}
+    return {name: value_of(parts[part]) for part, name in names.items() if part in parts}
 
 
 def _question(element: msgspec.Raw, origin: Origin, around: Object) -> Record | LeftOut:
-    value = msgspec.json.decode(element)
+    value = value_of(element)
     context = around.get("context")
     if not isinstance(value, dict) or not isinstance(context, str) or not context.strip():
         return LeftOut("a question without a context", origin)

@@ -16,7 +16,7 @@ from formtune.dialects.columns import Dialect, Object
 from formtune.dialects.parquet import parquet
 from formtune.errors import SettingError
 from formtune.records import LeftOut, Record
-from formtune.sources import stem_and_suffix
+from formtune.sources import stem_and_suffix, text_of
 
 Piece = Object | str
 
@@ -58,11 +58,11 @@ def _one_text(
     kept = [piece for piece in pieces if piece is not None]
     match ending:
         case ".jsonl" | ".ndjson":
-            text = "".join(f"{msgspec.json.encode(piece).decode()}\n" for piece in kept)
+            text = "".join(f"{text_of(piece)}\n" for piece in kept)
         case ".json":
             rows = [piece for piece in kept if isinstance(piece, dict)]
             whole = squad.document(rows) if dialect_name == squad.NAME else kept
-            text = msgspec.json.format(msgspec.json.encode(whole), indent=1).decode() + "\n"
+            text = msgspec.json.format(text_of(whole), indent=1) + "\n"
         case ".csv":
             text = _table([piece for piece in kept if isinstance(piece, dict)])
         case ".tsv" | ".tab":
@@ -95,7 +95,7 @@ def _line(piece: Piece) -> str | None:
 
 
 def _cell(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else "" if value is None else text_of(value)
 
 
 def _table(rows: Sequence[Object]) -> str:

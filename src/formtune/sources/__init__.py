@@ -1,15 +1,18 @@
 """Where data comes from: paths, archives, encodings, layouts, the Hub; out come rows with their physical lines."""
 
+import io
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
-from formtune.records import LeftOut
+from formtune.records import LeftOut, Origin
 from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
-from formtune.sources.documents import json_rows, jsonl_rows, raw_lines
+from formtune.sources.documents import json_rows, jsonl_rows
+from formtune.sources.json_arrays import raw_lines
+from formtune.sources.json_values import text_of, value_of
 from formtune.sources.lines import Opened, Slice, read_lines, slices
 from formtune.sources.paths import expand
 from formtune.sources.rows import Row
-from formtune.sources.streams import BUFFER_BYTES, STDIN, decode, open_bytes, open_utf8
+from formtune.sources.streams import BUFFER_BYTES, STDIN, ArchiveCut, decode, open_bytes, open_utf8
 from formtune.sources.tables import normalize, table_rows
 from formtune.sources.text import line_rows, paragraph_rows, sniff
 
@@ -29,6 +32,8 @@ __all__ = [
     "read_rows",
     "slices",
     "stem_and_suffix",
+    "text_of",
+    "value_of",
 ]
 
 _PACKED = {".gz", ".bz2", ".zst", ".zstd"}
@@ -53,6 +58,8 @@ def read_rows(
     input, from the content: JSON lines, tab-separated (the same number of tabs in every line), text. A text with
     blank lines between blocks of several lines is read by paragraphs, else by lines.
 
+    Of an archive that breaks off the whole rows before the break are given, then a LeftOut that tells the loss.
+
     Args:
         path: a file, ``-``, or an ``hf://`` address of one file.
         known_names: normalized column names by which a table's header is known.
@@ -63,7 +70,12 @@ def read_rows(
         DataError: when the file cannot be read, or is at fault as a whole.
     """
     opened = Opened(open_utf8(path, encoding=encoding), path)
-    match layout_of(path, opened.stream.peek(BUFFER_BYTES)):
+    rows = _rows(opened, known_names=known_names, header=header)
+    return rows if isinstance(opened.stream.raw, io.FileIO) else _up_to_a_cut(rows, path)
+
+
+def _rows(opened: Opened, *, known_names: Collection[str], header: bool | None) -> Iterator[Row | LeftOut]:
+    match layout_of(opened.path, opened.stream.peek(BUFFER_BYTES)):
         case "csv":
             return table_rows(opened, ",", known_names=known_names, header=header)
         case "tsv":
@@ -80,12 +92,19 @@ def read_rows(
             return line_rows(opened)
 
 
+def _up_to_a_cut(rows: Iterator[Row | LeftOut], path: str) -> Iterator[Row | LeftOut]:
+    try:
+        yield from rows
+    except ArchiveCut as cut:
+        yield LeftOut("the end of the archive is missing", Origin(path, cut.line), detail="from this line on")
+
+
 def layout_of(path: str, head: bytes) -> str:
     """Name a file's layout from its name and its first bytes (unpacked, UTF-8)."""
     named = _LAYOUTS.get(stem_and_suffix(path)[1])
     if head.startswith(b"PAR1"):
         return "parquet"
-    if named == "jsonl" and head.lstrip().startswith(b"["):
+    if named == "jsonl" and (head.lstrip().startswith(b"[") or head.split(b"\n", 1)[0].strip() == b"{"):
         return "json"
     return named or sniff(head, commas=path == STDIN)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from formtune.errors import DataError
 from formtune.records import Origin
+from formtune.sources.json_values import value_of
 from formtune.sources.lines import Opened
 from formtune.sources.rows import Row, check_names
 
@@ -56,7 +57,7 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
 def _as_written(value: dict[str, object], json_columns: list[str]) -> dict[str, object]:
     """Undo what :mod:`formtune.dialects.parquet` did to a row: nulls go, and JSON text is read."""
     there = {name: _without_nulls(found) for name, found in value.items() if found is not None}
-    return there | {name: _decode_any(str(there[name])) for name in json_columns if name in there}
+    return there | {name: value_of(str(there[name])) for name in json_columns if name in there}
 
 
 def _without_nulls(value: object) -> object:

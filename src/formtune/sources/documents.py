@@ -1,149 +1,169 @@
 """Rows of JSON and JSON lines.
 
-Faults of JSON are told with line and column. The line of every element of an array is known: elements are cut out
-as raw bytes first, and the line breaks between them counted.
+Faults of JSON are told with line and column. Nothing of a value is lost: numbers stay as they are written, and a key
+that stands twice in one object is told.
 """
 
+import codecs
 import io
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
+from formtune.sources.json_arrays import Place, elements_of, fault_in, objects_in
+from formtune.sources.json_values import FAULTS, LongNumber, Repeated, find_fault, repeated_keys, value_of
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.rows import Row
-from formtune.sources.streams import decode
+from formtune.sources.streams import BUFFER_BYTES, decode
 
-_JSON_SPACE = b" \t\r\n"
-_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_any = msgspec.json.Decoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with a JSON text, and at which byte (0-based)."""
-
-    problem: str
-    byte: int
+_SPACE = b" \t\r\n"
 
 
 def jsonl_rows(opened: Opened) -> Iterator[Row | LeftOut]:
-    """Read JSON lines; a line that is not JSON, or neither an object nor a string, is left out. Empty lines do not count."""
+    """Read JSON lines; a line that is not JSON, or neither an object nor a string, is left out. Empty lines do not count.
+
+    Several objects in one line, which a lost line break leaves, are several rows.
+    """
     for number, line in lines_of(opened):
-        if not line.strip():
-            continue
         origin = Origin(opened.path, number)
         try:
-            value = _decode_any(line)
-        except _FAULTS as error:
-            decode(line, opened.path, first_line=number)
-            fault = find_fault(line, error)
-            detail = f"column {_column(line, fault.byte)}: {fault.problem}"
-            yield LeftOut("not valid JSON", origin, detail=detail)
+            value = value_of(line)
+            repeated = repeated_keys(line, value)
+        except FAULTS as error:
+            yield from _faulty_line(line, error, origin)
             continue
         yield _as_row(value, origin)
+        if repeated:
+            yield _told(repeated, origin)
 
 
 def json_rows(opened: Opened) -> Iterator[Row | LeftOut]:
     """Read a JSON document: the elements of an array, or one object. JSON lines under such a name are read too.
 
+    Objects over several lines each, one after another, are rows as well.
+
     Raises:
         DataError: when the document is not JSON (with line and column), or holds no rows.
     """
+    if opened.stream.peek(BUFFER_BYTES).lstrip(_SPACE).startswith(b"["):
+        return _elements(opened)
+    return _document(opened)
+
+
+def _document(opened: Opened) -> Iterator[Row | LeftOut]:
     with opened.stream as stream:
         data = stream.read()
-    decode(data, opened.path)
-    head = data.lstrip(_JSON_SPACE)[:1]
-    if head == b"[":
-        return _elements(data, opened.path)
     try:
-        value = _decode_any(data)
-    except _FAULTS as error:
-        if "trailing characters" in str(error):
-            return jsonl_rows(replace(opened, stream=io.BufferedReader(io.BytesIO(data))))
-        raise _document_error(data, error, opened.path) from error
+        value = value_of(data)
+        repeated = repeated_keys(data, value)
+    except FAULTS as error:
+        if "trailing characters" not in str(error):
+            raise fault_in(data, error, Place(opened.path)) from error
+        yield from _several(data, opened)
+        return
     if not isinstance(value, dict):
         raise DataError(
             f"The file holds {_name(value)}, not rows.", "Give an array of objects, or JSON lines.", at=opened.path
         )
-    return iter([Row(value, Origin(opened.path, 1), data)])
+    yield Row(value, Origin(opened.path, 1), data)
+    if repeated:
+        yield _told(repeated, Origin(opened.path, 1))
 
 
-def find_fault(data: bytes, error: Exception) -> Fault:
-    """Say what is wrong with a JSON text, from the decoder's error."""
-    if isinstance(error, RecursionError):
-        return Fault("nested too deeply", 0)
-    message = str(error).removeprefix("JSON is malformed: ")
-    place = re.search(r" \(byte (\d+)\)$", message)
-    if place:
-        byte = int(place.group(1))
-        problem = (
-            "NaN and Infinity are not JSON" if re.match(rb"-?(NaN|Inf)", data[byte:]) else message[: place.start()]
-        )
-        return Fault(problem, byte)
-    surrogate = re.search(rb"\\u[dD][89a-fA-F]", data)
-    if "truncated" in message and surrogate and data.rstrip().endswith((b"}", b"]", b'"')):
-        return Fault("a surrogate without its partner", surrogate.start())
-    if "truncated" in message:
-        return Fault("the text ends too early", len(data))
-    return Fault(message.split(" - at")[0], 0)
+def _several(data: bytes, opened: Opened) -> Iterator[Row | LeftOut]:
+    """Read a text that holds more than one value: objects over several lines each, or JSON lines."""
+    objects = objects_in(data) if b"\n" in (data.split(b"}", 1)[0]).strip(_SPACE) else None
+    if objects is None:
+        yield from jsonl_rows(replace(opened, stream=io.BufferedReader(io.BytesIO(data))))
+        return
+    position, line = 0, 1
+    for one in objects:
+        start = data.index(one, position)
+        line += data.count(b"\n", position, start)
+        yield from _value(one, Origin(opened.path, line), column=start - data.rfind(b"\n", 0, start))
+        position = start
 
 
-def raw_lines(elements: list[msgspec.Raw], inside: bytes, *, first_line: int) -> list[int]:
-    """Find the line on which each element of an array begins.
-
-    Args:
-        elements: the array's elements, as cut out of the document, in order.
-        inside: the bytes of the document, or of the part of it that holds the array.
-        first_line: the line on which those bytes begin.
-    """
-    lines, line, position = [], first_line, 0
-    for element in elements:
-        raw = bytes(element)
-        start = inside.index(raw, position)
-        line += inside.count(b"\n", position, start)
-        lines.append(line)
-        line += raw.count(b"\n")
-        position = start + len(raw)
-    return lines
+def _elements(opened: Opened) -> Iterator[Row | LeftOut]:
+    for element in elements_of(opened):
+        origin = Origin(opened.path, element.line)
+        try:
+            value = value_of(element.raw)
+            repeated = repeated_keys(element.raw, value)
+        except FAULTS as error:
+            yield _faulty(element.raw, error, origin, column=element.column())
+            continue
+        yield _as_row(value, origin)
+        if repeated:
+            yield _told(repeated, origin)
 
 
-def _elements(data: bytes, path: str) -> Iterator[Row | LeftOut]:
+def _value(raw: bytes, origin: Origin, *, column: int) -> Iterator[Row | LeftOut]:
+    """Read a value that begins at a character of a line."""
     try:
-        raws = _decode_raws(data)
-        values = [_decode_any(raw) for raw in raws]
-    except _FAULTS as error:
-        raise _document_error(data, error, path) from error
-    for value, line in zip(values, raw_lines(raws, data, first_line=1), strict=True):
-        yield _as_row(value, Origin(path, line))
+        value = value_of(raw)
+        repeated = repeated_keys(raw, value)
+    except FAULTS as error:
+        yield _faulty(raw, error, origin, column=column)
+        return
+    yield _as_row(value, origin)
+    if repeated:
+        yield _told(repeated, origin)
+
+
+def _faulty_line(line: bytes, error: Exception, origin: Origin) -> Iterator[Row | LeftOut]:
+    """Read what can be read of a line that is not one JSON value, or say what is wrong with it."""
+    bare = line.removeprefix(codecs.BOM_UTF8)  # of a file that was joined to another
+    if not bare.strip():
+        return
+    objects = objects_in(bare) if len(bare) < len(line) or "trailing characters" in str(error) else None
+    try:
+        values = [value_of(one) for one in objects or ()]
+    except FAULTS:
+        values = []
+    if values:
+        for one in objects or ():
+            yield from _value(one, origin, column=1)
+    else:
+        yield _faulty(line, error, origin, column=1)
+
+
+def _faulty(raw: bytes, error: Exception, origin: Origin, *, column: int) -> LeftOut:
+    decode(raw, origin.file, first_line=origin.line or 1)
+    fault = find_fault(raw, error)
+    before = raw[: fault.byte]
+    line = (origin.line or 1) + before.count(b"\n")
+    n_before = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace"))
+    place = n_before + (1 if b"\n" in before else column)
+    return LeftOut(fault.reason, Origin(origin.file, line), detail=f"column {place}: {fault.problem}", column=place)
+
+
+def _told(repeated: list[Repeated], origin: Origin) -> LeftOut:
+    """Say which values of a row were lost to a key that stands twice."""
+    first, *others = [
+        LeftOut(
+            "a key that stands twice in one object",
+            origin,
+            path=one.path,
+            detail=f"{one.lost} was lost, {one.kept} was kept",
+            found=one.lost,
+            kept=True,
+        )
+        for one in repeated
+    ]
+    return msgspec.structs.replace(first, further=tuple(others))
 
 
 def _as_row(value: object, origin: Origin) -> Row | LeftOut:
     if isinstance(value, (dict, str)):
         return Row(value, origin)
-    return LeftOut("neither a JSON object nor a text", origin, detail=_name(value))
-
-
-def _document_error(data: bytes, error: Exception, path: str) -> DataError:
-    fault = find_fault(data, error)
-    line = data.count(b"\n", 0, fault.byte) + 1
-    start = data.rfind(b"\n", 0, fault.byte) + 1
-    column = _column(data[start:], fault.byte - start)
-    return DataError(
-        f"This is not valid JSON: {fault.problem} (column {column}).",
-        "Correct it; a file with one object a line is named .jsonl.",
-        at=f"{path}:{line}",
-    )
-
-
-def _column(line: bytes, byte: int) -> int:
-    return len(line[:byte].decode(errors="replace")) + 1
+    return LeftOut("neither a JSON object nor a text", origin, detail=_name(value), column=1)
 
 
 def _name(value: object) -> str:
-    names = {bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list"}
+    names = {bool: "a truth value", int: "a number", float: "a number", list: "a list"}
+    names |= {LongNumber: "a number", str: "a text"}
     return names.get(type(value), "null")

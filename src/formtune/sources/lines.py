@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from formtune.sources.hub import is_hub
-from formtune.sources.streams import STDIN, bom_encoding, open_utf8, packing
+from formtune.sources.streams import STDIN, ArchiveCut, bom_encoding, open_utf8, packing
 
 BLOCK_BYTES = 1 << 22
 
@@ -98,18 +98,62 @@ def lines_of(opened: Opened) -> Iterator[tuple[int, bytes]]:
 
 
 def blocks_of(opened: Opened) -> Iterator[tuple[int, bytes]]:
-    """Read blocks of whole lines, a few megabytes at a time, each with the number of its first line; then close."""
+    """Read blocks of whole lines, a few megabytes at a time, each with the number of its first line; then close.
+
+    Raises:
+        ArchiveCut: behind the last whole line of an archive that breaks off; it tells the number of the next.
+    """
     line, left = opened.first_line, opened.n_bytes
     with opened.stream as stream:
         while left is None or left > 0:
-            block = stream.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
+            block, cut = _whole_lines(stream, BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
+            if block:
+                yield line, block
+                line += block.count(b"\n")
+            if cut is not None:
+                cut.line = line
+                raise cut
             if not block:
                 return
-            if not block.endswith(b"\n"):
-                block += stream.readline()
-            yield line, block
-            line += block.count(b"\n")
             left = None if left is None else left - len(block)
+
+
+def pieces_of(opened: Opened) -> Iterator[bytes]:
+    """Read a file a few megabytes at a time, wherever its lines end; then close.
+
+    Raises:
+        ArchiveCut: behind the last byte of an archive that breaks off.
+    """
+    with opened.stream as stream:
+        while piece := _piece(stream, BLOCK_BYTES):
+            yield piece
+
+
+def _whole_lines(stream: io.BufferedReader, n_bytes: int) -> tuple[bytes, ArchiveCut | None]:
+    """Read so many bytes and the rest of the line they end in; the error, where an archive breaks off on the way."""
+    block = b""
+    try:
+        block = _piece(stream, n_bytes)
+        return (block, None) if block.endswith(b"\n") else (block + stream.readline(), None)
+    except ArchiveCut as cut:
+        return block[: block.rfind(b"\n") + 1], cut
+
+
+def _piece(stream: io.BufferedReader, n_bytes: int) -> bytes:
+    """Read so many bytes, or what is left; ``stream.read`` would lose what it has when an archive breaks off."""
+    parts: list[bytes] = []
+    while n_bytes > 0:
+        try:
+            part = stream.read1(n_bytes)
+        except ArchiveCut:
+            if parts:  # it is raised again at the next call
+                break
+            raise
+        if not part:
+            break
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)
 
 
 def _seekable(path: str) -> bool:

@@ -1,7 +1,8 @@
 """The bytes of a file, out of whatever archive and encoding it is in.
 
-A gzip, bzip2 or Zstandard archive is known by its first bytes, not by its name. A cut archive is an error here:
-the usual readers of Zstandard end in silence, and a training set that lost its second half looks like a small one.
+A gzip, bzip2 or Zstandard archive is known by its first bytes, not by its name. A cut archive never ends in silence,
+as with the usual readers of Zstandard: a training set that lost its second half would look like a small one. What
+stands before the break is given, then :class:`ArchiveCut` is raised.
 """
 
 import bz2
@@ -19,8 +20,10 @@ from formtune.errors import DataError, SettingError
 from formtune.sources.hub import is_hub, open_hub
 
 BUFFER_BYTES = 1 << 16
+_BREAK = b"\n"
 STDIN = "-"
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard", b"\x50\x2a\x4d\x18": "zstandard"}
+_KNOWN = {b"PK\x03\x04": "a zip archive", b"\xfd7zXZ": "an xz archive", b"\x89PNG": "an image", b"%PDF": "a PDF"}
 _CONTROL = bytes({*range(32)} - {*b"\t\n\v\f\r\x1b"})
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -31,23 +34,34 @@ _BOMS = {
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes:
+        """Unpack some bytes, at most so many; none at the end."""
+
+
+class ArchiveCut(DataError):
+    """The end of an archive is missing.
+
+    Attributes:
+        line: the line behind the last whole row; None where nobody counted lines.
+    """
+
+    line: int | None = None
 
 
 class _Frames:
     """Zstandard frames one after another; one that is cut raises EOFError."""
 
-    def __init__(self, packed: _Readable) -> None:
+    def __init__(self, packed: io.BufferedReader) -> None:
         self._packed = packed
         self._context = zstandard.ZstdDecompressor()
         self._frame = self._context.decompressobj()
         self._inside = False
         self._ready = io.BytesIO()
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int) -> bytes:
         out = self._ready.read(size)
-        while len(out) < size and self._unpack_more():
-            out += self._ready.read(size - len(out))
+        while not out and self._unpack_more():
+            out = self._ready.read(size)
         return out
 
     def _unpack_more(self) -> bool:
@@ -83,16 +97,20 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Unpack until the buffer is full; an archive that breaks off is told once nothing more comes."""
+        n_filled = 0
         try:
-            chunk = self._inner.read(len(buffer))
+            while n_filled < len(buffer) and (chunk := self._inner.read1(len(buffer) - n_filled)):
+                buffer[n_filled : n_filled + len(chunk)] = chunk
+                n_filled += len(chunk)
         except EOFError as error:
-            raise DataError(
-                "The archive ends too early: a part of it is missing.", "Copy or make it again.", at=self._place
-            ) from error
+            if not n_filled:  # the next call comes here again
+                raise ArchiveCut(
+                    "The archive ends too early: a part of it is missing.", "Copy or make it again.", at=self._place
+                ) from error
         except (OSError, zlib.error, zstandard.ZstdError) as error:
             raise DataError(f"The archive is damaged ({error}).", "Copy or make it again.", at=self._place) from error
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        return n_filled
 
 
 def open_bytes(path: str) -> io.BufferedReader:
@@ -206,17 +224,36 @@ def _recode(data: bytes, encoding: str | None, path: str) -> bytes:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Say whether bytes are no text: a zero byte among them, or more control characters than stray ones."""
-    n_control = len(head) - len(head.translate(None, delete=_CONTROL))
-    return b"\0" in head or n_control * 50 > len(head)
+    """Say whether bytes are no text: a zero byte in the first line, or more control characters than stray ones.
+
+    Zero bytes further down are what a crash leaves in a file that is being written; they are told by their line.
+    """
+    n_zero = head.count(b"\0")
+    first = head[: head.find(b"\n") + 1] or head
+    if n_zero and (b"\0" in first or not _is_utf8(first) or head.startswith(tuple(_KNOWN))):
+        return True
+    n_control = len(head) - len(head.translate(None, delete=_CONTROL)) - n_zero
+    return n_control * 50 > len(head)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _binary(head: bytes, path: str) -> DataError:
-    known = {b"PK\x03\x04": "a zip archive", b"\xfd7zXZ": "an xz archive", b"\x89PNG": "an image", b"%PDF": "a PDF"}
-    what = next((name for magic, name in known.items() if head.startswith(magic)), "binary data")
+    what = next((name for magic, name in _KNOWN.items() if head.startswith(magic)), "binary data")
+    zero = head.find(b"\0")
+    at, column = path, ""
+    if zero >= 0:
+        at = f"{path}:{head.count(_BREAK, 0, zero) + 1}"
+        column = f" (column {zero - head.rfind(_BREAK, 0, zero)} is a zero byte)"
     return DataError(
-        f"The file holds {what}, not text.",
+        f"The file holds {what}, not text{column}.",
         "Give csv, tsv, json, jsonl, parquet or text (plain or as gz, bz2, zst); UTF-16 without a byte order mark"
         " needs --encoding utf-16-le.",
-        at=path,
+        at=at,
     )

@@ -16,7 +16,7 @@ from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
 from formtune.sources.lines import Opened, blocks_of
 from formtune.sources.rows import Row, check_names
-from formtune.sources.streams import decode
+from formtune.sources.streams import ArchiveCut, decode
 
 N_SAMPLE = 1000
 _SHORT_CHARACTERS = 40
@@ -107,11 +107,18 @@ def _text_lines(opened: Opened) -> Iterator[str]:
         if b"\n" not in block and b"\r" in block:
             block = block.replace(b"\r", b"\n")  # files of the old Mac end their lines so
         lines = decode(block, opened.path, first_line=first_line).split("\n")
+        if b"\0" in block:
+            raise _zero_byte(block, opened.path, first_line)
         last = lines.pop()
         for line in lines:
             yield line + "\n"
         if last:
             yield last
+
+
+def _zero_byte(block: bytes, path: str, first_line: int) -> DataError:
+    line = first_line + block.count(b"\n", 0, block.index(b"\0"))
+    return DataError("There is a zero byte in this line.", "Take the zero bytes out of the file.", at=f"{path}:{line}")
 
 
 def _cells(opened: Opened, delimiter: str) -> Iterator[_Cells | LeftOut]:
@@ -123,6 +130,9 @@ def _cells(opened: Opened, delimiter: str) -> Iterator[_Cells | LeftOut]:
         try:
             values = next(reader)
         except StopIteration:
+            return
+        except ArchiveCut:
+            yield LeftOut("the end of the archive is missing", Origin(path, line), detail="from this line on")
             return
         except csv.Error as error:
             if "unexpected end of data" in str(error):

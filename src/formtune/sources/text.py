@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from formtune.records import Origin
+from formtune.records import LeftOut, Origin
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.rows import Row
 from formtune.sources.streams import decode
@@ -14,19 +14,29 @@ _LINES_PER_PARAGRAPH = 1.5
 _WRAPPED_CHARACTERS = 120  # longer lines are not wrapped text: each is a paragraph of its own
 
 
-def line_rows(opened: Opened) -> Iterator[Row]:
-    """Read a text by lines; blank ones do not count."""
+def line_rows(opened: Opened) -> Iterator[Row | LeftOut]:
+    """Read a text by lines; blank ones do not count, and one with a zero byte is left out."""
     for number, line in lines_of(opened):
-        if line.strip():
+        if b"\0" in line:
+            yield _zero_byte(line, Origin(opened.path, number))
+        elif line.strip():
             yield Row(decode(line, opened.path, first_line=number), Origin(opened.path, number))
 
 
-def paragraph_rows(opened: Opened) -> Iterator[Row]:
-    """Read a text by paragraphs, which blank lines part."""
+def _zero_byte(line: bytes, origin: Origin) -> LeftOut:
+    """Leave a line out that holds a zero byte."""
+    column = len(line[: line.index(b"\0")].decode(errors="replace")) + 1
+    return LeftOut("a zero byte", origin, detail=f"column {column}", column=column)
+
+
+def paragraph_rows(opened: Opened) -> Iterator[Row | LeftOut]:
+    """Read a text by paragraphs, which blank lines part; a line with a zero byte is left out."""
     paragraph: list[str] = []
     first = 0
     for row in _with_blank_lines(opened):
-        if row.value:
+        if isinstance(row, LeftOut):
+            yield row
+        elif row.value:
             first = first if paragraph else row.origin.line or 0
             paragraph.append(str(row.value))
         elif paragraph:
@@ -61,10 +71,13 @@ def sniff(head: bytes, *, commas: bool) -> str:
     return "paragraphs" if _has_paragraphs(lines) else "lines"
 
 
-def _with_blank_lines(opened: Opened) -> Iterator[Row]:
+def _with_blank_lines(opened: Opened) -> Iterator[Row | LeftOut]:
     number = opened.first_line
     for number, line in lines_of(opened):
         text = decode(line, opened.path, first_line=number)
+        if b"\0" in line:
+            yield _zero_byte(line, Origin(opened.path, number))
+            continue
         yield Row(text if text.strip() else "", Origin(opened.path, number))
     yield Row("", Origin(opened.path, number + 1))
 
