@@ -66,7 +66,9 @@ def write(record: Record) -> Object | None:
     if not prompt or any(map(_is_learned, prompt)):
         return None
     tools = {"tools": msgspec.Raw(record.tools.encode())} if record.tools else {}
-    return with_rest({"prompt": _written(prompt), "completion": _written(completion), **tools}, record.extra)
+    return with_rest(
+        {"prompt": _written(prompt), "completion": _written(completion), **tools}, record.extra, ("tools",)
+    )
 
 
 def _side(found: object, role: str) -> tuple[Message, ...]:
