@@ -5,7 +5,8 @@ To add one, write a module like its neighbors and give it a line in :data:`DIALE
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from formtune.dialects import (
     alpaca,
     axolotl,
     chatglm,
+    descriptors,
     firefly,
     human_assistant,
     input_output,
@@ -128,8 +130,9 @@ def read(
     """Read files into records.
 
     Args:
-        paths: files, globs, ``-`` for standard input, ``hf://`` addresses. Files that belong together line by line
-            are given side by side, or as ``columns.source`` and ``columns.target``.
+        paths: files, globs, ``-`` for standard input, ``hf://`` addresses, ``dataset_info.json#NAME`` (see
+            :mod:`formtune.dialects.descriptors`). Files that belong together line by line are given side by side, or as
+            ``columns.source`` and ``columns.target``.
         dialect: a key of :data:`DIALECTS`; None: recognize it from rows all over the data.
         columns: the columns that the user names.
         encoding: of text files that are neither UTF-8 nor marked as UTF-16.
@@ -141,21 +144,23 @@ def read(
     """
     if dialect is not None and dialect not in DIALECTS:
         raise unknown("dialect", dialect, list(DIALECTS), at="--dialect")
-    files = expand(paths) if paths else []
-    together = _aligned_files(files, dialect, columns, named=paths)
+    described = descriptors.look_up(paths)
+    files = described.files
+    together = [] if described.layouts else _aligned_files(files, dialect, columns, named=paths)
     if together:
         rows: list[Row | LeftOut] = [row for part in together for row in aligned.aligned_rows(part, encoding=encoding)]
         return _read_rows(rows, "aligned", Evidence(1.0, aligned.describe(together)))
     if not files:
         raise SettingError("No data is given.", "Name a file, a glob, '-' or an hf:// address.", at="DATA")
-    known = KNOWN_NAMES | _given_names(columns)
-    rows = [row for file in files for row in read_rows(file, known_names=known, encoding=encoding, header=header)]
+    known = KNOWN_NAMES | _given_names(columns) | described.names
+    read_file = partial(read_rows, known_names=known, encoding=encoding, header=header)
+    rows = [described.renamed(row) for file in files for row in read_file(file)]
     found = [row for row in rows if isinstance(row, Row)]
     if not found:
         raise _nothing_read([row for row in rows if isinstance(row, LeftOut)], files[0])
     sample = found[:: -(-len(found) // N_SAMPLE)]
-    name, evidence = _recognize(sample, dialect, columns)
-    return _read_rows(rows, name, evidence)
+    name, evidence = _recognize(sample, dialect or described.dialect, columns)
+    return _read_rows(rows, name, replace(evidence, why=evidence.why + described.why))
 
 
 def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:

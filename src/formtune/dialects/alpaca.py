@@ -18,6 +18,7 @@ from formtune.dialects.columns import (
     text_in,
     with_rest,
 )
+from formtune.dialects.conversations import is_judged
 from formtune.dialects.exchanges import history_in, history_of, messages_of, texts_of
 from formtune.records import Conversation, Record
 from formtune.sources import Row
@@ -33,11 +34,11 @@ NAMES = frozenset({"instruction", "system", "history", "instances", *_INPUTS, *_
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Look for an instruction with its output, or with ``instances`` of input and output."""
+    """Look for an instruction with its output, or with ``instances`` of both; judgments are not for this dialect."""
     table = objects(rows)
     names = names_of(table)
     output = find(names, _OUTPUTS)
-    if "instruction" not in names or not (output or "instances" in names):
+    if "instruction" not in names or not (output or "instances" in names) or is_judged(table):
         return None
     found = replace(columns, source=find(names, _INPUTS), target=output)
     return Evidence(0.94 * share(table, ["instruction"]), f"'instruction' with {output or 'instances'!r}", found)
