@@ -64,8 +64,12 @@ def is_messages(value: object, role: str = "role") -> bool:
 
 def is_judged(table: Sequence[Object]) -> bool:
     """Say whether rows hold judgments (a truth value as ``label``) or preferences, from which one must not just learn."""
-    has_truth = any(isinstance(value.get("label"), bool) for value in table)
-    return has_truth or not _JUDGMENTS.isdisjoint(names_of(table))
+    return any(isinstance(value.get("label"), bool) for value in table) or has_preferences(names_of(table))
+
+
+def has_preferences(names: Iterable[str]) -> bool:
+    """Say whether columns hold answers that are preferred to others."""
+    return not _JUDGMENTS.isdisjoint(names)
 
 
 def messages_in(found: Iterable[object], roles: Mapping[str, str] = ROLES) -> tuple[Message, ...]:
