@@ -122,16 +122,12 @@ def test_preferences_are_not_taken_for_answers(tmp_path: Path, row: dict[str, ob
 
 
 def test_real_conversations_are_read_whole(shared: Path) -> None:
-    """Dolly as messages, the cookbook's toy rows, and messages whose content is in parts."""
+    """Dolly as messages, and the cookbook's toy rows."""
     counts = {}
-    for name in (
-        "dolly_3k_messages/train.jsonl",
-        "dialects_misc/openai_toy_chat_fine_tuning.jsonl",
-        "llamafactory_demo/v1_sft_demo.jsonl",
-    ):
+    for name in ("dolly_3k_messages/train.jsonl", "dialects_misc/openai_toy_chat_fine_tuning.jsonl"):
         reading = read([str(shared / "instruct" / name)])
         counts[name] = (reading.dialect, len(reading.records), len(reading.left_out))
-    assert list(counts.values()) == [("messages", 2496, 0), ("messages", 5, 0), ("messages", 500, 0)]
+    assert list(counts.values()) == [("messages", 2496, 0), ("messages", 5, 0)]
 
 
 # --- instructions ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import conversation_samples
 import msgspec
 import pytest
 from hypothesis import assume, given, settings
@@ -59,6 +60,7 @@ FILES: dict[str, dict[str, str]] = {
         ' "1"}, {"role": "assistant", "content": "Sunny.", "weight": 1}], "tools": [{"type": "function"}]}\n'
     },
     "plain": {"play.txt": "First:\nBefore we\nproceed.\n\nAll:\nSpeak.\n"},
+    **conversation_samples.FILES,
 }
 
 words = st.text(min_size=1, max_size=20).filter(str.strip)
@@ -162,6 +164,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
         extra=extras,
     ),
     "plain": st.builds(Plain, text=words, extra=extras),
+    **conversation_samples.HELD,
 }
 
 
@@ -267,6 +270,7 @@ MORE: dict[str, list[object]] = {
     ],
     "question-answer": [{"question": "q?", "answer": ["a"], "context": "c"}, {"question": "r?", "answer": "b"}],
     "alpaca": [{"instruction": "do", "instances": [{"input": "x", "output": "y"}]}] * 2,
+    **conversation_samples.MORE,
 }
 junk = st.sampled_from(
     [None, 0, 1, -1, 3.5, True, "", "x", "NaN", "\0", [], {}, ["a"], [1], [None], [[]], {"a": 1}, [{"a": 1}], 10**25]

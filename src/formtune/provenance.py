@@ -4,6 +4,8 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from formtune.dialects.descriptors import place_of
+from formtune.errors import FormtuneError
 from formtune.model_files import file_digest
 from formtune.shards import digest_of
 from formtune.splits import Splits
@@ -16,7 +18,7 @@ def input_digests(patterns: Sequence[str]) -> dict[str, str]:
     the work is done, so a file that has gone meanwhile is no error.
 
     Args:
-        patterns: paths and globs.
+        patterns: paths, globs, and data sets in descriptors.
 
     Returns:
         Path → SHA-256 in hex.
@@ -25,8 +27,14 @@ def input_digests(patterns: Sequence[str]) -> dict[str, str]:
 
 
 def _files(pattern: str) -> Iterator[str]:
-    found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-    yield from (name for name in found if Path(name).is_file())
+    """List the local files of a path or glob; of a data set in a descriptor, the descriptor and its file."""
+    try:
+        place, layout = place_of(pattern)
+    except FormtuneError:  # the descriptor has changed meanwhile
+        return
+    found = [place] if Path(place).exists() else sorted(glob.glob(place, recursive=True))  # noqa: PTH207
+    descriptor = [pattern.rpartition("#")[0] or pattern] if layout else []
+    yield from (name for name in (*descriptor, *found) if Path(name).is_file())
 
 
 def split_digests(parts: Splits) -> dict[str, str]:

@@ -7,7 +7,8 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,35 @@ import msgspec
 from formtune.dialects import (
     aligned,
     alpaca,
+    axolotl,
+    chatglm,
+    descriptors,
+    firefly,
+    human_assistant,
+    input_output,
     labelled,
     labelled_lines,
+    lima,
+    llamafactory_v1,
     messages,
+    moss,
     multiple_choice,
+    nemo,
+    open_orca,
+    openai_functions,
     pairs,
     plain,
     prompt_completion,
+    prompt_response,
+    query_response,
     question_answer,
+    sharegpt,
     squad,
+    stepwise,
+    swift,
+    torchtune,
+    ultrachat,
+    xtuner,
 )
 from formtune.dialects.columns import (
     Columns,
@@ -54,7 +75,26 @@ DIALECTS: dict[str, Dialect] = {
     "question-answer": question_answer,
     "alpaca": alpaca,
     "prompt-completion": prompt_completion,
+    "prompt-response": prompt_response,
+    "query-response": query_response,
+    "open-orca": open_orca,
+    "firefly": firefly,
+    "stepwise": stepwise,
     "messages": messages,
+    "openai-functions": openai_functions,
+    "swift": swift,
+    "axolotl": axolotl,
+    "torchtune": torchtune,
+    "llamafactory-v1": llamafactory_v1,
+    "sharegpt": sharegpt,
+    "nemo": nemo,
+    "chatglm": chatglm,
+    "human-assistant": human_assistant,
+    "xtuner": xtuner,
+    "lima": lima,
+    "ultrachat": ultrachat,
+    "moss": moss,
+    "input-output": input_output,
     "plain": plain,
 }
 KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
@@ -93,8 +133,9 @@ def read(
     """Read files into records.
 
     Args:
-        paths: files, globs, ``-`` for standard input, ``hf://`` addresses. Files that belong together line by line
-            are given side by side, or as ``columns.source`` and ``columns.target``.
+        paths: files, globs, ``-`` for standard input, ``hf://`` addresses, ``dataset_info.json#NAME`` (see
+            :mod:`formtune.dialects.descriptors`). Files that belong together line by line are given side by side, or as
+            ``columns.source`` and ``columns.target``.
         dialect: a key of :data:`DIALECTS`; None: recognize it from rows all over the data.
         columns: the columns that the user names.
         encoding: of text files that are neither UTF-8 nor marked as UTF-16.
@@ -125,23 +166,23 @@ def _no_collection() -> Iterator[None]:
 def _read(
     paths: Sequence[str], dialect: str | None, columns: Columns, *, encoding: str | None, header: bool | None
 ) -> Reading:
-    files = expand(paths) if paths else []
-    together = _aligned_files(files, dialect, columns, named=paths)
+    described = descriptors.look_up(paths)
+    files = described.files
+    together = [] if described.layouts else _aligned_files(files, dialect, columns, named=paths)
     if together:
         rows: list[Row | LeftOut] = [row for part in together for row in aligned.aligned_rows(part, encoding=encoding)]
         return _read_rows(rows, "aligned", Evidence(1.0, aligned.describe(together)))
     if not files:
         raise SettingError("No data is given.", "Name a file, a glob, '-' or an hf:// address.", at="DATA")
-    known = KNOWN_NAMES | _given_names(columns)
-    rows = [
-        _unpacked(row) for file in files for row in read_rows(file, known_names=known, encoding=encoding, header=header)
-    ]
+    known = KNOWN_NAMES | _given_names(columns) | described.names
+    read_file = partial(read_rows, known_names=known, encoding=encoding, header=header)
+    rows = [described.renamed(_unpacked(row)) for file in files for row in read_file(file)]
     found = [row for row in rows if isinstance(row, Row)]
     if not found:
         raise _nothing_read([row for row in rows if isinstance(row, LeftOut)], files[0])
     sample = found[:: -(-len(found) // N_SAMPLE)]
-    name, evidence = _recognize(sample, dialect, columns)
-    return _read_rows(rows, name, evidence)
+    name, evidence = _recognize(sample, dialect or described.dialect, columns)
+    return _read_rows(rows, name, replace(evidence, why=evidence.why + described.why))
 
 
 def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:

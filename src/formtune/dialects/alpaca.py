@@ -18,11 +18,13 @@ from formtune.dialects.columns import (
     text_in,
     with_rest,
 )
-from formtune.records import Conversation, Message, Record
+from formtune.dialects.conversations import is_judged
+from formtune.dialects.exchanges import history_in, history_of, messages_of, texts_of
+from formtune.records import Conversation, Record
 from formtune.sources import Row
 
 NAME = "alpaca"
-SUMMARY = "Instruction, input and output, perhaps with system and history (Alpaca, Dolly, Self-Instruct)."
+SUMMARY = "Instruction, input and output, perhaps with system and history (Alpaca, Dolly, COIG, OrcaMini)."
 NEEDS = "columns 'instruction' and 'output'"
 ROLES: frozenset[str] = frozenset()
 
@@ -32,11 +34,11 @@ NAMES = frozenset({"instruction", "system", "history", "instances", *_INPUTS, *_
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Look for an instruction with its output, or with ``instances`` of input and output."""
+    """Look for an instruction with its output, or with ``instances`` of both; judgments are not for this dialect."""
     table = objects(rows)
     names = names_of(table)
     output = find(names, _OUTPUTS)
-    if "instruction" not in names or not (output or "instances" in names):
+    if "instruction" not in names or not (output or "instances" in names) or is_judged(table):
         return None
     found = replace(columns, source=find(names, _INPUTS), target=output)
     return Evidence(0.94 * share(table, ["instruction"]), f"'instruction' with {output or 'instances'!r}", found)
@@ -58,19 +60,14 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
 
 def write(record: Record) -> Object | None:
     """Write the last user and assistant message as instruction and output, and what stands before as history."""
-    if not isinstance(record, Conversation) or record.tools or not all(map(_is_bare, record.messages)):
+    found = texts_of(record)
+    if found is None or not found[1][-1][0].strip():
         return None
-    messages = list(record.messages)
-    system = messages.pop(0).content if messages and messages[0].role == "system" else None
-    output = messages.pop().content if messages and messages[-1].role == "assistant" else ""
-    roles = [message.role for message in messages]
-    if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"] or not messages[-1].content.strip():
-        return None
-    texts = [message.content for message in messages]
-    row: Object = {"instruction": texts[-1], "input": "", "output": output}
+    system, exchanges = found
+    asked, answer = exchanges[-1]
+    row: Object = {"instruction": asked, "input": "", "output": answer or ""}
     row |= {} if system is None else {"system": system}
-    row |= {"history": [texts[place : place + 2] for place in range(0, len(texts) - 1, 2)]} if len(texts) > 1 else {}
-    return with_rest(row, record.extra)
+    return with_rest({**row, **history_of(exchanges)}, record.extra, ("system", "history", "instances"))
 
 
 def _conversation(row: Row, value: Object, columns: Columns) -> Conversation:
@@ -78,27 +75,6 @@ def _conversation(row: Row, value: Object, columns: Columns) -> Conversation:
     system = text_in(value, "system")
     question = [filled_in(value, "instruction"), text_in(value, columns.source or "")]
     output = text_in(value, columns.target or "")
-    messages = [
-        *([Message("system", system)] if system else []),
-        *_history(value.get("history")),
-        Message("user", "\n".join(filter(None, question))),
-        *([Message("assistant", output)] if output else []),
-    ]
-    return Conversation(messages=tuple(messages), origin=row.origin, extra=rest(value, used))
-
-
-def _history(found: object) -> list[Message]:
-    """Read earlier turns, each a list of what the user and what the assistant said."""
-    turns = found or []
-    if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
-        raise RowFault("a history that is not a list of pairs of texts")
-    roles = ("user", "assistant")
-    return [Message(role, text) for turn in turns for role, text in zip(roles, turn, strict=True)]
-
-
-def _is_turn(turn: object) -> bool:
-    return isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
-
-
-def _is_bare(message: Message) -> bool:
-    return message == Message(message.role, message.content)
+    asked = "\n".join(filter(None, question))
+    messages = messages_of(system, [*history_in(value.get("history")), (asked, output or None)])
+    return Conversation(messages=messages, origin=row.origin, extra=rest(value, used))

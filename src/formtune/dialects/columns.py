@@ -254,9 +254,15 @@ def rest(value: Object, used: Collection[str]) -> str | None:
     return text_of(left) if left else None
 
 
-def with_rest(row: Object, extra: str | None) -> Object:
-    """Put back what :func:`rest` took aside; the row's own keys win."""
-    return {**value_of(extra), **row} if extra else row
+def with_rest(row: Object, extra: str | None, reserved: Collection[str] = ()) -> Object:
+    """Put back what :func:`rest` took aside; the row's own keys win, and reserved ones are left away.
+
+    Reserved are the keys that would be read as something else than what was taken aside.
+    """
+    if not extra:
+        return row
+    aside = {key: value for key, value in value_of(extra).items() if key not in reserved}
+    return {**aside, **row}
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from formtune.dialects.columns import (
     share,
     with_rest,
 )
-from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
+from formtune.dialects.conversations import as_row, is_judged, is_messages, json_text, messages_in
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -32,11 +32,11 @@ NAMES = frozenset({"prompt", *_COMPLETIONS})
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Look for both columns; with a truth value as ``label``, rows are judgments (KTO) and not for this dialect."""
+    """Look for both columns; judgments (KTO) and preferences are not for this dialect."""
     table = objects(rows)
     names = names_of(table)
     completion = find(names, _COMPLETIONS)
-    if "prompt" not in names or completion is None or any(isinstance(value.get("label"), bool) for value in table):
+    if "prompt" not in names or completion is None or is_judged(table):
         return None
     found = replace(columns, source="prompt", target=completion)
     return Evidence(0.93 * share(table, ["prompt"]), f"'prompt' with {completion!r}", found)
@@ -66,7 +66,9 @@ def write(record: Record) -> Object | None:
     if not prompt or any(map(_is_learned, prompt)):
         return None
     tools = {"tools": msgspec.Raw(record.tools.encode())} if record.tools else {}
-    return with_rest({"prompt": _written(prompt), "completion": _written(completion), **tools}, record.extra)
+    return with_rest(
+        {"prompt": _written(prompt), "completion": _written(completion), **tools}, record.extra, ("tools",)
+    )
 
 
 def _side(found: object, role: str, *, at: str = "") -> tuple[Message, ...]:

@@ -17,6 +17,7 @@ from formtune.dialects.columns import (
     text_in,
     with_rest,
 )
+from formtune.dialects.conversations import has_preferences
 from formtune.dialects.questions import ANSWERS, CONTEXTS, QUESTIONS, context_group
 from formtune.records import Question, Record
 from formtune.sources import Row
@@ -29,13 +30,13 @@ NAMES = frozenset({*QUESTIONS, *CONTEXTS, *ANSWERS})
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Find a question column and an answer column."""
+    """Find a question column and an answer column; preferences are not for this dialect, unless the user says so."""
     table = objects(rows)
     names = names_of(table)
     question = settle_one(columns, "question", names, known=QUESTIONS)
     answer = settle_one(columns, "answer", names, known=ANSWERS)
     context = settle_one(columns, "context", names, known=CONTEXTS)
-    if question is None or not (answer or columns.question):
+    if question is None or not (answer or columns.question) or (not columns.question and has_preferences(names)):
         return None
     found = replace(columns, question=question, answer=answer, context=context)
     over = f", context in {context!r}" if context else ""

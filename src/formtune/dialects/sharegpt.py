@@ -1,0 +1,92 @@
+"""Conversations as ShareGPT lays them out: turns with ``from`` and ``value``, calls and their results turns of their own."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from formtune.dialects.calls import calls_to_turns, turns_to_calls
+from formtune.dialects.columns import Columns, Evidence, Object, as_object, objects, rest, text_in
+from formtune.dialects.conversations import (
+    Spelling,
+    all_spelled,
+    as_turn,
+    as_weight,
+    from_turn,
+    is_judged,
+    is_messages,
+    messages_in,
+)
+from formtune.dialects.message_columns import conversation_in, row_of
+from formtune.records import Conversation, Message, Record
+from formtune.sources import Row
+
+NAME = "sharegpt"
+SUMMARY = "Conversations as turns with 'from' and 'value' (ShareGPT, LLaMA-Factory, FastChat, SlimOrca, BELLE)."
+NEEDS = "a column 'conversations' that holds a list of turns with 'from' and 'value'"
+ROLES: frozenset[str] = frozenset()
+NAMES = frozenset({"conversations", "system", "tools"})
+
+_COLUMN = "conversations"
+_CALLS = ("function_call", "tool_call")
+_ROLES: Mapping[str, str] = {
+    "human": "user",
+    "gpt": "assistant",
+    "system": "system",
+    "observation": "tool",
+    "user": "user",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "tool": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
+    "Human": "user",
+    "User": "user",
+    "Assistant": "assistant",
+    "System": "system",
+    "GPT": "assistant",
+    **dict.fromkeys(_CALLS, "assistant"),
+}
+_SPELLING = Spelling(_ROLES, as_weight, frozenset())
+
+
+def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
+    """Look for turns with a speaker and a text; judgments and preferences are not for this dialect."""
+    table = objects(rows)
+    fitting = sum(_are_turns(value.get("conversations")) for value in table)
+    if fitting * 2 <= len(table) or is_judged(table):
+        return None
+    return Evidence(
+        0.97 * fitting / len(table), f"'conversations' with turns in {fitting} of {len(table)} rows", columns
+    )
+
+
+def read(row: Row, _columns: Columns) -> Iterator[Record]:
+    """Read the turns, after a system text in a column of its own; a call belongs to what was said just before it."""
+    value = as_object(row)
+    talk = conversation_in(row, _messages_in, column=_COLUMN)
+    if system := text_in(value, "system"):
+        extra = rest(value, (_COLUMN, "system", "tools"))
+        talk = msgspec.structs.replace(talk, messages=(Message("system", system), *talk.messages), extra=extra)
+    yield talk
+
+
+def write(record: Record) -> Object | None:
+    """Write all messages as turns, the system text too, and the tools as JSON text."""
+    if not isinstance(record, Conversation):
+        return None
+    written = all_spelled(calls_to_turns(record.messages, _CALLS, is_one_turn=True) or (), _SPELLING)
+    turns = None if written is None else list(map(as_turn, written))
+    return row_of(record, turns, column=_COLUMN, has_text_tools=True, reserved=("system",))
+
+
+def _messages_in(turns: Iterable[object]) -> tuple[Message, ...]:
+    return turns_to_calls(messages_in(map(from_turn, turns), _ROLES), _CALLS)
+
+
+def _are_turns(value: object) -> bool:
+    """Say whether a value is a list of turns; Pygmalion's have a ``role`` and a ``value``."""
+    return is_messages(value, "from") or (is_messages(value) and is_messages(value, "value"))
