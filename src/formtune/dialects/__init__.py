@@ -13,15 +13,39 @@ import msgspec
 from formtune.dialects import (
     aligned,
     alpaca,
+    anthropic,
+    argilla,
+    bedrock,
+    bfcl,
+    chosen_messages,
+    cohere,
+    flan,
+    gemini,
+    glaive,
+    hh_rlhf,
+    kto,
+    kto_messages,
     labelled,
     labelled_lines,
     messages,
+    mistral,
     multiple_choice,
+    natural_instructions,
+    nectar,
+    oasst,
+    openai_preference,
+    orca_pairs,
+    p3,
     pairs,
     plain,
+    preference,
     prompt_completion,
     question_answer,
+    ranking,
+    sharegpt_ranking,
     squad,
+    swift_preference,
+    xlam,
 )
 from formtune.dialects.columns import (
     Columns,
@@ -53,6 +77,30 @@ DIALECTS: dict[str, Dialect] = {
     "alpaca": alpaca,
     "prompt-completion": prompt_completion,
     "messages": messages,
+    "gemini": gemini,
+    "bedrock": bedrock,
+    "anthropic": anthropic,
+    "cohere": cohere,
+    "mistral": mistral,
+    "xlam": xlam,
+    "glaive": glaive,
+    "bfcl": bfcl,
+    "oasst": oasst,
+    "preference": preference,
+    "ranking": ranking,
+    "argilla": argilla,
+    "orca-pairs": orca_pairs,
+    "sharegpt-ranking": sharegpt_ranking,
+    "openai-preference": openai_preference,
+    "swift-preference": swift_preference,
+    "chosen-messages": chosen_messages,
+    "hh-rlhf": hh_rlhf,
+    "nectar": nectar,
+    "kto": kto,
+    "kto-messages": kto_messages,
+    "natural-instructions": natural_instructions,
+    "flan": flan,
+    "p3": p3,
     "plain": plain,
 }
 KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
@@ -198,6 +246,7 @@ def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
 def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) -> Reading:
     records: list[Record] = []
     left_out: list[LeftOut] = []
+    rows = oasst.grown(rows) if dialect == oasst.NAME else rows
     for item in _items(rows, DIALECTS[dialect], evidence.columns):
         if isinstance(item, LeftOut):
             left_out.append(item)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from formtune.dialects import aligned, squad
+from formtune.dialects import aligned, natural_instructions, oasst, squad
 from formtune.dialects.columns import Dialect, Object
 from formtune.errors import SettingError
 from formtune.records import LeftOut, Record
@@ -52,12 +52,13 @@ def _one_text(
     if ending in (".csv", ".tsv", ".tab", ".txt"):
         pieces = [piece if piece is not None and _fits(piece, ending) else None for piece in pieces]
     kept = [piece for piece in pieces if piece is not None]
+    if dialect_name == oasst.NAME:
+        kept = list(oasst.joined([piece for piece in kept if isinstance(piece, dict)]))
     match ending:
         case ".jsonl" | ".ndjson":
             text = "".join(f"{msgspec.json.encode(piece).decode()}\n" for piece in kept)
         case ".json":
-            rows = [piece for piece in kept if isinstance(piece, dict)]
-            whole = squad.document(rows) if dialect_name == squad.NAME else kept
+            whole = _document([piece for piece in kept if isinstance(piece, dict)], dialect_name) or kept
             text = msgspec.json.format(msgspec.json.encode(whole), indent=1).decode() + "\n"
         case ".csv":
             text = _table([piece for piece in kept if isinstance(piece, dict)])
@@ -72,6 +73,12 @@ def _one_text(
                 at=path,
             )
     return {path: text}, pieces
+
+
+def _document(rows: list[Object], dialect_name: str) -> object:
+    """Join rows into what their dialect keeps in one document; None where that is a list of them."""
+    joining = {squad.NAME: squad.document, natural_instructions.NAME: natural_instructions.joined}
+    return joining[dialect_name](rows) if dialect_name in joining else None
 
 
 def _fits(piece: Piece, ending: str) -> bool:
