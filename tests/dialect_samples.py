@@ -141,13 +141,17 @@ extras = st.none() | st.dictionaries(st.sampled_from(["idx", "note"]), st.intege
 arguments = st.dictionaries(words, words | st.integers(-9, 9), max_size=2).map(
     lambda value: msgspec.json.encode(value).decode()
 )
-tools = st.none() | st.lists(st.fixed_dictionaries({"name": words}), min_size=1, max_size=2).map(
+schemas = st.lists(st.fixed_dictionaries({"name": words}), min_size=1, max_size=2)
+tools = st.none() | schemas.map(
     lambda value: msgspec.json.encode([{"type": "function", "function": one} for one in value]).decode()
 )
+bare_tools = st.none() | schemas.map(lambda value: msgspec.json.encode(value).decode())
 
 
-def calls(ids: st.SearchStrategy[str | None], names: st.SearchStrategy[str] = words) -> st.SearchStrategy[str]:
-    """Calls of tools as a message holds them."""
+def calls(
+    ids: st.SearchStrategy[str | None], names: st.SearchStrategy[str] = words, *, n_calls: int = 2
+) -> st.SearchStrategy[str]:
+    """One call of a tool or more, as a message holds them."""
 
     def written(found: list[tuple[str | None, str, str]]) -> str:
         heads = [{} if name is None else {"id": name} for name, _, _ in found]
@@ -155,7 +159,7 @@ def calls(ids: st.SearchStrategy[str | None], names: st.SearchStrategy[str] = wo
         both = zip(heads, functions, strict=True)
         return msgspec.json.encode([{**head, "type": "function", "function": one} for head, one in both]).decode()
 
-    return st.lists(st.tuples(ids, names, arguments), min_size=1, max_size=2).map(written)
+    return st.lists(st.tuples(ids, names, arguments), min_size=1, max_size=n_calls).map(written)
 
 
 def message(role: str, content: st.SearchStrategy[str] = said) -> st.SearchStrategy[Message]:
@@ -164,13 +168,15 @@ def message(role: str, content: st.SearchStrategy[str] = said) -> st.SearchStrat
 
 
 @st.composite
-def in_turn(draw: st.DrawFn, content: st.SearchStrategy[str] = said, *, has_system: bool | None = None) -> Conversation:
+def in_turn(
+    draw: st.DrawFn, content: st.SearchStrategy[str] = said, *, has_system: bool | None = None, has_extra: bool = True
+) -> Conversation:
     """A system text or none, then user and assistant in turn, the assistant last."""
     n_pairs = draw(st.integers(1, 3))
     turns = [draw(message(role, content)) for _ in range(n_pairs) for role in ("user", "assistant")]
     with_system = draw(st.booleans()) if has_system is None else has_system
     system = [draw(message("system", words))] if with_system else []
-    return Conversation(messages=(*system, *turns), extra=draw(extras))
+    return Conversation(messages=(*system, *turns), extra=draw(extras) if has_extra else None)
 
 
 gemini_messages = st.one_of(
@@ -205,7 +211,7 @@ def requests(draw: st.DrawFn) -> Conversation:
     answer = draw(st.none() | calls(st.none()))
     answers = [Message("assistant", "", tool_calls=answer)] if answer else []
     messages = (draw(message("user", words)), *answers)
-    return Conversation(messages=messages, tools=draw(tools), extra=draw(extras))
+    return Conversation(messages=messages, tools=draw(bare_tools), extra=draw(extras))
 
 
 plain_words = st.text("abcdefghij .,?!äß", min_size=1, max_size=20).map(str.strip).filter(bool)
@@ -215,20 +221,12 @@ plain_words = st.text("abcdefghij .,?!äß", min_size=1, max_size=20).map(str.st
 def glaive(draw: st.DrawFn) -> Conversation:
     """A system text, a request, a call with its answer, and what is said of it."""
     name = st.text("abc_", min_size=1, max_size=5)
-    called = Message(
-        "assistant", draw(st.just("") | plain_words), tool_calls=draw(calls(st.none(), name).filter(_is_one))
-    )
-    body = [called, draw(message("tool", plain_words)), draw(message("assistant", plain_words))]
-    lead = [draw(message("system", plain_words)), draw(message("user", plain_words))]
-    return (
-        Conversation(messages=(*lead, *body[: draw(st.sampled_from([0, 3]))]), tools=draw(tools), extra=draw(extras))
-        if draw(st.booleans())
-        else Conversation(messages=(*lead, body[2]), extra=draw(extras))
-    )
-
-
-def _is_one(tool_calls: str) -> bool:
-    return len(msgspec.json.decode(tool_calls)) == 1
+    called = Message("assistant", draw(st.just("") | plain_words), tool_calls=draw(calls(st.none(), name, n_calls=1)))
+    lead = (draw(message("system", plain_words)), draw(message("user", plain_words)))
+    answered = (called, draw(message("tool", plain_words)))
+    last = draw(message("assistant", plain_words))
+    body = draw(st.sampled_from([(last,), (*answered, last)]))
+    return Conversation(messages=(*lead, *body), tools=draw(bare_tools), extra=draw(extras))
 
 
 @st.composite
@@ -274,8 +272,8 @@ short = st.one_of(st.tuples(message("user", words)), st.tuples(message("system",
 valued = st.one_of(texts, st.builds(Message, st.just("assistant"), st.just(""), tool_calls=calls(st.none())))
 HELD: dict[str, st.SearchStrategy[Record]] = {
     "gemini": gemini(),
-    "bedrock": in_turn(),
-    "anthropic": in_turn(has_system=True),
+    "bedrock": in_turn(has_extra=False),
+    "anthropic": in_turn(words, has_system=True, has_extra=False),
     "cohere": in_turn(),
     "mistral": mistral(),
     "xlam": requests(),
@@ -284,7 +282,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
         messages=st.lists(message("user") | message("system"), max_size=3).map(
             lambda before: (*before, Message("user", "last"))
         ),
-        tools=tools,
+        tools=bare_tools,
         extra=extras,
     ),
     "glaive": glaive(),

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
-from formtune.dialects.conversations import as_row, messages_in
+from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest
+from formtune.dialects.conversations import messages_in
 from formtune.dialects.layouts import alternates, listed, only_says, seen, with_system
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
@@ -38,15 +38,18 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the system text apart; None where user and assistant do not speak in turn, or tools are called."""
+    """Write the system text apart, and no key but these, which Bedrock would refuse.
+
+    None where user and assistant do not speak in turn, somebody says nothing, or tools are called.
+    """
     if not isinstance(record, Conversation) or record.tools or not all(map(only_says, record.messages)):
         return None
     parted = with_system(record.messages)
-    if parted is None or not alternates(parted[1]):
+    if parted is None or not alternates(parted[1]) or not all(message.content.strip() for message in record.messages):
         return None
     system, said = parted
     row: Object = {} if system is None else {"system": system}
-    return with_rest({**row, "messages": [as_row(message) for message in said]}, record.extra)
+    return {**row, "messages": [{"role": message.role, "content": message.content} for message in said]}
 
 
 def _fits(value: Object) -> bool:

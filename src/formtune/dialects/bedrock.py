@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
+from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
 from formtune.dialects.layouts import alternates, seen
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
@@ -41,7 +41,10 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the blocks; None where user and assistant do not speak in turn, or tools are called."""
+    """Write the blocks, and no key but these, which Bedrock would refuse.
+
+    None where user and assistant do not speak in turn, or tools are called.
+    """
     if not isinstance(record, Conversation) or record.tools:
         return None
     system = [message for message in record.messages if message.role == "system"]
@@ -52,8 +55,7 @@ def write(record: Record) -> Object | None:
     first = [block for content in contents[: len(system)] for block in content or ()]
     both = zip(said, contents[len(system) :], strict=True)
     row: Object = {"schemaVersion": _VERSION, **({"system": first} if first else {})}
-    row["messages"] = [with_rest({"role": one.role, "content": content}, one.extra) for one, content in both]
-    return with_rest(row, record.extra)
+    return {**row, "messages": [{"role": one.role, "content": content} for one, content in both]}
 
 
 def _said(found: object) -> Message:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
 from formtune.dialects.layouts import seen
@@ -47,7 +48,8 @@ def write(record: Record) -> Object | None:
         return None
     if not record.messages or record.messages[-1].role != "user":
         return None
-    functions = {"function": msgspec.Raw(record.tools.encode())} if record.tools else {}
+    tools = unwrapped(record.tools)
+    functions = {"function": msgspec.Raw(tools.encode())} if tools else {}
     return with_rest({"question": _turns(record.messages), **functions}, record.extra)
 
 

@@ -1,6 +1,6 @@
-"""Calls of tools, taken out of OpenAI's JSON text and put back; arguments stay as they are written."""
+"""Calls of tools and their schemas in OpenAI's layout and in others; arguments and schemas stay as they are written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -65,6 +65,16 @@ def named_text(call: Call) -> str:
     return f'{{"name": {msgspec.json.encode(call.name).decode()}, "arguments": {call.arguments}}}'
 
 
+def wrapped(tools: str | None) -> str | None:
+    """Wrap bare schemas of functions as OpenAI and Mistral need them; each schema keeps its bytes."""
+    return _each(tools, lambda one: f'{{"type":"function","function":{one}}}' if _is_bare(one) else one)
+
+
+def unwrapped(tools: str | None) -> str | None:
+    """Give schemas of functions without OpenAI's wrapping; each keeps its bytes."""
+    return _each(tools, _inner)
+
+
 def is_json(text: str) -> bool:
     """Say whether a text is JSON."""
     try:
@@ -72,6 +82,30 @@ def is_json(text: str) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+def _each(tools: str | None, change: Callable[[str], str]) -> str | None:
+    """Change the elements of a JSON list; a text in which nothing changes stays as it is."""
+    if tools is None:
+        return None
+    try:
+        elements = [bytes(one).decode() for one in msgspec.json.decode(tools, type=list[msgspec.Raw])]
+    except msgspec.DecodeError:
+        return tools
+    changed = [change(one) for one in elements]
+    return tools if changed == elements else f"[{','.join(changed)}]"
+
+
+def _is_bare(schema: str) -> bool:
+    found = msgspec.json.decode(schema)
+    return isinstance(found, dict) and "name" in found and "function" not in found
+
+
+def _inner(schema: str) -> str:
+    found = msgspec.json.decode(schema)
+    if not isinstance(found, dict) or found.get("type") != "function" or set(found) != {"type", "function"}:
+        return schema
+    return bytes(msgspec.json.decode(schema, type=dict[str, msgspec.Raw])["function"]).decode()
 
 
 def _openai(call: Call) -> dict[str, object]:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import msgspec
 
-from formtune.dialects.calls import Call, calls_of, calls_text
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import json_text, messages_in
 from formtune.dialects.layouts import listed, seen
@@ -72,7 +72,7 @@ def write(record: Record) -> Object | None:
     row: Object = {"systemInstruction": {"parts": [{"text": system[0].content}]}} if system else {}
     row["contents"] = contents
     if record.tools:
-        row["tools"] = _declared(msgspec.json.decode(record.tools))
+        row["tools"] = _declared(msgspec.json.decode(wrapped(record.tools) or "[]"))
     return with_rest(row, record.extra)
 
 

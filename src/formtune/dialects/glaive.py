@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from json import JSONDecoder
 
-from formtune.dialects.calls import Call, calls_of, calls_text, is_json
+from formtune.dialects.calls import Call, calls_of, calls_text, is_json, unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, text_in, with_rest
 from formtune.dialects.layouts import seen, with_system
 from formtune.records import Conversation, Message, Record
@@ -21,8 +21,9 @@ NEEDS = "texts 'system' and 'chat', with USER: in the chat"
 ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"system", "chat"})
 
-_MARKS = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
-_TURN = re.compile(r"(?:\A|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE): ?")
+_MARKS = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool", "A": "assistant"}
+# Some rows shorten ASSISTANT to A, which counts only where turns are parted as everywhere in that data.
+_TURN = re.compile(r"(?:\A\s*|\n\n+)(USER|ASSISTANT|FUNCTION RESPONSE|(?<=\n\n\n)A): ?")
 _CALL = re.compile(r"""\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"arguments"\s*:\s*(?:'(.*)'|(\{.*\}))\s*\}""", re.DOTALL)
 _SIGN = "<functioncall>"
 _END = "<|endoftext|>"
@@ -51,7 +52,7 @@ def write(record: Record) -> Object | None:
     if any(found is None or len(found) > 1 for found in calls):
         return None
     chat = "\n\n\n".join(_turn(one, found or []) for one, found in zip(messages, calls, strict=True))
-    functions = _inside(record.tools or "[]")
+    functions = _inside(unwrapped(record.tools) or "[]")
     if functions is None:
         return None
     row: Object = {"system": "\n".join((f"SYSTEM: {system or ''}", *functions)), "chat": chat}
@@ -60,9 +61,9 @@ def write(record: Record) -> Object | None:
         found_turns = _turns(chat)
     except RowFault:
         return None
-    said = [(one.role, one.content, _bare(one)) for one in messages]
+    said = [(one.role, one.content.strip(), _bare(one)) for one in messages]
     again = [(one.role, one.content, _bare(one)) for one in found_turns]
-    is_same = said == again and found_system == (system or "") and _inside(tools or "[]") == functions
+    is_same = said == again and found_system.strip() == (system or "").strip() and _inside(tools or "[]") == functions
     return with_rest(row, record.extra) if is_same else None
 
 

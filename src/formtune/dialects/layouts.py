@@ -20,13 +20,14 @@ def seen(
         columns: what the user has named.
         fits: whether an object is of the layout.
         why: what was seen, without the number of rows.
-        score: what all rows together speak for; lower where a more special dialect may claim them too.
+        score: what they speak for; lower where a more special dialect may claim them too. It hardly falls with the rows
+            that do not fit: a layout that most rows show is not another's because some are damaged.
     """
     table = objects(rows)
     n_fitting = sum(map(fits, table))
     if n_fitting * 2 <= len(rows):
         return None
-    return Evidence(score * n_fitting / len(rows), f"{why} in {n_fitting} of {len(rows)} rows", columns)
+    return Evidence(score - 0.01 * (1 - n_fitting / len(rows)), f"{why} in {n_fitting} of {len(rows)} rows", columns)
 
 
 def listed(found: object) -> list[Object]:

@@ -1,7 +1,7 @@
 """Conversations as Mistral fine-tunes on them: OpenAI's layout, in which a call's id has exactly nine characters.
 
 Weights are 0 or 1, and the assistant has the last word. Ids of another length are written as nine characters made of
-them, the same for a call and its answer.
+them, the same for a call and its answer; calls without ids are given some.
 """
 
 import hashlib
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
-from formtune.dialects.layouts import seen, tools_row
+from formtune.dialects.layouts import seen, tools_row, with_system
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -49,14 +50,20 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the messages; None where a weight is neither 0 nor 1, or another than the assistant has the last word."""
+    """Write the messages and tools, with ids for the calls and answers that have none.
+
+    None where a weight is neither 0 nor 1, a tool answers without a call, the system speaks twice, or another than the
+    assistant has the last word.
+    """
     if not isinstance(record, Conversation) or not record.messages or record.messages[-1].role != "assistant":
         return None
-    if any(message.weight not in (None, 0, 1) for message in record.messages):
+    if any(message.weight not in (None, 0, 1) for message in record.messages) or with_system(record.messages) is None:
         return None
-    return with_rest(
-        {"messages": [_written(message) for message in record.messages], **tools_row(record.tools)}, record.extra
-    )
+    named = _named(record.messages)
+    if named is None:
+        return None
+    messages = [as_row(message) for message in named]
+    return with_rest({"messages": messages, **tools_row(wrapped(record.tools))}, record.extra)
 
 
 def _ids(messages: object) -> Iterator[object]:
@@ -68,18 +75,33 @@ def _ids(messages: object) -> Iterator[object]:
             yield from [message["tool_call_id"]] if message.get("tool_call_id") is not None else []
 
 
-def _written(message: Message) -> Object:
-    row = as_row(message)
-    if message.tool_call_id is not None:
-        row["tool_call_id"] = _nine(message.tool_call_id)
-    calls = msgspec.json.decode(message.tool_calls) if message.tool_calls else None
-    renamed = [_renamed(call) for call in calls] if isinstance(calls, list) else calls
-    return row | ({"tool_calls": renamed} if renamed != calls else {})
+def _named(messages: Sequence[Message]) -> list[Message] | None:
+    """Give every call and every answer an id of nine characters; answers without one follow the calls in order."""
+    out: list[Message] = []
+    waiting: list[str] = []
+    for place, message in enumerate(messages):
+        calls = calls_of(message.tool_calls)
+        if calls is None or (message.role == "tool" and message.tool_call_id is None and not waiting):
+            return None
+        if calls:
+            ids = [_nine(call.id or f"{place} {number}") for number, call in enumerate(calls)]
+            waiting = list(ids)
+            message = _called(
+                message, [msgspec.structs.replace(call, id=name) for call, name in zip(calls, ids, strict=True)]
+            )
+        elif message.role == "tool":
+            name = waiting[0] if message.tool_call_id is None else _nine(message.tool_call_id)
+            waiting = [other for other in waiting if other != name]
+            message = msgspec.structs.replace(message, tool_call_id=name)
+        out.append(message)
+    return out
 
 
-def _renamed(call: object) -> object:
-    is_named = isinstance(call, dict) and isinstance(call.get("id"), str)
-    return dict(call, id=_nine(call["id"])) if is_named and isinstance(call, dict) else call
+def _called(message: Message, calls: Sequence[Call]) -> Message:
+    """Put calls in place of a message's own, unless they say the same: then its bytes stay."""
+    text = calls_text(calls) or "[]"
+    same = msgspec.json.decode(text) == msgspec.json.decode(message.tool_calls or "[]")
+    return message if same else msgspec.structs.replace(message, tool_calls=text)
 
 
 def _nine(name: str) -> str:

@@ -78,13 +78,13 @@ def write(record: Record) -> Object | None:
         return None
     own = [msgspec.json.decode(message.extra) if message.extra else {} for message in record.messages]
     tree = record.group or own[0].get("message_id") or record.id or "0"
+    names = [keys.get("message_id") or (f"{tree}-{place}" if place else tree) for place, keys in enumerate(own)]
     reply: Object | None = None
     for place in reversed(range(len(own))):
-        message = record.messages[place]
-        ids = {"message_id": tree if place == 0 else f"{tree}-{place}"}
-        ids |= {"parent_id": own[place - 1].get("message_id", ids["message_id"])} if place else {}
+        message, parent = record.messages[place], {"parent_id": names[place - 1]} if place else {}
+        missing = {key: name for key, name in {"message_id": names[place], **parent}.items() if key not in own[place]}
         said = {"text": message.content, "role": _WRITTEN[message.role], "replies": [reply] if reply else []}
-        reply = {**own[place], **{name: found for name, found in ids.items() if name not in own[place]}, **said}
+        reply = {**own[place], **missing, **said}
     return with_rest({"message_tree_id": tree, "prompt": reply}, record.extra)
 
 
@@ -117,7 +117,7 @@ def _is_message(value: object) -> bool:
 def _single(row: Row | LeftOut) -> Object | None:
     """Give the message of a row that is one of a tree whose others are rows too; else None."""
     value = row.value if isinstance(row, Row) else None
-    is_single = isinstance(value, dict) and _is_message(value) and "parent_id" in value and "replies" not in value
+    is_single = isinstance(value, dict) and _is_message(value) and "parent_id" in value and value.get("replies") is None
     return value if is_single and isinstance(value, dict) else None
 
 

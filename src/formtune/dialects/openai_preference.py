@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import is_messages, json_text, messages_in
 from formtune.dialects.layouts import seen, tools_row
@@ -50,7 +51,7 @@ def write(record: Record) -> Object | None:
     if not isinstance(record, Preference) or not has_both(record) or not record.prompt:
         return None
     asked: Object = {"messages": rows_of(record.prompt)}
-    asked |= tools_row(record.tools)
+    asked |= tools_row(wrapped(record.tools))
     extra = msgspec.json.decode(record.extra) if record.extra else {}
     beside = extra.get("input")
     row = {"input": {**(beside if isinstance(beside, dict) else {}), **asked}}

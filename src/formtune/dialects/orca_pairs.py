@@ -28,7 +28,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     names = names_of(objects(rows))
     found = [find(names, known) for known in (_ASKED, _CHOSEN, _REJECTED)]
     asked, chosen, rejected = found
-    if asked is None or chosen is None or rejected is None:
+    if asked is None or chosen is None or rejected is None or "instruction" in names:
         return None
     settled = replace(columns, question=asked, answer=chosen, target=rejected)
     why = f"two answers to {asked!r}"

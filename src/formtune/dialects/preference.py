@@ -23,7 +23,7 @@ NAMES = frozenset({"prompt", "messages", "chosen", "rejected", "tools"})
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for two answers; where texts say what is asked in other columns, other dialects are surer."""
-    return seen(rows, columns, _fits, why="'chosen' and 'rejected'", score=0.97)
+    return seen(rows, columns, _fits, why="'chosen' and 'rejected'", score=0.99)
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:

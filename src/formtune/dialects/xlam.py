@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from formtune.dialects.calls import calls_of, calls_text, is_json, named_calls, named_text
+from formtune.dialects.calls import calls_of, calls_text, is_json, named_calls, named_text, unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest, with_rest
 from formtune.dialects.conversations import json_text
 from formtune.dialects.layouts import seen
@@ -60,7 +60,9 @@ def write(record: Record) -> Object | None:
     if not all(is_json(call.arguments) for call in calls):
         return None
     answers = f"[{', '.join(named_text(call) for call in calls)}]"
-    return with_rest({"query": query.content, "tools": record.tools or _NONE, "answers": answers}, record.extra)
+    return with_rest(
+        {"query": query.content, "tools": unwrapped(record.tools) or _NONE, "answers": answers}, record.extra
+    )
 
 
 def _fits(value: Object) -> bool:
