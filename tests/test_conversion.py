@@ -41,39 +41,42 @@ def without_id(record: Record) -> Record:
     return msgspec.structs.replace(record, extra=msgspec.json.encode(extra).decode() if extra else None)
 
 
-@pytest.mark.parametrize("target", DIALECTS)
 @pytest.mark.parametrize("source", DIALECTS)
-def test_what_both_can_hold_comes_through(source: str, target: str, tmp_path: Path) -> None:
+def test_what_both_can_hold_comes_through(source: str, tmp_path: Path) -> None:
     """Over every pair: where nothing is said to be lost, reading gives the same records; else exactly that is lost."""
 
-    @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(HELD[source], min_size=1, max_size=3))
     def law(drawn: list[Record]) -> None:
         records = [msgspec.structs.replace(r, id=f"r{n}", origin=Origin("a", n)) for n, r in enumerate(drawn, 1)]
-        out = place(tmp_path, target)
-        for old in tmp_path.glob("out*"):
-            old.unlink()
-        if not any(target in holding(record) for record in records):
-            return
-        try:
-            written = convert(records, target, out)
-        except FormtuneError:  # a line of text cannot hold all that a row can
-            if target in ("aligned", "labelled-lines"):
-                return
-            raise
-        assert written.n_kept + len(written.left_out) == len(records)
-        files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
-        found = read(files, dialect=target).records
-        lossy = {loss.record.id for loss in written.losses if set(loss.values) != {"id"}}
-        gone = {one.id for one in written.left_out}
-        whole = [bare(without_id(record)) for record in records if record.id not in lossy | gone]
-        again = [bare(without_id(record)) for record in found]
-        assert all(record in again for record in whole)
-        lost = tmp_path / f"{out.name}.lost.jsonl"
-        told = [json.loads(line)["id"] for line in lost.read_bytes().split(b"\n")[:-1]] if lost.exists() else []
-        assert set(told) == gone | {loss.record.id for loss in written.losses}
+        for target in dict.fromkeys(name for record in records for name in holding(record)):
+            check_account(records, target, tmp_path)
 
     law()
+
+
+def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
+    """Convert, and hold what is said to be lost against what comes back."""
+    out = place(tmp_path, target)
+    for old in tmp_path.glob("out*"):
+        old.unlink()
+    try:
+        written = convert(records, target, out)
+    except FormtuneError:  # a line of text cannot hold all that a row can
+        if target in ("aligned", "labelled-lines"):
+            return
+        raise
+    assert written.n_kept + len(written.left_out) == len(records)
+    files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
+    found = read(files, dialect=target).records
+    lossy = {loss.record.id for loss in written.losses if set(loss.values) != {"id"}}
+    gone = {one.id for one in written.left_out}
+    whole = [bare(without_id(record)) for record in records if record.id not in lossy | gone]
+    again = [bare(without_id(record)) for record in found]
+    assert all(record in again for record in whole), target
+    lost = tmp_path / f"{out.name}.lost.jsonl"
+    told = [json.loads(line)["id"] for line in lost.read_bytes().split(b"\n")[:-1]] if lost.exists() else []
+    assert set(told) == gone | {loss.record.id for loss in written.losses}
 
 
 def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:

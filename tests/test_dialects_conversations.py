@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from formtune.dialects import DIALECTS, Reading, read
-from formtune.errors import DataError
-from formtune.records import Conversation, Message
+from formtune.records import Conversation, Message, Preference, kind_of
 
 HI = {"role": "user", "content": "Hi"}
 HELLO = {"role": "assistant", "content": "Hello"}
@@ -99,11 +98,11 @@ def test_newer_and_older_roles_are_known(tmp_path: Path) -> None:
 
 
 def test_judged_conversations_are_not_learned_from(tmp_path: Path) -> None:
-    """Rows with a truth value (KTO) hold bad answers too."""
-    with pytest.raises(DataError, match="The columns 'messages', 'label' do not tell"):
-        rows(tmp_path, {"messages": [HI, HELLO], "label": False})
-    with pytest.raises(DataError, match="The columns 'prompt', 'completion', 'label' do not tell"):
-        rows(tmp_path, {"prompt": "Hi", "completion": "Go away", "label": False})
+    """Rows with a truth value (KTO) hold bad answers too: they are preferences, with an answer that is rejected."""
+    for row in ({"messages": [HI, HELLO], "label": False}, {"prompt": "Hi", "completion": "Hello", "label": False}):
+        (record,) = rows(tmp_path, row).records
+        assert isinstance(record, Preference)
+        assert (record.chosen, [message.content for message in record.rejected]) == ((), ["Hello"])
 
 
 @pytest.mark.parametrize(
@@ -112,13 +111,16 @@ def test_judged_conversations_are_not_learned_from(tmp_path: Path) -> None:
         {"chosen": "a", "rejected": "b"},
         {"prompt": "a", "chosen": "b", "rejected": "c"},
         {"question": "a", "response_j": "b", "response_k": "c"},
-        {"conversations": [{"from": "human", "value": "a"}], "chosen": {}, "rejected": {}},
+        {
+            "conversations": [{"from": "human", "value": "a"}],
+            "chosen": {"from": "gpt", "value": "b"},
+            "rejected": {"from": "gpt", "value": "c"},
+        },
     ],
 )
 def test_preferences_are_not_taken_for_answers(tmp_path: Path, row: dict[str, object]) -> None:
-    """None of the dialects that are read reaches for one side of a preference."""
-    with pytest.raises(DataError, match="do not tell what is text and what is the answer"):
-        rows(tmp_path, row)
+    """None of the dialects that are learned from reaches for one side of a preference."""
+    assert [kind_of(record) for record in rows(tmp_path, row).records] == ["preference"]
 
 
 def test_real_conversations_are_read_whole(shared: Path) -> None:

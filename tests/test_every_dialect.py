@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import conversation_samples
+import dialect_samples
 import msgspec
 import pytest
 from hypothesis import assume, given, settings
@@ -59,6 +60,7 @@ FILES: dict[str, dict[str, str]] = {
         ' {"name": "weather", "arguments": "{\\"at\\": \\"Bern\\"}"}}]}, {"role": "tool", "content": "Sun", "tool_call_id":'
         ' "1"}, {"role": "assistant", "content": "Sunny.", "weight": 1}], "tools": [{"type": "function"}]}\n'
     },
+    **dialect_samples.FILES,
     "plain": {"play.txt": "First:\nBefore we\nproceed.\n\nAll:\nSpeak.\n"},
     **conversation_samples.FILES,
 }
@@ -163,6 +165,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
         tools=st.none() | json_texts,
         extra=extras,
     ),
+    **dialect_samples.HELD,
     "plain": st.builds(Plain, text=words, extra=extras),
     **conversation_samples.HELD,
 }
@@ -240,9 +243,13 @@ def test_a_written_file_is_read_the_same(name: str, tmp_path: Path) -> None:
     for file, content in FILES[name].items():
         (tmp_path / file).write_text(content, encoding="utf-8")
     records = read([str(tmp_path / file) for file in FILES[name]]).records
-    ending = {"labelled-lines": ".txt.gz", "aligned": "", "squad": ".json", "alpaca": ".json.zst"}.get(
-        name, ".jsonl.bz2"
-    )
+    ending = {
+        "labelled-lines": ".txt.gz",
+        "aligned": "",
+        "squad": ".json",
+        "alpaca": ".json.zst",
+        "natural-instructions": ".json",
+    }.get(name, ".jsonl.bz2")
     out = tmp_path / f"again{ending}"
     assert write(records, name, str(out)) == []
     found = read(sorted(map(str, tmp_path.glob("again*")), reverse=name == "aligned"), dialect=name)
@@ -271,6 +278,7 @@ MORE: dict[str, list[object]] = {
     "question-answer": [{"question": "q?", "answer": ["a"], "context": "c"}, {"question": "r?", "answer": "b"}],
     "alpaca": [{"instruction": "do", "instances": [{"input": "x", "output": "y"}]}] * 2,
     **conversation_samples.MORE,
+    **dialect_samples.MORE,
 }
 junk = st.sampled_from(
     [None, 0, 1, -1, 3.5, True, "", "x", "NaN", "\0", [], {}, ["a"], [1], [None], [[]], {"a": 1}, [{"a": 1}], 10**25]

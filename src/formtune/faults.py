@@ -11,12 +11,15 @@ FT13x   rows and keys                                 FT18x   splits and scoring
 FT14x   messages and roles                            FT19x   formats, lengths, dialects to write
 ======  ============================================  ======  ============================================
 
-A group that is full goes on a hundred higher: FT24x is about messages too.
+A group that is full goes on two hundred higher, and then by hundreds (FT34x and FT44x are about messages too): FT2xx are the
+codes of checks.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+
+from formtune.layout_faults import LAYOUT_FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +272,7 @@ FAULTS: tuple[Fault, ...] = (
         "a record that the dialect has a place for",
         "Write it in another dialect, or to another kind of file.",
     ),
+    *(Fault(*line) for line in LAYOUT_FAULTS),
 )
 
 

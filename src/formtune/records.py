@@ -157,11 +157,16 @@ class Plain(_Common, frozen=True, gc=False, tag_field="kind", tag="plain"):
 
 
 class Preference(_Common, frozen=True, gc=False, tag_field="kind", tag="preference"):
-    """A prompt with a chosen and a rejected answer; read, converted and checked, not trained on."""
+    """A prompt with a chosen and a rejected answer; read, converted and checked, not trained on.
+
+    An answer that was judged alone is chosen where it was found good, else rejected, and the other is empty. ``tools``
+    is the JSON text of a list of tool schemas.
+    """
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    tools: str | None = None
 
 
 Record = Labelled | Question | Pair | Conversation | Plain | Preference

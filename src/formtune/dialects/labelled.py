@@ -48,13 +48,14 @@ PAIRS = (
     ("query", "passage"),
     ("query", "document"),
     ("claim", "evidence"),
+    ("#1_string", "#2_string"),
 )
 TITLES = ("title", "headline", "subject", "review_title", "标题")
 LABELS = (
     *("gold_label", "label", "labels", "category", "categories", "class", "sentiment", "intent", "polarity", "emotion"),
-    *("classification", "coarse_label", "label_coarse", "topic", "stance", "标签", "类别"),
+    *("classification", "coarse_label", "label_coarse", "topic", "stance", "is_duplicate", "标签", "类别"),
 )
-MAYBE_LABELS = ("target", "tag", "type", "y", "rating", "stars", "score", "output", "domain")
+MAYBE_LABELS = ("target", "tag", "type", "y", "rating", "stars", "score", "output", "domain", "quality")
 _NAME_ENDINGS = ("name", "text", "desc", "description", "str")
 NAMES = frozenset({*TEXTS, *TITLES, *LABELS, *MAYBE_LABELS, *(name for pair in PAIRS for name in pair)})
 _LABEL_CHARACTERS = 60

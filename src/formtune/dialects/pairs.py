@@ -40,6 +40,7 @@ _TARGETS = (
     *(
         "human_reference",
         "target_text",
+        "output_text",
         "output",
         "outputs",
         "clean",

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from formtune.dialects import aligned, squad
+from formtune.dialects import aligned, natural_instructions, oasst, squad
 from formtune.dialects.columns import Dialect, Object
 from formtune.dialects.parquet import parquet
 from formtune.errors import SettingError
@@ -37,6 +37,10 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
     if dialect.NAME == aligned.NAME:
         pieces = _one_number_of_targets(pieces)
         texts: dict[str, str] | dict[str, bytes] = _aligned_texts([p for p in pieces if isinstance(p, dict)], path)
+    elif stem_and_suffix(path)[1] in (".parquet", ".pq"):
+        rows = [piece for piece in pieces if isinstance(piece, dict)]
+        texts = {path: parquet(_joined(rows, dialect.NAME))}
+        pieces = [piece if isinstance(piece, dict) else None for piece in pieces]
     else:
         texts, pieces = _one_text(pieces, path, dialect.NAME)
     for name, text in texts.items():
@@ -48,20 +52,18 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
 
 def _one_text(
     pieces: Sequence[Piece | None], path: str, dialect_name: str
-) -> tuple[dict[str, str] | dict[str, bytes], Sequence[Piece | None]]:
+) -> tuple[dict[str, str], Sequence[Piece | None]]:
     ending = stem_and_suffix(path)[1]
-    if ending in (".parquet", ".pq"):
-        columns = [piece for piece in pieces if isinstance(piece, dict)]
-        return {path: parquet(columns)}, [piece if isinstance(piece, dict) else None for piece in pieces]
     if ending in (".csv", ".tsv", ".tab", ".txt"):
         pieces = [piece if piece is not None and _fits(piece, ending) else None for piece in pieces]
     kept = [piece for piece in pieces if piece is not None]
+    if dialect_name == oasst.NAME:
+        kept = list(_joined([piece for piece in kept if isinstance(piece, dict)], dialect_name))
     match ending:
         case ".jsonl" | ".ndjson":
             text = "".join(f"{text_of(piece)}\n" for piece in kept)
         case ".json":
-            rows = [piece for piece in kept if isinstance(piece, dict)]
-            whole = squad.document(rows) if dialect_name == squad.NAME else kept
+            whole = _document([piece for piece in kept if isinstance(piece, dict)], dialect_name) or kept
             text = msgspec.json.format(text_of(whole), indent=1) + "\n"
         case ".csv":
             text = _table([piece for piece in kept if isinstance(piece, dict)])
@@ -76,6 +78,17 @@ def _one_text(
                 at=path,
             )
     return {path: text}, pieces
+
+
+def _document(rows: list[Object], dialect_name: str) -> object:
+    """Join rows into what their dialect keeps in one document; None where that is a list of them."""
+    joining = {squad.NAME: squad.document, natural_instructions.NAME: natural_instructions.joined}
+    return joining[dialect_name](rows) if dialect_name in joining else None
+
+
+def _joined(rows: Sequence[Object], dialect_name: str) -> Sequence[Object]:
+    """Bring the conversations of one tree together again."""
+    return list(oasst.joined(rows)) if dialect_name == oasst.NAME else rows
 
 
 def _fits(piece: Piece, ending: str) -> bool:
