@@ -97,6 +97,10 @@ FILES: dict[str, dict[str, str]] = {
         "nectar.jsonl": '{"prompt": "\\n\\nHuman: Sky?\\n\\nAssistant: ", "answers": [{"answer": "Green.", "model": "b", "rank": 2.0},'
         ' {"answer": "Blue.", "model": "a", "rank": 1.0}, {"answer": "Red.", "model": "c", "rank": 3.0}], "turns": 1}\n'
     },
+    "shp": {
+        "shp.jsonl": '{"history": "Sky?", "human_ref_A": "Green.", "human_ref_B": "Blue.", "labels": 0, "score_A": 1, "score_B": 9}\n'
+        '{"history": "Sea?", "human_ref_A": "Blue.", "human_ref_B": "Red.", "labels": 1, "score_A": 9, "score_B": 1}\n'
+    },
     "kto": {
         "kto.jsonl": '{"prompt": "Sky?", "completion": "Blue.", "label": true}\n'
         '{"prompt": "Sky?", "completion": "Green.", "label": false}\n'
@@ -300,6 +304,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
         answer=message("assistant"),
     ),
     "nectar": preferences(prompt=st.tuples(message("user", plain_words)), answer=texts),
+    "shp": preferences(prompt=st.tuples(message("user", words)), answer=texts),
     "kto": preferences(prompt=st.just(()) | asked, answer=turning, n_sides=1, has_tools=True),
     "kto-messages": preferences(prompt=asked, answer=turning, n_sides=1, has_tools=True),
     "natural-instructions": in_turn(words, has_system=True).map(
