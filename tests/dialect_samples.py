@@ -84,6 +84,10 @@ FILES: dict[str, dict[str, str]] = {
         '{"messages": [{"role": "user", "content": "Sea?"}, {"role": "assistant", "content": "Blue."}],'
         ' "rejected_messages": [{"role": "user", "content": "Sea?"}, {"role": "assistant", "content": "Red."}]}\n'
     },
+    "axolotl-preference": {
+        "axolotl.jsonl": '{"messages": [{"role": "user", "content": "Sky?"}], "chosen": {"role": "assistant", "content": "Blue."},'
+        ' "rejected": {"role": "assistant", "content": "Green."}}\n'
+    },
     "chosen-messages": {
         "v1.jsonl": '{"chosen_messages": [{"role": "user", "content": [{"type": "text", "value": "Sky?"}], "loss_weight": 0.0},'
         ' {"role": "assistant", "content": [{"type": "text", "value": "Blue."}], "loss_weight": 1.0}], "rejected_messages":'
@@ -298,6 +302,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     "sharegpt-ranking": preferences(prompt=asked, answer=valued, has_tools=True),
     "openai-preference": preferences(prompt=asked, answer=turning, has_tools=True),
     "swift-preference": preferences(prompt=asked, answer=turning, has_tools=True),
+    "axolotl-preference": preferences(prompt=asked, answer=turning, has_tools=True),
     "chosen-messages": preferences(prompt=asked, answer=turning, has_tools=True),
     "hh-rlhf": preferences(
         prompt=in_turn(plain_words, has_system=False).map(lambda record: record.messages[:-1]),
