@@ -215,6 +215,15 @@ def test_ids_of_nine_characters_keep_their_bytes() -> None:
     assert bytes(row["messages"][0]["tool_calls"]).decode() == calls
 
 
+def test_mistral_has_no_developer(tmp_path: Path) -> None:
+    """OpenAI's newer name of the system is not written."""
+    row = {"messages": [{"role": "developer", "content": "s"}, {"role": "assistant", "content": "a"}]}
+    (record,) = rows(tmp_path, row)
+    written = DIALECTS["mistral"].write(record)
+    assert isinstance(written, dict)
+    assert [message["role"] for message in written["messages"]] == ["system", "assistant"]
+
+
 @pytest.mark.parametrize(
     "messages",
     [
