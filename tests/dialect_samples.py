@@ -84,6 +84,10 @@ FILES: dict[str, dict[str, str]] = {
         '{"messages": [{"role": "user", "content": "Sea?"}, {"role": "assistant", "content": "Blue."}],'
         ' "rejected_messages": [{"role": "user", "content": "Sea?"}, {"role": "assistant", "content": "Red."}]}\n'
     },
+    "axolotl-preference": {
+        "axolotl.jsonl": '{"messages": [{"role": "user", "content": "Sky?"}], "chosen": {"role": "assistant", "content": "Blue."},'
+        ' "rejected": {"role": "assistant", "content": "Green."}}\n'
+    },
     "chosen-messages": {
         "v1.jsonl": '{"chosen_messages": [{"role": "user", "content": [{"type": "text", "value": "Sky?"}], "loss_weight": 0.0},'
         ' {"role": "assistant", "content": [{"type": "text", "value": "Blue."}], "loss_weight": 1.0}], "rejected_messages":'
@@ -96,6 +100,10 @@ FILES: dict[str, dict[str, str]] = {
     "nectar": {
         "nectar.jsonl": '{"prompt": "\\n\\nHuman: Sky?\\n\\nAssistant: ", "answers": [{"answer": "Green.", "model": "b", "rank": 2.0},'
         ' {"answer": "Blue.", "model": "a", "rank": 1.0}, {"answer": "Red.", "model": "c", "rank": 3.0}], "turns": 1}\n'
+    },
+    "shp": {
+        "shp.jsonl": '{"history": "Sky?", "human_ref_A": "Green.", "human_ref_B": "Blue.", "labels": 0, "score_A": 1, "score_B": 9}\n'
+        '{"history": "Sea?", "human_ref_A": "Blue.", "human_ref_B": "Red.", "labels": 1, "score_A": 9, "score_B": 1}\n'
     },
     "kto": {
         "kto.jsonl": '{"prompt": "Sky?", "completion": "Blue.", "label": true}\n'
@@ -294,12 +302,14 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     "sharegpt-ranking": preferences(prompt=asked, answer=valued, has_tools=True),
     "openai-preference": preferences(prompt=asked, answer=turning, has_tools=True),
     "swift-preference": preferences(prompt=asked, answer=turning, has_tools=True),
+    "axolotl-preference": preferences(prompt=asked, answer=turning, has_tools=True),
     "chosen-messages": preferences(prompt=asked, answer=turning, has_tools=True),
     "hh-rlhf": preferences(
         prompt=in_turn(plain_words, has_system=False).map(lambda record: record.messages[:-1]),
         answer=message("assistant"),
     ),
     "nectar": preferences(prompt=st.tuples(message("user", plain_words)), answer=texts),
+    "shp": preferences(prompt=st.tuples(message("user", words)), answer=texts),
     "kto": preferences(prompt=st.just(()) | asked, answer=turning, n_sides=1, has_tools=True),
     "kto-messages": preferences(prompt=asked, answer=turning, n_sides=1, has_tools=True),
     "natural-instructions": in_turn(words, has_system=True).map(

@@ -27,9 +27,11 @@ PAIRED = (
     "sharegpt-ranking",
     "openai-preference",
     "swift-preference",
+    "axolotl-preference",
     "chosen-messages",
     "hh-rlhf",
     "nectar",
+    "shp",
 )
 
 
@@ -60,7 +62,8 @@ def reread(name: str, records: Sequence[Record]) -> list[Record]:
         ("preference", {"prompt": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
         ("preference", {"chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
         ("preference", {"prompt": "Sky?", "chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
-        ("preference", {"messages": [USER], "chosen": BLUE, "rejected": GREEN}),
+        ("preference", {"messages": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
+        ("axolotl-preference", {"messages": [USER], "chosen": BLUE, "rejected": GREEN}),
         ("ranking", {"instruction": "Sky?", "input": "", "chosen": "Blue.", "rejected": "Green."}),
         ("argilla", {"instruction": "Sky?", "chosen_response": "Blue.", "rejected_response": "Green."}),
         ("orca-pairs", {"system": "", "question": "Sky?", "chosen": "Blue.", "rejected": "Green."}),
@@ -119,7 +122,7 @@ def test_a_pair_is_no_judgment(name: str) -> None:
     assert DIALECTS[name].write(PREFERRED) is None
 
 
-@pytest.mark.parametrize("name", sorted({*PAIRED, "kto", "kto-messages"} - {"nectar", "hh-rlhf"}))
+@pytest.mark.parametrize("name", sorted({*PAIRED, "kto", "kto-messages"} - {"nectar", "hh-rlhf", "shp"}))
 def test_what_is_said_before_stays_before(name: str) -> None:
     """A system text and an earlier turn come back, or are not written; one answer or two."""
     talk = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "Hello"), *PREFERRED.prompt)
@@ -221,7 +224,7 @@ def test_preferences_of_one_tool_are_written_for_another(shared: Path) -> None:
     for name in PAIRED:
         writable = [record for record in records if DIALECTS[name].write(record) is not None]
         assert reread(name, writable) == [bare(record) for record in writable], name
-        assert name in ("hh-rlhf", "argilla", "orca-pairs", "nectar") or len(writable) == len(expected), name
+        assert name in ("hh-rlhf", "argilla", "orca-pairs", "nectar", "shp") or len(writable) == len(expected), name
 
 
 def test_the_input_of_a_preference_keeps_its_other_keys() -> None:
@@ -245,6 +248,28 @@ def test_the_best_answer_is_preferred_to_each_that_is_worse(tmp_path: Path) -> N
     assert [(one.chosen[0].content, one.rejected[0].content) for one in found] == [("a", "c"), ("a", "d")]
     assert found[0].group == found[1].group is not None
     assert [item.reason for item in reading.left_out] == ["no answer that is worse than another"]
+
+
+def test_scores_that_go_by_letter_stay_with_their_answers() -> None:
+    """Where the second answer is better, it is the second again when the row is written."""
+    row = {"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 0, "score_A": 1, "score_B": 9}
+    (record,) = DIALECTS["shp"].read(Row(row, Origin("a.jsonl", 1)), Columns())
+    assert isinstance(record, Preference)
+    assert (record.chosen[0].content, record.rejected[0].content) == ("b", "a")
+    assert DIALECTS["shp"].write(record) == row
+
+
+def test_a_prompt_of_turns_is_read_as_turns(tmp_path: Path) -> None:
+    """The last turn is open: the answers fill it."""
+    prompt = "\n\nHuman: a\n\nAssistant: b\n\nHuman: Sky?\n\nAssistant:"
+    (record,) = saved(tmp_path, {"prompt": prompt, "chosen": "Blue.", "rejected": "Green."}).records
+    assert isinstance(record, Preference)
+    assert [(message.role, message.content) for message in record.prompt] == [
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "Sky?"),
+    ]
+    assert reread("preference", [record]) == [bare(record)]
 
 
 @pytest.mark.parametrize(

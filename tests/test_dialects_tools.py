@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from formtune.dialects import DIALECTS, Columns, Reading, read, write
-from formtune.records import Conversation, Message, Origin, Record
+from formtune.records import Conversation, Message, Origin, Preference, Record
 from formtune.sources import Row
 from formtune.splits import split
 
@@ -62,6 +62,17 @@ def test_a_conversation_of_more_than_calls_is_not_xlam_s() -> None:
         (Message("system", "s"), asked),
     ):
         assert DIALECTS["xlam"].write(Conversation(messages=messages)) is None
+
+
+@pytest.mark.parametrize("name", ["xlam", "glaive", "bedrock", "anthropic", "oasst", "natural-instructions", "ranking"])
+def test_a_picture_is_not_dropped_for_a_text(name: str) -> None:
+    """What has more than text in it has no place where there are only texts."""
+    seen = Message(
+        "user", "What?", parts='[{"type":"text","text":"What?"},{"type":"image_url","image_url":{"url":"x"}}]'
+    )
+    said = (seen, Message("assistant", "A dog."))
+    assert DIALECTS[name].write(Conversation(messages=said[: 1 if name == "xlam" else 2])) is None
+    assert DIALECTS[name].write(Preference(prompt=said[:1], chosen=said[1:], rejected=said[1:])) is None
 
 
 def test_wrapped_schemas_are_written_bare_for_xlam() -> None:

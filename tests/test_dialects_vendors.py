@@ -68,6 +68,26 @@ def test_a_file_in_a_prompt_to_gemini_comes_back() -> None:
     assert DIALECTS["gemini"].write(record) == row
 
 
+def test_what_stands_beside_calls_and_responses_comes_back() -> None:
+    """A signature beside a call, and keys of a system instruction or a response that have no place here, are kept."""
+    row = {
+        "systemInstruction": {"parts": [{"text": "Be brief."}], "note": 1},
+        "contents": [
+            {
+                "role": "model",
+                "parts": [{"functionCall": {"id": "1", "name": "f", "args": {}}, "thoughtSignature": "x"}],
+            },
+            {
+                "role": "user",
+                "parts": [{"functionResponse": {"id": "1", "name": "f", "response": {}, "willContinue": False}}],
+            },
+        ],
+        "generationConfig": {"temperature": 0},
+    }
+    (record,) = DIALECTS["gemini"].read(Row(row, Origin("a.jsonl", 1)), Columns())
+    assert DIALECTS["gemini"].write(record) == row
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -193,6 +213,15 @@ def test_ids_of_nine_characters_keep_their_bytes() -> None:
     row = DIALECTS["mistral"].write(Conversation(messages=(Message("assistant", "", tool_calls=calls),)))
     assert isinstance(row, dict)
     assert bytes(row["messages"][0]["tool_calls"]).decode() == calls
+
+
+def test_mistral_has_no_developer(tmp_path: Path) -> None:
+    """OpenAI's newer name of the system is not written."""
+    row = {"messages": [{"role": "developer", "content": "s"}, {"role": "assistant", "content": "a"}]}
+    (record,) = rows(tmp_path, row)
+    written = DIALECTS["mistral"].write(record)
+    assert isinstance(written, dict)
+    assert [message["role"] for message in written["messages"]] == ["system", "assistant"]
 
 
 @pytest.mark.parametrize(

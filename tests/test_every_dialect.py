@@ -225,6 +225,24 @@ def test_a_dialect_writes_all_that_it_holds(name: str) -> None:
     law()
 
 
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"plain"}))
+def test_what_a_dialect_writes_is_taken_for_no_other(name: str) -> None:
+    """Its own evidence is the strongest. (A text beside other columns is plain only where that is asked for.)"""
+
+    @settings(max_examples=30)
+    @given(st.lists(HELD[name], min_size=1, max_size=3))
+    def law(records: list[Record]) -> None:
+        pieces = [piece for record in records if (piece := DIALECTS[name].write(record)) is not None]
+        assume(pieces)
+        decoded = [msgspec.json.decode(msgspec.json.encode(piece)) for piece in pieces]
+        rows = [Row(value, Origin("a.jsonl", line)) for line, value in enumerate(decoded, 1)]
+        found = {other: module.recognize(rows, Columns()) for other, module in DIALECTS.items()}
+        scores = {other: evidence.score for other, evidence in found.items() if evidence is not None}
+        assert max(scores, key=lambda other: scores[other]) == name
+
+    law()
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_an_example_is_recognized_and_read(name: str, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     """A file of the dialect is told from all the others; what is read of it is shown in full."""
@@ -280,6 +298,18 @@ MORE: dict[str, list[object]] = {
     **conversation_samples.MORE,
     **dialect_samples.MORE,
 }
+
+
+@pytest.mark.parametrize("name", sorted(set(MORE) - {"squad"}))
+def test_other_layouts_are_recognized_and_come_back(name: str, tmp_path: Path) -> None:
+    """They are read too; written, they have the dialect's own layout, and say the same. (SQuAD's need ids there.)"""
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(MORE[name]))
+    reading = read([str(tmp_path / "a.json")])
+    assert (reading.dialect, reading.left_out) == (name, [])
+    pieces: list[object] = [DIALECTS[name].write(record) for record in reading.records]
+    assert [bare(record) for record in reread(DIALECTS[name], pieces)] == [bare(record) for record in reading.records]
+
+
 junk = st.sampled_from(
     [None, 0, 1, -1, 3.5, True, "", "x", "NaN", "\0", [], {}, ["a"], [1], [None], [[]], {"a": 1}, [{"a": 1}], 10**25]
 )

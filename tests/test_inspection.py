@@ -50,6 +50,15 @@ def test_answers_of_one_set_of_choices_are_labels(tmp_path: Path) -> None:
     assert inspected(tmp_path / "b.jsonl", "".join(json.dumps(row) + "\n" for row in rows))["labels"] == {}
 
 
+def test_calls_and_rejected_answers_are_answers(tmp_path: Path) -> None:
+    """A request that is answered by a call, and an answer that was found bad, wait for no prediction."""
+    called = {"query": "q?", "tools": "[]", "answers": '[{"name": "f", "arguments": {}}]'}
+    assert inspected(tmp_path / "a.jsonl", json.dumps(called))["unanswered"] == 0
+    assert inspected(tmp_path / "a.jsonl", json.dumps({**called, "answers": "[]"}))["unanswered"] == 1
+    judged = {"prompt": "q?", "completion": "a", "label": False}
+    assert inspected(tmp_path / "a.jsonl", json.dumps(judged))["unanswered"] == 0
+
+
 def test_an_unanswerable_question_is_not_unanswered(tmp_path: Path) -> None:
     """That there is no answer is its answer."""
     row = {"context": "c", "question": "q?", "answers": {"text": [], "answer_start": []}}

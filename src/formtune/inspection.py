@@ -6,7 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from formtune.dialects import Reading
-from formtune.records import Labelled, LeftOut, Question, Record, answer_text, input_text, kind_of
+from formtune.records import (
+    Conversation,
+    Labelled,
+    LeftOut,
+    Preference,
+    Question,
+    Record,
+    answer_text,
+    input_text,
+    kind_of,
+)
 
 # A Chinese or Japanese character counts as a word of its own.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
@@ -33,7 +43,7 @@ def inspect(reading: Reading) -> dict[str, object]:
         "records": len(records),
         "labels": _labels(records),
         "lengths": _lengths(records),
-        "unanswered": sum(not answer_text(record) and not _is_unanswerable(record) for record in records),
+        "unanswered": sum(not answer_text(record) and not _is_answered(record) for record in records),
         "groups": len({record.group for record in records if record.group is not None}),
         "left_out": tally(reading.left_out),
         "samples": [_sample(records[place]) for place in _places(len(records))],
@@ -91,8 +101,17 @@ def _n_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
-def _is_unanswerable(record: Record) -> bool:
-    return isinstance(record, Question) and not record.answerable
+def _is_answered(record: Record) -> bool:
+    """Say whether a record without an answer's text has one all the same: none is there, a call, or a bad one."""
+    match record:
+        case Question():
+            return not record.answerable
+        case Conversation():
+            return any(message.tool_calls for message in record.messages)
+        case Preference():
+            return bool(record.rejected)
+        case _:
+            return False
 
 
 def _places(n_records: int) -> list[int]:

@@ -8,11 +8,15 @@ from formtune.dialects.columns import RowFault
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One call: the tool's name, the JSON text of its arguments, and its id where it has one."""
+    """One call: the tool's name, the JSON text of its arguments, and its id where it has one.
+
+    ``beside`` is the JSON text of an object with the call's other keys.
+    """
 
     name: str
     arguments: str
     id: str | None = None
+    beside: str | None = None
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -20,12 +24,8 @@ class _Function(msgspec.Struct, frozen=True):
     arguments: msgspec.Raw
 
 
-class _Called(msgspec.Struct, frozen=True):
-    function: _Function
-    id: str | None = None
-
-
-_decode_called = msgspec.json.Decoder(list[_Called]).decode
+_OWN = frozenset({"id", "type", "function"})
+_decode_called = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_functions = msgspec.json.Decoder(list[_Function]).decode
 _decode_function = msgspec.json.Decoder(_Function).decode
 
@@ -35,9 +35,8 @@ def calls_of(tool_calls: str | None) -> list[Call] | None:
     if tool_calls is None:
         return []
     try:
-        found = _decode_called(tool_calls)
-        return [Call(one.function.name, _text(one.function.arguments), one.id) for one in found]
-    except msgspec.DecodeError:
+        return [_call(one) for one in _decode_called(tool_calls)]
+    except (msgspec.DecodeError, KeyError):
         return None
 
 
@@ -110,7 +109,16 @@ def _inner(schema: str) -> str:
 
 def _openai(call: Call) -> dict[str, object]:
     head = {} if call.id is None else {"id": call.id}
-    return {**head, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    beside = msgspec.json.decode(call.beside) if call.beside else {}
+    return {**head, "type": "function", "function": {"name": call.name, "arguments": call.arguments}, **beside}
+
+
+def _call(found: dict[str, msgspec.Raw]) -> Call:
+    function = _decode_function(found["function"])
+    name = msgspec.json.decode(found.get("id", b"null"), type=str | None)
+    beside = {key: value for key, value in found.items() if key not in _OWN}
+    text = msgspec.json.encode(beside).decode() if beside else None
+    return Call(function.name, _text(function.arguments), name, text)
 
 
 def _text(arguments: msgspec.Raw) -> str:

@@ -69,7 +69,9 @@ def write(record: Record) -> Object | None:
             return None
         written = [content for content in made if content is not None]
         contents += [_joined(written)] if is_tool else written
-    row: Object = {"systemInstruction": {"parts": [{"text": system[0].content}]}} if system else {}
+    row: Object = {}
+    if system:
+        row["systemInstruction"] = with_rest({"parts": [{"text": system[0].content}]}, system[0].extra)
     row["contents"] = contents
     if record.tools:
         row["tools"] = _declared(msgspec.json.decode(wrapped(record.tools) or "[]"))
@@ -96,7 +98,8 @@ def _system(found: object) -> list[Message]:
     parts = found.get("parts") if isinstance(found, dict) else None
     if not isinstance(parts, list) or not all(_is_text(part) for part in parts):
         raise RowFault("a system instruction that is not text")
-    return [Message("system", "".join(part["text"] for part in parts))]
+    assert isinstance(found, dict)
+    return [Message("system", "".join(part["text"] for part in parts), extra=rest(found, {"role", "parts"}))]
 
 
 def _messages(content: object) -> Iterator[Message]:
@@ -108,7 +111,8 @@ def _messages(content: object) -> Iterator[Message]:
         raise RowFault("a part that is not an object")
     responses = [part for part in parts if _under(part, _RESPONSE) is not None]
     others = [part for part in parts if _under(part, _RESPONSE) is None]
-    yield from (_answer(_under(part, _RESPONSE)) for part in responses)
+    beside = {name: found for name, found in content.items() if name not in ("role", "parts")} if not others else {}
+    yield from (_answer(_under(part, _RESPONSE), beside) for part in responses)
     if others or not responses:
         yield _said(content, others)
 
@@ -117,7 +121,7 @@ def _said(content: Object, parts: Sequence[Object]) -> Message:
     role = content.get("role", "user")
     if role not in ("user", "model"):
         raise RowFault("a content with an unknown role", repr(role))
-    calls = [_call(found) for part in parts if (found := _under(part, _CALL)) is not None]
+    calls = [_call(part) for part in parts if _under(part, _CALL) is not None]
     others = [part for part in parts if _under(part, _CALL) is None]
     thoughts = [part["text"] for part in others if _is_thought(part)]
     typed = [_typed(part) for part in others if not _is_thought(part)]
@@ -142,23 +146,28 @@ def _typed(part: Object) -> Object:
     return {"type": kind, **part}
 
 
-def _call(found: object) -> Call:
-    match found:
-        case {"name": str(name), **others}:
-            arguments = msgspec.json.encode(others.get("args", {})).decode()
-            called = others.get("id")
-            return Call(name, arguments, called if isinstance(called, str) else None)
-    raise RowFault("a function call without a name")
+def _call(part: Object) -> Call:
+    """Read a function call; what stands beside it in its part (a signature of thoughts) stays beside it."""
+    found = _under(part, _CALL)
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        raise RowFault("a function call without a name")
+    arguments = msgspec.json.encode(found.get("args", {})).decode()
+    return Call(found["name"], arguments, _optional_id(found), rest(part, _CALL))
 
 
-def _answer(found: object) -> Message:
-    """Read a function's response; a lone ``output`` is the whole of it, as Google's reference has it."""
-    match found:
-        case {"name": str(name), "response": dict(response), **others}:
-            called = others.get("id")
-            text = _text(response)
-            return Message("tool", text, name=name, tool_call_id=called if isinstance(called, str) else None)
-    raise RowFault("a function response without a name and an object 'response'")
+def _answer(found: object, beside: Object) -> Message:
+    """Read a function's response; a lone ``output`` is the whole of it, as Google's reference has it.
+
+    Its other keys, and those ``beside`` it in its content, stay with it.
+    """
+    if not isinstance(found, dict) or not (
+        isinstance(found.get("name"), str) and isinstance(found.get("response"), dict)
+    ):
+        raise RowFault("a function response without a name and an object 'response'")
+    called = _optional_id(found)
+    known = {"name", "response", *(("id",) if called is not None else ())}
+    extra = rest({**beside, **found}, known)
+    return Message("tool", _text(found["response"]), name=found["name"], tool_call_id=called, extra=extra)
 
 
 def _text(response: Object) -> str:
@@ -175,7 +184,7 @@ def _content(message: Message) -> Object | None:
     if message.role not in ("user", "assistant") or calls is None or parts is None:
         return None
     try:
-        parts += [{"functionCall": _called(call)} for call in calls]
+        parts += [with_rest({"functionCall": _called(call)}, call.beside) for call in calls]
     except msgspec.DecodeError:  # arguments that are no JSON: a model's mistake, kept as text elsewhere
         return None
     role = "model" if message.role == "assistant" else "user"
@@ -202,7 +211,7 @@ def _responding(message: Message) -> Object | None:
         return None
     head: Object = {} if message.tool_call_id is None else {"id": message.tool_call_id}
     response = {**head, "name": message.name, "response": _response(message.content)}
-    return {"role": "user", "parts": [{"functionResponse": response}]}
+    return {"role": "user", "parts": [{"functionResponse": with_rest(response, message.extra)}]}
 
 
 def _response(text: str) -> Object:
@@ -239,6 +248,11 @@ def _declared(tools: object) -> list[object]:
 def _under(part: object, names: Sequence[str]) -> object:
     """Give what stands under one of the two spellings of a key; None where neither does."""
     return next((part[name] for name in names if name in part), None) if isinstance(part, dict) else None
+
+
+def _optional_id(found: Object) -> str | None:
+    name = found.get("id")
+    return name if isinstance(name, str) else None
 
 
 def _elements(found: object) -> list[object]:

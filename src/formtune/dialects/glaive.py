@@ -49,7 +49,7 @@ def write(record: Record) -> Object | None:
         return None
     system, messages = parted
     calls = [calls_of(message.tool_calls) for message in messages]
-    if any(found is None or len(found) > 1 for found in calls):
+    if any(found is None or len(found) > 1 for found in calls) or any(message.parts for message in messages):
         return None
     chat = "\n\n\n".join(_turn(one, found or []) for one, found in zip(messages, calls, strict=True))
     functions = _inside(unwrapped(record.tools) or "[]")

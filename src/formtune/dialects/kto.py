@@ -63,5 +63,6 @@ def write(record: Record) -> Object | None:
 
 
 def _fits(value: Object) -> bool:
-    has_both = any(asked in value and value.get(said) for asked, said in _LAYOUTS.items())
-    return has_both and any(truth(value.get(tag)) is not None for tag in _TAGS)
+    if all(truth(value.get(tag)) is None for tag in _TAGS):
+        return False
+    return any(asked in value and value.get(said) for asked, said in _LAYOUTS.items())

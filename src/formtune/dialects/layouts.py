@@ -36,10 +36,12 @@ def listed(found: object) -> list[Object]:
 
 
 def with_system(messages: Sequence[Message]) -> tuple[str | None, tuple[Message, ...]] | None:
-    """Take the leading system text off a conversation; None where another system message stands further down."""
-    system = messages[0].content if messages and messages[0].role == "system" else None
-    others = tuple(messages if system is None else messages[1:])
-    return None if any(message.role == "system" for message in others) else (system, others)
+    """Take the leading system text off a conversation; None where it is no text, or another stands further down."""
+    first = messages[0] if messages and messages[0].role == "system" else None
+    others = tuple(messages if first is None else messages[1:])
+    if any(message.role == "system" for message in others) or (first is not None and first.parts):
+        return None
+    return None if first is None else first.content, others
 
 
 def tools_row(tools: str | None) -> Object:

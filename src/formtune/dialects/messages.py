@@ -9,7 +9,7 @@ from formtune.records import Conversation, Record
 from formtune.sources import Row
 
 NAME = "messages"
-SUMMARY = "Conversations as a list of messages with roles, in OpenAI's layout, with tools and weights."
+SUMMARY = "Conversations as a list of messages with roles, in OpenAI's layout (and Together's), with tools and weights."
 NEEDS = "a column 'messages' that holds a list of messages with 'role' and 'content'"
 ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"messages", "tools"})

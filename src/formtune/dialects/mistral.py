@@ -62,7 +62,7 @@ def write(record: Record) -> Object | None:
     named = _named(record.messages)
     if named is None:
         return None
-    messages = [as_row(message) for message in named]
+    messages = [{**as_row(message), "role": message.role} for message in named]  # "developer" is OpenAI's alone
     return with_rest({"messages": messages, **tools_row(wrapped(record.tools))}, record.extra)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest
 from formtune.dialects.layouts import seen
-from formtune.dialects.preferences import Side, as_text, turns, turns_text
+from formtune.dialects.preferences import as_text, prompt_of, prompt_text
 from formtune.dialects.questions import context_group
 from formtune.records import Message, Preference, Record
 from formtune.sources import Row
@@ -20,8 +20,6 @@ SUMMARY = "A prompt with answers and their ranks; the best is preferred to each 
 NEEDS = "columns 'prompt' and 'answers', a list of 'answer' and 'rank'"
 ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"prompt", "answers"})
-
-_OPEN = "\n\nAssistant: "
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
@@ -46,7 +44,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
             name: left for name, left in (("chosen", _beside(ranked[0], 1)), ("rejected", _beside(one, 2))) if left
         }
         yield Preference(
-            prompt=_prompt(text),
+            prompt=prompt_of(text),
             chosen=(Message("assistant", ranked[0]["answer"]),),
             rejected=(Message("assistant", one["answer"]),),
             group=context_group(text),
@@ -60,11 +58,8 @@ def write(record: Record) -> Object | None:
     if not isinstance(record, Preference) or record.tools:
         return None
     texts = [as_text(record.chosen), as_text(record.rejected)]
-    prompt = as_text(record.prompt, "user") if len(record.prompt) == 1 else None
-    if prompt is None or prompt.startswith("\n\nHuman:"):
-        said = turns_text(record.prompt)
-        prompt = said and said + _OPEN
-    if not prompt or _prompt(prompt) != record.prompt or not all(texts):
+    prompt = prompt_text(record.prompt)
+    if not prompt or not all(texts):
         return None
     extra = msgspec.json.decode(record.extra) if record.extra else {}
     both = zip(("chosen", "rejected"), texts, strict=True)
@@ -90,15 +85,6 @@ def _is_ranked(one: object) -> bool:
 def _beside(one: Object, usual_rank: int) -> Object:
     """Give what stands beside an answer; a rank that writing would give it anyway does not count."""
     return {name: found for name, found in one.items() if name != "answer" and (name, found) != ("rank", usual_rank)}
-
-
-def _prompt(text: str) -> Side:
-    """Read a prompt: turns behind 'Human:', of which the last is open, or a text."""
-    if not text.startswith("\n\nHuman:"):
-        return (Message("user", text),)
-    said = turns(text)
-    is_open = len(said) > 1 and said[-1].role == "assistant" and not said[-1].content.strip()
-    return said[:-1] if is_open else said
 
 
 def _object(found: object) -> Object:

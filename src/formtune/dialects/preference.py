@@ -1,7 +1,7 @@
 """Preferences as TRL lays them out: ``prompt``, ``chosen`` and ``rejected``, each a text or a list of messages.
 
-Without a prompt, both answers begin with it. Read too: answers that repeat the prompt (binarized UltraFeedback), and
-a prompt under ``messages`` (axolotl).
+Without a prompt, both answers begin with it. Read too: answers that repeat the prompt (binarized UltraFeedback), a prompt
+under ``messages`` (axolotl), and one that is a text of turns as in HH-RLHF.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from itertools import takewhile
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import json_text
 from formtune.dialects.layouts import seen, tools_row
-from formtune.dialects.preferences import Side, answer, as_text, has_both, parted, rows_of, side
+from formtune.dialects.preferences import Side, answer, as_text, has_both, parted, prompt_of, rows_of, side
 from formtune.records import Message, Preference, Record
 from formtune.sources import Row
 
@@ -44,7 +44,7 @@ def write(record: Record) -> Object | None:
     """Write three texts where one message each is said, else three lists of messages."""
     if not isinstance(record, Preference) or not has_both(record):
         return None
-    texts = [as_text(record.prompt, "user"), as_text(record.chosen), as_text(record.rejected)]
+    texts = [_prompt_text(record.prompt), as_text(record.chosen), as_text(record.rejected)]
     sides: Sequence[object] = texts
     if None in texts:  # one for all: a trainer takes either texts or messages
         sides = [rows_of(said) for said in (record.prompt, record.chosen, record.rejected)]
@@ -55,6 +55,12 @@ def write(record: Record) -> Object | None:
 
 def _fits(value: Object) -> bool:
     return all(isinstance(value.get(name), (str, list, dict)) for name in ("chosen", "rejected"))
+
+
+def _prompt_text(prompt: Side) -> str | None:
+    """Write a prompt that is one message as a text, where it would not be read as turns."""
+    text = as_text(prompt, "user")
+    return text if text is not None and prompt_of(text) == prompt else None
 
 
 def _prompt_name(value: Object) -> str:
@@ -70,7 +76,8 @@ def _sides(value: Object) -> tuple[Side, Side, Side]:
     found = value.get(_prompt_name(value))
     if found is None and isinstance(value.get("chosen"), str) and isinstance(value.get("rejected"), str):
         return _parted_texts(str(value["chosen"]), str(value["rejected"]))
-    prompt, chosen, rejected = side(found, "user"), answer(value.get("chosen")), answer(value.get("rejected"))
+    prompt = prompt_of(found) if isinstance(found, str) else side(found, "user")
+    chosen, rejected = answer(value.get("chosen")), answer(value.get("rejected"))
     if found is not None and chosen[0].role in ("assistant", "tool") and rejected[0].role in ("assistant", "tool"):
         return prompt, chosen, rejected
     both, *answers = parted(chosen, rejected)

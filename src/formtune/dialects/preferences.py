@@ -16,6 +16,8 @@ from formtune.records import Message, Preference
 
 Side = tuple[Message, ...]
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_HUMAN = "\n\nHuman:"
+_OPEN = "\n\nAssistant: "
 _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 # The roles of ShareGPT, with the newer names beside them.
 _FROM = {
@@ -121,6 +123,24 @@ def turns(text: str) -> Side:
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     both = zip(marks, ends, strict=True)
     return tuple(Message(_SPEAKERS[mark[1]], text[mark.end() : end].removeprefix(" ")) for mark, end in both)
+
+
+def prompt_of(text: str) -> Side:
+    """Read a prompt: turns behind ``Human:``, of which the last may be open, or a text of the user's."""
+    if not text.startswith(_HUMAN):
+        return (Message("user", text),) if text.strip() else ()
+    said = turns(text)
+    is_open = len(said) > 1 and said[-1].role == "assistant" and not said[-1].content.strip()
+    return said[:-1] if is_open else said
+
+
+def prompt_text(prompt: Side) -> str | None:
+    """Write a prompt as the text that would be read as the same; None where only messages hold it."""
+    text = as_text(prompt, "user")
+    if text is None or text.startswith(_HUMAN):
+        said = turns_text(prompt)
+        text = None if said is None else said + _OPEN
+    return text if text is not None and prompt_of(text) == prompt else None
 
 
 def turns_text(said: Iterable[Message]) -> str | None:

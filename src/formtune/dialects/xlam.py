@@ -52,10 +52,10 @@ def write(record: Record) -> Object | None:
         return None
     query, *others = record.messages
     calls = calls_of(others[0].tool_calls) if others else []
-    is_bare = (
-        query.content.strip() and not query.parts and (not others or (others[0].role, others[0].content) == _SILENT)
-    )
-    if not is_bare or len(others) > 1 or calls is None or bool(others) != bool(calls):
+    is_silent = not others or (others[0].role, others[0].content) == _SILENT
+    if not query.content.strip() or not is_silent or any(message.parts for message in record.messages):
+        return None
+    if len(others) > 1 or calls is None or bool(others) != bool(calls):
         return None
     if not all(is_json(call.arguments) for call in calls):
         return None
