@@ -13,7 +13,7 @@ from formtune.dialects.conversations import (
     messages_in,
     spelled,
 )
-from formtune.dialects.message_columns import conversation_in, row_of
+from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -65,7 +65,9 @@ def write(record: Record) -> Object | None:
         if not (place and _is_call(turns[place - 1]))
     ]
     rows = [row for row in written if row is not None]
-    return row_of(record, rows, column=_COLUMN) if len(rows) == len(written) else None
+    if len(rows) < len(written):
+        return None
+    return row_of(record, kept_apart(record, rows, _messages_in), column=_COLUMN)
 
 
 def _are_turns(value: object) -> bool:
@@ -93,8 +95,8 @@ def _as_messages(turn: object) -> list[object]:
         return [turn]
     match turn:
         case {"role": "tool", "name": str(name), "observation": observation}:
-            parameters = msgspec.json.encode(turn.get("parameters", {})).decode()
-            call = text_of_call({"name": name, "arguments": parameters})
+            arguments = {"arguments": msgspec.json.encode(turn["parameters"]).decode()} if "parameters" in turn else {}
+            call = text_of_call({"name": name, **arguments})
             result = observation if isinstance(observation, str) else msgspec.json.encode(observation).decode()
             aside = {key: value for key, value in turn.items() if key not in _TOOL}
             return [{"role": _CALLS[0], "content": call}, {**aside, "role": "observation", "content": result}]
@@ -105,18 +107,16 @@ def _tool(call: Message, result: Message | None) -> Object | None:
     """Write a call and its result as one turn."""
     row = spelled(result, _SPELLING) if result and result.role == "tool" else None
     functions = functions_in(calls_in(call.content)) or []
-    parameters = _parameters(functions[0]) if len(functions) == 1 else None
-    if row is None or parameters is None or not set(functions[0]) <= {"name", "arguments"}:
+    if row is None or len(functions) != 1 or not set(functions[0]) <= {"name", "arguments"}:
         return None
-    aside = {key: value for key, value in row.items() if key not in ("content", *_TOOL)}
-    own = {"role": "tool", "name": functions[0]["name"], "parameters": parameters, "observation": row["content"]}
-    return {**own, **aside}
-
-
-def _parameters(function: Object) -> msgspec.Raw | None:
-    """Give a call's arguments as a value; None where they are no JSON."""
-    text = function.get("arguments")
     try:
-        return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text) if isinstance(text, str) else text))
+        parameters = {"parameters": _value(functions[0]["arguments"])} if "arguments" in functions[0] else {}
     except msgspec.DecodeError:
         return None
+    aside = {key: value for key, value in row.items() if key not in ("content", *_TOOL)}
+    return {"role": "tool", "name": functions[0]["name"], **parameters, "observation": row["content"], **aside}
+
+
+def _value(arguments: object) -> object:
+    """Give a call's arguments as a value; raises a DecodeError where they are no JSON."""
+    return msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments

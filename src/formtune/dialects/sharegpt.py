@@ -16,7 +16,7 @@ from formtune.dialects.conversations import (
     is_messages,
     messages_in,
 )
-from formtune.dialects.message_columns import conversation_in, row_of
+from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -79,7 +79,7 @@ def write(record: Record) -> Object | None:
     if not isinstance(record, Conversation):
         return None
     written = all_spelled(calls_to_turns(record.messages, _CALLS, is_one_turn=True) or (), _SPELLING)
-    turns = None if written is None else list(map(as_turn, written))
+    turns = kept_apart(record, list(map(as_turn, written or ())), _messages_in)
     return row_of(record, turns, column=_COLUMN, has_text_tools=True, reserved=("system",))
 
 
