@@ -139,6 +139,14 @@ def test_a_faulty_turn_leaves_its_row_out(tmp_path: Path, turn: object, reason: 
     assert len(found.records) == 2
 
 
+@pytest.mark.parametrize("column", ["conversation", "messages"])
+def test_turns_stand_in_columns_of_other_names_too(tmp_path: Path, column: str) -> None:
+    """They are written under the usual one."""
+    reading = rows(tmp_path, {column: [HUMAN, GPT], "id": 1})
+    assert (reading.dialect, reading.records[0].extra) == ("sharegpt", '{"id":1}')
+    assert DIALECTS["sharegpt"].write(reading.records[0]) == {"id": 1, "conversations": [HUMAN, GPT]}
+
+
 def test_reasoning_has_no_place(tmp_path: Path) -> None:
     """A record whose reasoning would be lost is refused where a name or an id is only left away."""
     thought = (Message("user", "a", name="Ann"), Message("assistant", "b", thinking="Hm."))

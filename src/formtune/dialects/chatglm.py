@@ -1,6 +1,7 @@
 """Conversations as ChatGLM lays them out: ``conversations`` with roles and content, a call together with its result."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -18,12 +19,12 @@ from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
 NAME = "chatglm"
-SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3)."
+SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3, LMSYS)."
 NEEDS = "a column 'conversations' that holds a list of turns with 'role' and 'content'"
 ROLES: frozenset[str] = frozenset()
-NAMES = frozenset({"conversations", "tools"})
+NAMES = frozenset({"conversations", "conversation", "tools"})
 
-_COLUMN = "conversations"
+_COLUMNS = ("conversations", "conversation")  # the first is written
 _CALLS = ("function_call",)
 _ROLES: Mapping[str, str] = {
     "system": "system",
@@ -40,17 +41,17 @@ _TOOL = frozenset({"role", "name", "parameters", "observation"})
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for turns with a role and a content, or an observation."""
     table = objects(rows)
-    fitting = sum(_are_turns(value.get(_COLUMN)) for value in table)
-    if fitting * 2 <= len(table) or is_judged(table):
+    counts = {column: sum(_are_turns(value.get(column)) for value in table) for column in _COLUMNS}
+    column = max(counts, key=lambda name: counts[name])
+    if counts[column] * 2 <= len(table) or is_judged(table):
         return None
-    return Evidence(
-        0.98 * fitting / len(table), f"'conversations' with roles in {fitting} of {len(table)} rows", columns
-    )
+    why = f"{column!r} with roles in {counts[column]} of {len(table)} rows"
+    return Evidence(0.98 * counts[column] / len(table), why, replace(columns, source=column))
 
 
-def read(row: Row, _columns: Columns) -> Iterator[Record]:
+def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the turns: a tool's is a call, which belongs to what was said just before it, and its result."""
-    yield conversation_in(row, _messages_in, column=_COLUMN)
+    yield conversation_in(row, _messages_in, column=columns.source or _COLUMNS[0])
 
 
 def write(record: Record) -> Object | None:
@@ -67,7 +68,7 @@ def write(record: Record) -> Object | None:
     rows = [row for row in written if row is not None]
     if len(rows) < len(written):
         return None
-    return row_of(record, kept_apart(record, rows, _messages_in), column=_COLUMN)
+    return row_of(record, kept_apart(record, rows, _messages_in), column=_COLUMNS[0])
 
 
 def _are_turns(value: object) -> bool:
