@@ -199,6 +199,12 @@ def test_functions_become_tools_and_come_back(tmp_path: Path) -> None:
     assert newer["messages"][2] == {"role": "tool", "content": "1", "name": "f"}
 
 
+def test_functions_that_are_not_called_tell_the_older_layout(tmp_path: Path) -> None:
+    """They are the tools of the conversation."""
+    name, record = talk(tmp_path, USER, ANSWER, functions=[{"name": "f"}])
+    assert (name, record.tools) == ("openai-functions", '[{"type":"function","function":{"name":"f"}}]')
+
+
 def test_the_older_layout_calls_one_function_at_a_time() -> None:
     """Two calls, or a tool that is no function, have no place."""
     call = '{"type":"function","function":{"name":"f","arguments":"{}"}}'

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from formtune.dialects import DIALECTS, Columns, Reading, read
@@ -88,11 +87,15 @@ def test_several_calls_are_a_list(tmp_path: Path) -> None:
     ]
 
 
-def test_an_empty_turn_before_a_call_stays_apart() -> None:
+def test_a_call_behind_an_answer_of_its_own_is_refused() -> None:
     """A call that stands behind an answer of its own would be read as part of that answer, so it is not written."""
     call = '[{"type":"function","function":{"name":"f","arguments":"{}"}}]'
     apart = (Message("user", "a"), Message("assistant", "b"), Message("assistant", "", tool_calls=call))
     assert DIALECTS["sharegpt"].write(Conversation(messages=apart)) is None
+    weighted = (*apart[:2], Message("assistant", "", tool_calls=call, weight=0.25, name="Ann"))
+    assert DIALECTS["sharegpt"].write(Conversation(messages=weighted)) is None  # neither of them has a place
+    unlearned = (*apart[:2], Message("assistant", "", tool_calls=call, weight=0.0))
+    assert DIALECTS["sharegpt"].write(Conversation(messages=unlearned)) is not None
     together = (Message("user", "a"), Message("assistant", "b", tool_calls=call))
     assert DIALECTS["sharegpt"].write(Conversation(messages=together)) is not None
 
@@ -134,6 +137,14 @@ def test_a_faulty_turn_leaves_its_row_out(tmp_path: Path, turn: object, reason: 
     found = rows(tmp_path, good, {"conversations": [HUMAN, turn]}, good)
     assert [(item.reason, item.at.line if item.at else 0) for item in found.left_out] == [(reason, 2)]
     assert len(found.records) == 2
+
+
+@pytest.mark.parametrize("column", ["conversation", "messages"])
+def test_turns_stand_in_columns_of_other_names_too(tmp_path: Path, column: str) -> None:
+    """They are written under the usual one."""
+    reading = rows(tmp_path, {column: [HUMAN, GPT], "id": 1})
+    assert (reading.dialect, reading.records[0].extra) == ("sharegpt", '{"id":1}')
+    assert DIALECTS["sharegpt"].write(reading.records[0]) == {"id": 1, "conversations": [HUMAN, GPT]}
 
 
 def test_reasoning_has_no_place(tmp_path: Path) -> None:
@@ -183,7 +194,7 @@ def test_chatglm_holds_a_call_with_its_result(tmp_path: Path) -> None:
     assert isinstance(record, Conversation)
     assert reading.dialect == "chatglm"
     assert said(record) == [("user", "Weather?"), ("assistant", ""), ("tool", "Sun"), ("assistant", "Sunny.")]
-    assert msgspec.json.decode(msgspec.json.encode(DIALECTS["chatglm"].write(record))) == {"conversations": turns}
+    assert DIALECTS["chatglm"].write(record) == {"conversations": turns}
 
 
 def test_chatglm_needs_a_result_for_each_call() -> None:

@@ -98,23 +98,23 @@ def turns_to_calls(messages: Iterable[Message], names: Sequence[str]) -> tuple[M
 def calls_to_turns(
     messages: Iterable[Message], names: Sequence[str], *, is_one_turn: bool
 ) -> tuple[Message, ...] | None:
-    """Undo :func:`turns_to_calls`; None where reading would join what stands apart, or a call has another layout.
+    """Undo :func:`turns_to_calls`; None where a call has another layout.
+
+    A call that stands behind an answer of its own is read as part of that answer then: see
+    :func:`formtune.dialects.message_columns.row_of`.
 
     Args:
         messages: as a record holds them.
         names: as above.
         is_one_turn: whether several calls stand in one turn, as a list.
     """
-    messages = tuple(messages)
     out: list[Message] = []
-    for before, message in zip((None, *messages), messages, strict=False):
-        if not message.tool_calls:
-            out.append(_unlike_a_call(message, names))
-            continue
-        texts = call_texts(message.tool_calls)
-        if texts is None or (before and _goes_on(before, message, names)):
+    for message in messages:
+        texts = call_texts(message.tool_calls) if message.tool_calls else []
+        if texts is None:
             return None
-        out += _turns(message, [joined(texts)] if is_one_turn else texts, names)
+        whole = [joined(texts)] if texts and is_one_turn else texts
+        out += _turns(message, whole, names) if whole else [_unlike_a_call(message, names)]
     return tuple(out)
 
 
@@ -176,7 +176,7 @@ def _argument_text(raw: msgspec.Raw) -> str:
 
 def _value(key: str, value: object) -> str:
     """Write a field of a call; arguments that are the text of a JSON value stand as that value."""
-    is_value = key == "arguments" and isinstance(value, str) and not value[:1].isspace() and _is_json(value)
+    is_value = key == "arguments" and isinstance(value, str) and _is_json(value)
     return str(value) if is_value else msgspec.json.format(_encoded(value), indent=0)
 
 

@@ -1,6 +1,7 @@
 """Conversations as ChatGLM lays them out: ``conversations`` with roles and content, a call together with its result."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -13,17 +14,17 @@ from formtune.dialects.conversations import (
     messages_in,
     spelled,
 )
-from formtune.dialects.message_columns import conversation_in, row_of
+from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
 NAME = "chatglm"
-SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3)."
+SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3, LMSYS)."
 NEEDS = "a column 'conversations' that holds a list of turns with 'role' and 'content'"
 ROLES: frozenset[str] = frozenset()
-NAMES = frozenset({"conversations", "tools"})
+NAMES = frozenset({"conversations", "conversation", "tools"})
 
-_COLUMN = "conversations"
+_COLUMNS = ("conversations", "conversation")  # the first is written
 _CALLS = ("function_call",)
 _ROLES: Mapping[str, str] = {
     "system": "system",
@@ -40,17 +41,17 @@ _TOOL = frozenset({"role", "name", "parameters", "observation"})
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for turns with a role and a content, or an observation."""
     table = objects(rows)
-    fitting = sum(_are_turns(value.get(_COLUMN)) for value in table)
-    if fitting * 2 <= len(table) or is_judged(table):
+    counts = {column: sum(_are_turns(value.get(column)) for value in table) for column in _COLUMNS}
+    column = max(counts, key=lambda name: counts[name])
+    if counts[column] * 2 <= len(table) or is_judged(table):
         return None
-    return Evidence(
-        0.98 * fitting / len(table), f"'conversations' with roles in {fitting} of {len(table)} rows", columns
-    )
+    why = f"{column!r} with roles in {counts[column]} of {len(table)} rows"
+    return Evidence(0.98 * counts[column] / len(table), why, replace(columns, source=column))
 
 
-def read(row: Row, _columns: Columns) -> Iterator[Record]:
+def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the turns: a tool's is a call, which belongs to what was said just before it, and its result."""
-    yield conversation_in(row, _messages_in, column=_COLUMN)
+    yield conversation_in(row, _messages_in, column=columns.source or _COLUMNS[0])
 
 
 def write(record: Record) -> Object | None:
@@ -65,7 +66,9 @@ def write(record: Record) -> Object | None:
         if not (place and _is_call(turns[place - 1]))
     ]
     rows = [row for row in written if row is not None]
-    return row_of(record, rows, column=_COLUMN) if len(rows) == len(written) else None
+    if len(rows) < len(written):
+        return None
+    return row_of(record, kept_apart(record, rows, _messages_in), column=_COLUMNS[0])
 
 
 def _are_turns(value: object) -> bool:
@@ -93,8 +96,8 @@ def _as_messages(turn: object) -> list[object]:
         return [turn]
     match turn:
         case {"role": "tool", "name": str(name), "observation": observation}:
-            parameters = msgspec.json.encode(turn.get("parameters", {})).decode()
-            call = text_of_call({"name": name, "arguments": parameters})
+            arguments = {"arguments": msgspec.json.encode(turn["parameters"]).decode()} if "parameters" in turn else {}
+            call = text_of_call({"name": name, **arguments})
             result = observation if isinstance(observation, str) else msgspec.json.encode(observation).decode()
             aside = {key: value for key, value in turn.items() if key not in _TOOL}
             return [{"role": _CALLS[0], "content": call}, {**aside, "role": "observation", "content": result}]
@@ -105,18 +108,16 @@ def _tool(call: Message, result: Message | None) -> Object | None:
     """Write a call and its result as one turn."""
     row = spelled(result, _SPELLING) if result and result.role == "tool" else None
     functions = functions_in(calls_in(call.content)) or []
-    parameters = _parameters(functions[0]) if len(functions) == 1 else None
-    if row is None or parameters is None or not set(functions[0]) <= {"name", "arguments"}:
+    if row is None or len(functions) != 1 or not set(functions[0]) <= {"name", "arguments"}:
         return None
-    aside = {key: value for key, value in row.items() if key not in ("content", *_TOOL)}
-    own = {"role": "tool", "name": functions[0]["name"], "parameters": parameters, "observation": row["content"]}
-    return {**own, **aside}
-
-
-def _parameters(function: Object) -> msgspec.Raw | None:
-    """Give a call's arguments as a value; None where they are no JSON."""
-    text = function.get("arguments")
     try:
-        return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text) if isinstance(text, str) else text))
+        parameters = {"parameters": _value(functions[0]["arguments"])} if "arguments" in functions[0] else {}
     except msgspec.DecodeError:
         return None
+    aside = {key: value for key, value in row.items() if key not in ("content", *_TOOL)}
+    return {"role": "tool", "name": functions[0]["name"], **parameters, "observation": row["content"], **aside}
+
+
+def _value(arguments: object) -> object:
+    """Give a call's arguments as a value; raises a DecodeError where they are no JSON."""
+    return msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments

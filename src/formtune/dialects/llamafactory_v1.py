@@ -19,6 +19,7 @@ ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"messages", "tools"})
 
 _ORDER = ("reasoning", "text", "tool_call")
+_KEYS = {"reasoning": "reasoning_content", "tool_call": "tool_calls"}  # where a message has them beside its content
 _SPELLING = Spelling(ROLE_NAMES, lambda weight: {"loss_weight": weight}, frozenset({"parts"}))
 
 
@@ -54,7 +55,7 @@ def _messages_in(found: Iterable[object]) -> tuple[Message, ...]:
 def _as_message(part: object) -> object:
     """Give a message its parts as reasoning, text and tool calls, where they are these in this order."""
     values = _values(part.get("content")) if isinstance(part, dict) else None
-    if values is None or not isinstance(part, dict):
+    if values is None or not isinstance(part, dict) or any(values[of] and key in part for of, key in _KEYS.items()):
         return part
     row: Object = {**part, "content": "".join(values["text"])}
     row |= {"reasoning_content": values["reasoning"][0]} if values["reasoning"] else {}

@@ -71,11 +71,22 @@ def row_of(
     """
     if not written:
         return None
-    tools: object = (
-        spaced(record.tools) if record.tools and has_text_tools else msgspec.Raw((record.tools or "").encode())
-    )
-    row: Object = {column: list(written), **({"tools": tools} if record.tools else {})}
+    text = record.tools or ""
+    tools: object = spaced(text) if text and has_text_tools else msgspec.Raw(text.encode())
+    row: Object = {column: list(written), **({"tools": tools} if text else {})}
     return with_rest(row, record.extra, ("tools", *reserved))
+
+
+def kept_apart(
+    record: Conversation,
+    written: Sequence[Object] | None,
+    messages_in: Callable[[Iterable[object]], tuple[Message, ...]],
+) -> Sequence[Object] | None:
+    """Give written messages; None where reading would join those that stand apart, a call with the answer before it."""
+    if not written or not any(message.tool_calls for message in record.messages):
+        return written
+    again = messages_in(msgspec.json.decode(msgspec.json.encode(written)))
+    return written if len(again) == len(record.messages) else None
 
 
 def _messages(found: object) -> list[Object]:

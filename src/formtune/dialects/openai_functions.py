@@ -1,11 +1,12 @@
 """Conversations as OpenAI laid them out before tools: ``function_call`` in messages, ``functions`` beside them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
 from formtune.dialects.calls import as_calls
-from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
+from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest
 from formtune.dialects.conversations import Spelling, as_weight, json_text, messages_in, spelled
 from formtune.dialects.message_columns import conversation_in, marked, row_of
 from formtune.records import Conversation, Message, Record
@@ -25,12 +26,15 @@ _ROLES: Mapping[str, str] = {
     "function": "tool",
     "tool": "tool",
 }
+_SURE = 0.99
 _SPELLING = Spelling(_ROLES, as_weight, frozenset({"name", "thinking", "parts", "refusal"}))
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Look for calls of functions; without any, the later layout is likelier."""
-    return marked(rows, columns, is_own=_is_own, marks="'function_call'")
+    """Look for calls of functions, or for functions; without any, the later layout is likelier."""
+    found = marked(rows, columns, is_own=_is_own, marks="'function_call'")
+    n_given = sum(isinstance(value.get("functions"), list) for value in objects(rows))
+    return replace(found, score=_SURE, why=f"{found.why}, 'functions' in {n_given}") if found and n_given else found
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:

@@ -1,6 +1,7 @@
 """Conversations as ShareGPT lays them out: turns with ``from`` and ``value``, calls and their results turns of their own."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -16,7 +17,7 @@ from formtune.dialects.conversations import (
     is_messages,
     messages_in,
 )
-from formtune.dialects.message_columns import conversation_in, row_of
+from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -24,9 +25,9 @@ NAME = "sharegpt"
 SUMMARY = "Conversations as turns with 'from' and 'value' (ShareGPT, LLaMA-Factory, FastChat, SlimOrca, BELLE)."
 NEEDS = "a column 'conversations' that holds a list of turns with 'from' and 'value'"
 ROLES: frozenset[str] = frozenset()
-NAMES = frozenset({"conversations", "system", "tools"})
+NAMES = frozenset({"conversations", "conversation", "messages", "system", "tools"})
 
-_COLUMN = "conversations"
+_COLUMNS = ("conversations", "conversation", "messages")  # the first is written
 _CALLS = ("function_call", "tool_call")
 _ROLES: Mapping[str, str] = {
     "human": "user",
@@ -56,20 +57,20 @@ _SPELLING = Spelling(_ROLES, as_weight, frozenset())
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for turns with a speaker and a text; judgments and preferences are not for this dialect."""
     table = objects(rows)
-    fitting = sum(_are_turns(value.get("conversations")) for value in table)
-    if fitting * 2 <= len(table) or is_judged(table):
+    counts = {column: sum(_are_turns(value.get(column)) for value in table) for column in _COLUMNS}
+    column = max(counts, key=lambda name: counts[name])
+    if counts[column] * 2 <= len(table) or is_judged(table):
         return None
-    return Evidence(
-        0.97 * fitting / len(table), f"'conversations' with turns in {fitting} of {len(table)} rows", columns
-    )
+    why = f"{column!r} with turns in {counts[column]} of {len(table)} rows"
+    return Evidence(0.97 * counts[column] / len(table), why, replace(columns, source=column))
 
 
-def read(row: Row, _columns: Columns) -> Iterator[Record]:
+def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the turns, after a system text in a column of its own; a call belongs to what was said just before it."""
-    value = as_object(row)
-    talk = conversation_in(row, _messages_in, column=_COLUMN)
+    value, column = as_object(row), columns.source or _COLUMNS[0]
+    talk = conversation_in(row, _messages_in, column=column)
     if system := text_in(value, "system"):
-        extra = rest(value, (_COLUMN, "system", "tools"))
+        extra = rest(value, (column, "system", "tools"))
         talk = msgspec.structs.replace(talk, messages=(Message("system", system), *talk.messages), extra=extra)
     yield talk
 
@@ -79,8 +80,8 @@ def write(record: Record) -> Object | None:
     if not isinstance(record, Conversation):
         return None
     written = all_spelled(calls_to_turns(record.messages, _CALLS, is_one_turn=True) or (), _SPELLING)
-    turns = None if written is None else list(map(as_turn, written))
-    return row_of(record, turns, column=_COLUMN, has_text_tools=True, reserved=("system",))
+    turns = kept_apart(record, list(map(as_turn, written or ())), _messages_in)
+    return row_of(record, turns, column=_COLUMNS[0], has_text_tools=True, reserved=("system",))
 
 
 def _messages_in(turns: Iterable[object]) -> tuple[Message, ...]:

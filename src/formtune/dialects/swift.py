@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from formtune.dialects.calls import calls_to_turns, turns_to_calls
 from formtune.dialects.columns import Columns, Evidence, Object
 from formtune.dialects.conversations import Spelling, all_spelled, messages_in
-from formtune.dialects.message_columns import conversation_in, marked, row_of
+from formtune.dialects.message_columns import conversation_in, kept_apart, marked, row_of
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -48,8 +48,8 @@ def write(record: Record) -> Object | None:
     """Write the messages, each call as a turn, and the tools as JSON text."""
     if not isinstance(record, Conversation):
         return None
-    turns = calls_to_turns(record.messages, _CALLS, is_one_turn=False)
-    return row_of(record, all_spelled(turns or (), _SPELLING), has_text_tools=True)
+    written = all_spelled(calls_to_turns(record.messages, _CALLS, is_one_turn=False) or (), _SPELLING)
+    return row_of(record, kept_apart(record, written, _messages_in), has_text_tools=True)
 
 
 def _messages_in(found: Iterable[object]) -> tuple[Message, ...]:
