@@ -37,6 +37,7 @@ from formtune.planning import (
 )
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
+from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
 from formtune.shards import check_place, staged, sweep, write_tokens
@@ -61,11 +62,21 @@ def formats_matrix() -> "Result":
     return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
-def inspect(recipe: Recipe) -> "Result":
-    """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples."""
+def inspect(recipe: Recipe, *, quarantine: str | None = None) -> "Result":
+    """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples.
+
+    Args:
+        recipe: data.
+        quarantine: path of a file to write the rows to that were left out.
+    """
     from formtune.results import Result
 
-    return Result(inspection.inspect(read(recipe, paths_of(recipe))))
+    reading = read(recipe, paths_of(recipe))
+    found = inspection.inspect(reading)
+    if quarantine is not None:
+        write_quarantine(reading.left_out, quarantine, encoding=recipe.data.encoding)
+        found["quarantine"] = quarantine
+    return Result(found)
 
 
 def split(recipe: Recipe) -> "Result":
