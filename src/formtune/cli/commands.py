@@ -46,6 +46,7 @@ def formats(*, common: Common = Common()) -> int:
 def inspect(
     *data: Data,
     quarantine: str | None = None,
+    fix: str | None = None,
     read: ReadFlags = ReadFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
@@ -54,11 +55,12 @@ def inspect(
 
     Args:
         quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
+        fix: File to write JSON lines to, with the rows repaired that leave no doubt; shows the changes, then looks at it.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read)
-    return show.result(pipeline.inspect(recipe, quarantine=quarantine), show.inspection, common)
+    return show.result(pipeline.inspect(recipe, quarantine=quarantine, fix=fix), show.inspection, common)
 
 
 def split(
