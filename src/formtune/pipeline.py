@@ -16,6 +16,7 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.inspection import tally
 from formtune.interrupts import Heed, unheeded
+from formtune.mending import mend_file
 from formtune.planning import (
     check_alone,
     check_both,
@@ -37,9 +38,11 @@ from formtune.planning import (
 )
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, split_digests
+from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
 from formtune.shards import check_place, staged, sweep, write_tokens
+from formtune.sources import expand
 from formtune.splits import Splits, has_answer
 
 if TYPE_CHECKING:
@@ -61,11 +64,35 @@ def formats_matrix() -> "Result":
     return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
-def inspect(recipe: Recipe) -> "Result":
-    """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples."""
+def inspect(recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None) -> "Result":
+    """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples.
+
+    Args:
+        recipe: data.
+        quarantine: path of a file to write the rows to that were left out.
+        fix: path of a file to write the data to, with the rows repaired that can be; then that file is looked at.
+    """
     from formtune.results import Result
 
-    return Result(inspection.inspect(read(recipe, paths_of(recipe))))
+    paths, mended = paths_of(recipe), []
+    if fix is not None:
+        path = _only_one(expand(paths))
+        mended = [{"place": f"{path}:{m.line}", "notes": m.notes, "diff": m.diff()} for m in mend_file(path, fix)]
+        paths = [fix]
+    reading = read(recipe, paths)
+    found = inspection.inspect(reading)
+    if quarantine is not None:
+        write_quarantine(reading.left_out, quarantine, encoding=recipe.data.encoding)
+        found["quarantine"] = quarantine
+    if fix is not None:
+        found |= {"mended": mended, "fixed": fix}
+    return Result(found)
+
+
+def _only_one(paths: Sequence[str]) -> str:
+    if len(paths) > 1:
+        raise SettingError(f"{len(paths)} files are given.", "Mend one at a time.", at="--fix")
+    return paths[0]
 
 
 def split(recipe: Recipe) -> "Result":

@@ -44,12 +44,23 @@ def formats(*, common: Common = Common()) -> int:
 
 
 def inspect(
-    *data: Data, read: ReadFlags = ReadFlags(), settings: RecipeFlags = RecipeFlags(), common: Common = Common()
+    *data: Data,
+    quarantine: str | None = None,
+    fix: str | None = None,
+    read: ReadFlags = ReadFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
 ) -> int:
-    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples."""
+    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples.
+
+    Args:
+        quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
+        fix: File to write JSON lines to, with the rows repaired that leave no doubt; shows the changes, then looks at it.
+    """
     from formtune import pipeline
 
-    return show.result(pipeline.inspect(recipe_of(data, settings, read)), show.inspection, common)
+    recipe = recipe_of(data, settings, read)
+    return show.result(pipeline.inspect(recipe, quarantine=quarantine, fix=fix), show.inspection, common)
 
 
 def convert(

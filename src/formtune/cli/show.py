@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from formtune.results import Compared, Result
 
 Values = Mapping[str, Any]
-_LONG = frozenset({"left_out", "predictions", "samples"})  # shown in ways of their own, or by --json alone
+_LONG = frozenset({"left_out", "mended", "predictions", "samples"})  # shown in ways of their own, or by --json alone
 _MOST_LABELS = 30  # a column of texts, taken for labels, would flood the terminal
 _MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
 _MOST_TRIALS = 10
@@ -102,8 +102,12 @@ def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str
 
 
 def inspection(console: "Console", made: Made) -> None:
-    """Show what a file is, then some of its records."""
+    """Show what was mended, what a file is, then some of its records."""
     values = made.to_dict()
+    for one in values.get("mended", ()):
+        _line(console, f"mended: {one['place']}: {'; '.join(one['notes'])}", "green")
+        for line in one["diff"].splitlines():
+            _line(console, line, "dim")
     _grid(console, {**values, **_shortened(values, "labels")})
     for sample in values.get("samples", ()):
         _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")

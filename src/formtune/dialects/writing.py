@@ -44,7 +44,7 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
     else:
         texts, pieces = _one_text(pieces, path, dialect.NAME)
     for name, text in texts.items():
-        _save(text if isinstance(text, bytes) else text.encode(), name)
+        save(text if isinstance(text, bytes) else text.encode(), name)
     reason = f"cannot be written as {dialect.NAME}"
     both = zip(records, pieces, strict=True)
     return [LeftOut(reason, record.origin, record.id or None) for record, piece in both if piece is None]
@@ -157,7 +157,7 @@ def _targets(piece: Object) -> tuple[str, ...]:
     return targets
 
 
-def _save(data: bytes, path: str) -> None:
+def save(data: bytes, path: str) -> None:
     """Write a file whole or not at all."""
     packed = {".gz": _gzip, ".bz2": bz2.compress, ".zst": zstandard.ZstdCompressor().compress}
     pack = packed.get(Path(path).suffix.lower())

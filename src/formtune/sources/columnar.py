@@ -37,7 +37,7 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
         data = stream.read()
     number = 0
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         schema = file.schema_arrow
         check_names(schema.names, opened.path)
         as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
