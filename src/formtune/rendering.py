@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
@@ -32,30 +32,46 @@ _SAFE_FILTERS = frozenset(
 _STRIPS = frozenset(("strip", "lstrip", "rstrip"))
 _ASKS = frozenset(("endswith", "partition", "rpartition", "rsplit", "split", "startswith"))
 _SAFE_METHODS = _STRIPS | _ASKS | frozenset(("append", "get", "index", "items", "keys", "pop", "update", "values"))
-_CONTENTS = frozenset(("content", "text"))
+# What templates call the reasoning of a message (Qwen, GLM, DeepSeek; Harmony, Granite; Gemma).
+_THINKING = ("reasoning_content", "thinking", "reasoning")
+_CONTENTS = frozenset(("content", "text", *_THINKING))
 
-# How tool calls are handed over, in the order of trial: arguments as an object or as JSON text, and no content as ""
-# or as None. Templates disagree (Llama and Qwen; DeepSeek), and the wrong way fails or hides the calls.
-_WAYS = ((False, False), (True, False), (False, True), (True, True))
+
+class _Way(NamedTuple):
+    """How a message is handed over: arguments of tool calls as JSON text, no content as None, the name of reasoning."""
+
+    as_text: bool
+    empty_is_none: bool
+    thinking: str | None = None
+
+
+# In the order of trial. Templates disagree (Llama and Qwen; DeepSeek), and the wrong way fails or hides the calls.
+_WAYS = (_Way(False, False), _Way(True, False), _Way(False, True), _Way(True, True))
+_PROBED_CALL = '[{"type": "function", "function": {"name": "f", "arguments": {}}}]'
+_PROBED_THOUGHT = "\ue0f4"  # a private-use character, which no template writes
 
 Change = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What a template is given: turns, the JSON text of tools, and whether it ends by asking for an answer."""
+    """What a template is given: turns, the JSON text of tools, and whether it ends by asking for an answer.
+
+    ``reasons`` says whether the answer that is given or asked for begins with reasoning.
+    """
 
     turns: tuple[Turn, ...]
     tools: str | None = None
     asking: bool = False
+    reasons: bool = False
 
     def before(self, turn: int) -> "Talk":
         """Stop before a turn, asking for it."""
-        return Talk(self.turns[:turn], self.tools, asking=True)
+        return replace(self, turns=self.turns[:turn], asking=True)
 
     def through(self, turn: int) -> "Talk":
         """Stop behind a turn."""
-        return Talk(self.turns[: turn + 1], self.tools)
+        return replace(self, turns=self.turns[: turn + 1], asking=False)
 
 
 class CompiledTemplate:
@@ -85,6 +101,8 @@ class CompiledTemplate:
         self.watched = frozenset(_watched(tree))
         self.compared = frozenset(_compared(tree))
         self.is_risky = _is_risky(tree)
+        self._thinking_name: str | None = None
+        self._knows_thinking = False
 
     def render(self, talk: Talk, variables: Mapping[str, object], *, change: Change | None = None) -> str:
         """Render a conversation.
@@ -95,14 +113,17 @@ class CompiledTemplate:
             change: what is done to every message and to the tools before the template sees them.
 
         Raises:
-            DataError: where the template refuses the conversation (with its own message), fails on it or leaves its
-                tool calls out; where tools are not JSON.
+            DataError: where the template refuses the conversation (with its own message), fails on it, leaves its tool
+                calls out or has no place for reasoning; where tools are not JSON.
         """
+        if any(turn.thinking for turn in talk.turns) and self.thinking_name(variables) is None:
+            raise not_shown("the reasoning of a message")
+        ways = [way._replace(thinking=self._thinking_name) for way in _WAYS]
         if not any(turn.tool_calls for turn in talk.turns):
-            return self._render(talk, variables, way=_WAYS[0], change=change)
+            return self._render(talk, variables, way=ways[0], change=change)
         bare = replace(talk, turns=tuple(replace(turn, tool_calls=None) for turn in talk.turns))
         refusals: list[DataError] = []
-        for way in _WAYS:
+        for way in ways:
             try:
                 text = self._render(talk, variables, way=way, change=change)
             except DataError as error:
@@ -113,17 +134,33 @@ class CompiledTemplate:
             refusals.append(not_shown("the tool calls"))
         raise refusals[0]
 
+    def thinking_name(self, variables: Mapping[str, object]) -> str | None:
+        """Find out by trial what the template calls the reasoning of a message; None where it has no place for it.
+
+        That it has one is all that is asked: many show the reasoning of some turns only, and that is theirs to say.
+        """
+        if not self._knows_thinking:
+            self._thinking_name = next((name for name in _THINKING if self._shows_thinking(name, variables)), None)
+            self._knows_thinking = True
+        return self._thinking_name
+
+    def _shows_thinking(self, name: str, variables: Mapping[str, object]) -> bool:
+        answer = Turn("assistant", "a", thinking=_PROBED_THOUGHT)
+        call = replace(answer, content="", tool_calls=_PROBED_CALL)
+        talks = [Talk((Turn("user", "q"), turn), reasons=True) for turn in (answer, call)]
+        ways = [way._replace(thinking=name) for way in _WAYS]
+        shown = (self._render_or_none(talk, variables, way=way, change=None) for talk in talks for way in ways)
+        return any(_PROBED_THOUGHT in text for text in shown if text)
+
     def _render_or_none(
-        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
+        self, talk: Talk, variables: Mapping[str, object], *, way: _Way, change: Change | None
     ) -> str | None:
         try:
             return self._render(talk, variables, way=way, change=change)
         except DataError:
             return None
 
-    def _render(
-        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
-    ) -> str:
+    def _render(self, talk: Talk, variables: Mapping[str, object], *, way: _Way, change: Change | None) -> str:
         messages: Any = [_message(turn, way) for turn in talk.turns]
         tools = read_json(talk.tools, "The tools") if talk.tools else None
         if change is not None:
@@ -159,13 +196,16 @@ def read_json(text: str, what: str) -> Any:
         raise DataError(f"{what} are not JSON ({error}).", "Correct them in the data.") from error
 
 
-def _message(turn: Turn, way: tuple[bool, bool]) -> dict[str, Any]:
-    as_text, empty_is_none = way
-    is_none = empty_is_none and turn.role == "assistant" and not turn.content
+def _message(turn: Turn, way: _Way) -> dict[str, Any]:
+    is_none = way.empty_is_none and turn.role == "assistant" and not turn.content
     message: dict[str, Any] = {"role": turn.role, "content": None if is_none else turn.content}
     if turn.tool_calls:
-        message["tool_calls"] = [_call(call, as_text=as_text) for call in read_json(turn.tool_calls, "The tool calls")]
+        message["tool_calls"] = [
+            _call(call, as_text=way.as_text) for call in read_json(turn.tool_calls, "The tool calls")
+        ]
     given = {"name": turn.name, "tool_call_id": turn.tool_call_id}
+    if turn.thinking and way.thinking:
+        message[way.thinking] = turn.thinking
     return message | {key: value for key, value in given.items() if value is not None}
 
 
