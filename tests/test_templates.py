@@ -352,15 +352,40 @@ def test_where_turns_end_with_the_beginning_of_the_next_that_is_learned() -> Non
     assert byte_with(GLM).stop_ids == {0, 1}
 
 
-def test_a_past_turn_that_is_asked_for_otherwise_begins_with_its_content() -> None:
-    """Mistral shows tools before the last question only."""
+def test_a_past_turn_that_is_asked_for_otherwise_begins_where_its_prompt_ends() -> None:
+    """Mistral shows tools before the last question only; what stands behind a question is the same."""
     source = (
         "{% for m in messages %}{% if m.role == 'user' and loop.index0 >= messages | length - 2 %}{{ tools }}{% endif %}"
         "{{ bos_token + m.content + eos_token }}{% endfor %}"
     )
     turns = (*HELLO, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
     segments = template(source).segments(turns, TOOLS)
-    assert learned(segments) == "Hello.</s><s>Sure.</s>"
+    assert learned(segments) == "<s>Hello.</s><s>Sure.</s>"
+
+
+ALWAYS_THINKING = REASONING.replace(
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}",
+    "{{- '<think>\n' if enable_thinking else '<think>\n\n</think>\n\n' }}",
+)
+
+
+@pytest.mark.parametrize("content", ["Hello.", "", "user"])
+def test_a_past_turn_that_no_prompt_begins_begins_with_its_content(content: str) -> None:
+    """Qwen 3.5 always asks with a block; a content that the template may ask about, or none, has its place too."""
+    assert ALWAYS_THINKING != REASONING
+    turns = (
+        HELLO[0],
+        Turn("assistant", content, weight=1.0),
+        Turn("user", "More"),
+        Turn("assistant", "Sure.", weight=1.0),
+    )
+    assert learned(template(ALWAYS_THINKING).segments(turns)) == content + "</s>Sure.</s>"
+
+
+def test_an_empty_past_turn_ends_as_past_turns_do() -> None:
+    """Where the last one ends otherwise."""
+    turns = (HELLO[0], Turn("assistant", "", weight=1.0), Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
+    assert learned(template(HARMONY).segments(turns)) == "<sep>final<cls><mask><sep>final<cls>Sure.</s>"
 
 
 def test_past_turns_of_a_reasoning_model_show_no_block() -> None:

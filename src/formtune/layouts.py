@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 
 from formtune.errors import DataError
 from formtune.examples import Control, Part, Segment, Turn, shares
-from formtune.marking import Chunk, Chunks
+from formtune.marking import Chunk, Chunks, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,16 @@ class Piece:
     def said(self, chunks: Sequence[Chunks]) -> str:
         """Give its characters, from the chunks of every turn."""
         return self.chunk.text(chunks) if self.chunk else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where an answer stands in a marked text; ``stops`` tells whether a control token ends it."""
+
+    turn: int
+    start: int
+    end: int
+    stops: bool
 
 
 @dataclass(slots=True)
@@ -110,3 +120,28 @@ def _weights(turn: Turn, pieces: Sequence[Piece], chunks: Sequence[Chunks]) -> l
     else:
         own = own[n_before : n_before + len(bare)]
     return [*[turn.weight] * start, *own, *[turn.weight] * (len(text) - start - len(own))]
+
+
+def pieces_of(runs: Sequence[Run], answers: Sequence[Answer], *, n_turns: int) -> Iterator[Piece]:
+    """Cut runs at the borders of answers, and say of each piece whose answer it is."""
+    cuts = sorted({place for answer in answers for place in (answer.start, answer.end)})
+    # Only the conversation's last turn gets a stop token of ours: elsewhere the template's text goes on.
+    unended = {a.end: a.turn for a in answers if not a.stops and a.turn == n_turns - 1}
+    at_end = [Run(runs[-1].end, runs[-1].end)] if runs else []
+    for run in [*chain.from_iterable(_parts(run, cuts) for run in runs), *at_end]:
+        if run.start in unended:
+            yield Piece(control="stop", answer=unended[run.start])
+        if run.start in cuts:
+            yield Piece(control="boundary")
+        answer = next((a.turn for a in answers if a.start <= run.start < a.end), None)
+        yield Piece(run.text, "token" if run.is_control else None, run.chunk, answer)
+
+
+def _parts(run: Run, cuts: Sequence[int]) -> Iterator[Run]:
+    """Part plain text at the cuts inside it; other runs have none."""
+    places = [run.start, *(cut for cut in cuts if run.start < cut < run.end), run.end]
+    if len(places) == 2:
+        yield run
+        return
+    for start, end in pairwise(places):
+        yield Run(start, end, run.text[start - run.start : end - run.start])

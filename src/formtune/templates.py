@@ -12,15 +12,15 @@ training.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from tokenizers import AddedToken
 
 from formtune.errors import DataError
 from formtune.examples import Segment, Turn
-from formtune.layouts import Layout, Piece
+from formtune.layouts import Answer, Layout, pieces_of
 from formtune.marking import CLOSE, OPEN, Chunks, Marker, Run, numbered
 from formtune.rendering import CompiledTemplate, Talk, not_shown
 
@@ -42,16 +42,6 @@ DEFAULT_TEMPLATE = """\
 _SAMPLE = 32  # one conversation in so many is compared with its real rendering
 _MOST_SHAPES = 1024
 _EXCHANGE = (Turn("user", "q"), Turn("assistant", "a", weight=1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Where an answer stands in a marked text; ``stops`` tells whether a control token ends it."""
-
-    turn: int
-    start: int
-    end: int
-    stops: bool
 
 
 class ChatTemplate:
@@ -92,24 +82,25 @@ class ChatTemplate:
         self._compiled = CompiledTemplate(source)
         self._marker = Marker(controls, self._compiled.watched, self._compiled.compared)
         self._layouts: dict[Talk, Layout] = {}
-        self._stop: str | None = None
-        self._knows_stop = False
+        self._turn_ends: tuple[str | None, frozenset[str]] | None = None
 
     @property
     def stop(self) -> str | None:
         """The text of the control token that ends an assistant's turn; None where the template writes none."""
-        if not self._knows_stop:
-            self._knows_stop = True
-            self._stop = self._find_stop()
-        return self._stop
-
-    def _find_stop(self) -> str | None:
-        return next(iter(self._ends(_EXCHANGE)), None)
+        return self._found_ends()[0]
 
     @property
     def stops(self) -> frozenset[str]:
         """The texts of all control tokens that end a turn, past or last (GLM's is the beginning of the next)."""
-        return frozenset(self._ends(_EXCHANGE + _EXCHANGE)) - self._inside()
+        return self._found_ends()[1] - self._inside()
+
+    def _found_ends(self) -> tuple[str | None, frozenset[str]]:
+        """Find what ends a last turn, and what ends any; to lay those turns out, neither has to be known."""
+        if self._turn_ends is None:
+            self._turn_ends = (None, frozenset())
+            last = next(iter(self._ends(_EXCHANGE)), None)
+            self._turn_ends = (last, frozenset(self._ends(_EXCHANGE + _EXCHANGE)))
+        return self._turn_ends
 
     def _inside(self) -> set[str]:
         """Collect the control tokens that stand within an answer that reasons (Harmony ends its reasoning with one)."""
@@ -221,13 +212,14 @@ class ChatTemplate:
                 unlearnable.add(n)
             else:
                 answers.append(self._answer(talk, n, text, runs=runs, start=start))
-        return Layout(tuple(_pieces(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
+        return Layout(tuple(pieces_of(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
 
     def _answer_start(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run]) -> int | None:
         """Find where the template's own prompt for a turn ends.
 
         The prompt of the final answer is the one that will be served. Templates show past turns otherwise (Qwen3
-        without the reasoning block, Mistral without the tools); these may begin where their content does.
+        without the reasoning block, Mistral without the tools): these may begin as far behind the message before them
+        as in their prompt, else where their content does or, where it does not show, where another one would.
         """
         is_final = turn == len(talk.turns) - 1
         own_variables = self._variables(talk)
@@ -238,14 +230,28 @@ class ChatTemplate:
                 continue
             if text.startswith(prompt):
                 return len(prompt)
-        own = (run.start for run in runs if run.chunk and run.chunk.turn == turn)
-        return None if is_final else min(own, default=None)
+            if not is_final and (place := _behind_same_mark(prompt, text)) is not None:
+                return place
+        if is_final:
+            return None
+        own = [run.start for run in runs if run.chunk and run.chunk.turn == turn]
+        return min(own) if own else self._content_start(talk, turn, text)
 
-    def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> _Answer:
+    def _content_start(self, talk: Talk, turn: int, text: str) -> int | None:
+        """Find where the content of a past turn would begin, had it one and were it followed by a question."""
+        turns = (*talk.turns[:turn], Turn("assistant", numbered(OPEN, turn)), Turn("user", "q"))
+        try:
+            before, mark, _ = self._render(replace(talk, turns=turns, asking=False)).partition(numbered(OPEN, turn))
+        except DataError:  # a template may refuse that, as it may refuse anything
+            return None
+        return len(before) if mark and text.startswith(before) else None
+
+    def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> Answer:
         """Find the token that ends a turn: the first control token behind its content.
 
-        A turn with tool calls writes control tokens of its own. There it is the template's usual stop, else the last
-        control token before the next turn or, where turns end with the beginning of the next (GLM), the first there.
+        Where no content shows, that is the template's usual stop, else what ends past turns. A turn with tool calls
+        writes control tokens of its own; there it is the last one before the next turn or, where turns end with the
+        beginning of the next (GLM), the first there.
         """
         limit = min((run.start for run in runs if run.chunk and run.chunk.turn > turn), default=len(text))
         last = _content_end(talk.turns[turn].content, text, runs=runs, turn=turn, start=start)
@@ -253,9 +259,12 @@ class ChatTemplate:
         if talk.turns[turn].tool_calls or last is None:
             last = max(last or start, self._turn_end(talk, turn, text, limit=limit))
             usual = [run for run in after if run.text in (self.stop, self._special_tokens.get("eos_token"))]
+            usual = usual or [
+                run for run in after if run.text in self._found_ends()[1] and not talk.turns[turn].tool_calls
+            ]
             own = [run for run in after if run.start < last] if self.stop else []
             after = usual or own[-1:] or [run for run in after if run.start >= last]
-        return _Answer(turn, start, after[0].end if after else last, stops=bool(after))
+        return Answer(turn, start, after[0].end if after else last, stops=bool(after))
 
     def _turn_end(self, talk: Talk, turn: int, text: str, *, limit: int) -> int:
         whole = self._render(talk.through(turn))
@@ -273,6 +282,15 @@ class ChatTemplate:
         if not self._marker.has_control("\0".join(text for text in said if text)):
             return None
         return self._compiled.render(talk, self._variables(talk), change=self._marker.wrap)
+
+
+def _behind_same_mark(prompt: str, text: str) -> int | None:
+    """Find what a prompt writes behind its last mark, in a text that has the same mark and writes the same there."""
+    start, end = prompt.rfind(OPEN), prompt.rfind(CLOSE) + 1
+    mark, behind = prompt[start:end], prompt[end:]
+    if not 0 <= start < end or text.count(mark + behind) != 1:
+        return None
+    return text.index(mark + behind) + len(mark + behind)
 
 
 def _content_end(content: str, text: str, *, runs: Sequence[Run], turn: int, start: int) -> int | None:
@@ -320,28 +338,3 @@ def _unmarked(text: str) -> str:
 
 def _in_sample(turns: Sequence[Turn]) -> bool:
     return zlib.crc32("".join(turn.content for turn in turns).encode("utf-8", "surrogatepass")) % _SAMPLE == 0
-
-
-def _pieces(runs: Sequence[Run], answers: Sequence[_Answer], *, n_turns: int) -> Iterator[Piece]:
-    """Cut runs at the borders of answers, and say of each piece whose answer it is."""
-    cuts = sorted({place for answer in answers for place in (answer.start, answer.end)})
-    # Only the conversation's last turn gets a stop token of ours: elsewhere the template's text goes on.
-    unended = {a.end: a.turn for a in answers if not a.stops and a.turn == n_turns - 1}
-    at_end = [Run(runs[-1].end, runs[-1].end)] if runs else []
-    for run in [*chain.from_iterable(_parts(run, cuts) for run in runs), *at_end]:
-        if run.start in unended:
-            yield Piece(control="stop", answer=unended[run.start])
-        if run.start in cuts:
-            yield Piece(control="boundary")
-        answer = next((a.turn for a in answers if a.start <= run.start < a.end), None)
-        yield Piece(run.text, "token" if run.is_control else None, run.chunk, answer)
-
-
-def _parts(run: Run, cuts: Sequence[int]) -> Iterator[Run]:
-    """Part plain text at the cuts inside it; other runs have none."""
-    places = [run.start, *(cut for cut in cuts if run.start < cut < run.end), run.end]
-    if len(places) == 2:
-        yield run
-        return
-    for start, end in pairwise(places):
-        yield Run(start, end, run.text[start - run.start : end - run.start])
