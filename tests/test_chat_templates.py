@@ -1,5 +1,6 @@
 """Chat templates of model families: texts, ids and what is learned, held against transformers."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -194,6 +195,7 @@ def real(name: str, conversations: list[Spoken]) -> None:
     kinds = {re.sub(r"'\w+'", "…", refusal) for refusal, count in refusals.items() if count}
     assert kinds <= {
         "refused by the template",
+        "The chat template leaves out a message from ….",
         "The chat template leaves out the tools.",
         "The chat template leaves out the tool calls.",
         "The chat template leaves out the reasoning of a message.",
@@ -255,3 +257,19 @@ def test_a_conversation_may_be_said_at_once() -> None:
     tokenizer, oracle = family("chatml")
     spoken = said("Hi", "Hello.")
     assert oracle.asked(spoken) == tokenizer.chat_template.render(spoken.turns[:1], add_generation_prompt=True)
+
+
+def test_nothing_that_is_typed_becomes_a_control_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over seven tokenizers, thousands of conversations full of control strings and their fragments: not one.
+
+    As text that is encoded as a whole, nearly all of them gain some. ``benchmarks/control_tokens.py`` draws many more.
+    """
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    bench = importlib.import_module("control_tokens")
+    kinds = bench.kinds()
+    assert len(kinds) >= 5
+    for kind in kinds:
+        counts = bench.counted(kind, 500, seed=1)
+        assert counts.wrong == 0
+        assert counts.refused < 100
+        assert counts.parsed > 400

@@ -1,26 +1,21 @@
-"""Chat templates as programs: compiled and called as transformers does it, in Jinja's immutable sandbox.
+"""Chat templates as programs: compiled and called as transformers does it, in a sandbox.
 
-A template comes with a model from anywhere, so it sees plain JSON values only and can neither change nor call anything
-else. From its syntax tree we read what it may ask of a content (``'</think>' in message.content``), so that contents
+A template comes with a model from anywhere, so it sees plain JSON values only (see :mod:`formtune.sandbox`). From its syntax tree we read what it may ask of a content (``'</think>' in message.content``), so that contents
 of which that is not true can be rendered once for all.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
 from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 
 from formtune.errors import DataError
 from formtune.examples import Turn
+from formtune.sandbox import Endless, environment, rendered
 
 # What a template may do to a content without its text changing inside (outer white space is kept apart).
 _SAFE_FILTERS = frozenset(
@@ -50,6 +45,10 @@ _WAYS = (_Way(False, False), _Way(True, False), _Way(False, True), _Way(True, Tr
 _PROBED_CALL = '[{"type": "function", "function": {"name": "f", "arguments": {}}}]'
 _PROBED_THOUGHT = "\ue0f4"  # a private-use character, which no template writes
 
+_FAILURES = (
+    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
 Change = Callable[[Any], Any]
 
 
@@ -87,16 +86,20 @@ class CompiledTemplate:
         """Compile Jinja source.
 
         Raises:
-            DataError: where it is not Jinja.
+            DataError: where it is not Jinja, or nested too deeply.
         """
-        environment = _environment()
+        sandbox = environment()
         try:
-            tree = environment.parse(source)
-            self._template = environment.from_string(source)
+            tree = sandbox.parse(source)
+            self._template = sandbox.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"The chat template is not valid Jinja ({error.message}, line {error.lineno}).",
                 "Correct the template in the model folder.",
+            ) from error
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise DataError(
+                "The chat template is nested too deeply.", "Correct the template in the model folder."
             ) from error
         self.watched = frozenset(_watched(tree))
         self.compared = frozenset(_compared(tree))
@@ -126,6 +129,8 @@ class CompiledTemplate:
         for way in ways:
             try:
                 text = self._render(talk, variables, way=way, change=change)
+            except Endless:
+                raise
             except DataError as error:
                 refusals.append(error)
                 continue
@@ -157,6 +162,8 @@ class CompiledTemplate:
     ) -> str | None:
         try:
             return self._render(talk, variables, way=way, change=change)
+        except Endless:
+            raise
         except DataError:
             return None
 
@@ -166,10 +173,9 @@ class CompiledTemplate:
         if change is not None:
             messages, tools = change(messages), change(tools)
         try:
-            return self._template.render(
-                messages=messages, tools=tools, documents=None, add_generation_prompt=talk.asking, **variables
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            own = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": talk.asking}
+            return rendered(self._template, {**own, **variables})
+        except _FAILURES as error:
             raise DataError(
                 f"The chat template refuses the conversation: {error}",
                 "Change the conversation so that the model's template takes it, or use another model.",
@@ -218,67 +224,6 @@ def _call(call: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
         arguments = read_json(arguments or "{}", "The arguments of a tool call")
     function = function | {"arguments": arguments}
     return {"type": "function"} | call | {"function": function} if "function" in call else function
-
-
-class _Generation(Extension):
-    """The ``{% generation %}`` block with which some templates mark answers; here it marks nothing."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own way to declare it
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        """Read the block as what stands in it, with its own scope."""
-        line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
-
-
-class _SafeNamespace(Namespace):
-    """Jinja's ``namespace()`` without attributes that begin with an underscore, as transformers has it."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:  # so that namespace(self=...) works, as in Jinja
-        self, args = args[0], args[1:]
-        attributes = dict(*args, **kwargs)
-        for name in attributes:
-            _refuse_underscore(name)
-        Namespace.__init__(self, attributes)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _refuse_underscore(name)
-        Namespace.__setitem__(self, name, value)
-
-
-def _refuse_underscore(name: str) -> None:
-    if name.startswith("_"):
-        raise jinja2.exceptions.SecurityError(f"a namespace cannot hold {name!r}")
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    environment.globals["namespace"] = _SafeNamespace
-    return environment
-
-
-def _to_json(  # noqa: PLR0917 - templates may pass the arguments by place
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML and sorts keys.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)  # noqa: DTZ005 - a template writes the local date
 
 
 def _strings(found: Iterable[nodes.Node]) -> Iterator[str]:
