@@ -6,7 +6,7 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Segment, Shape, Task, Turn
 from formtune.formats import cell, infer_task, marked, present, unanswered
 from formtune.formats.wording import WORDINGS
-from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
+from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record, Span
 
 GOOD = Labelled(id="1", inputs={"text": "Fine."}, labels=("1",))
 BAD = Labelled(id="2", inputs={"text": "Dull."}, labels=("0",))
@@ -284,6 +284,41 @@ class TestConversations:
         record = conversation(Message("user", "2+2?"), Message("assistant", "4."), tools="[]")
         with pytest.raises(DataError, match=r"^chat\.jsonl:3: The conversation has tools.*Take the format chat"):
             present(name, record, task=infer_task([record]), shape="decoder")
+
+    @pytest.mark.parametrize("name", ["seq2seq", "instruction", "completion"])
+    def test_flat_formats_refuse_reasoning(self, name: str) -> None:
+        """Left out with its reason, and not trained on without it."""
+        record = conversation(Message("user", "2+2?"), Message("assistant", "4.", thinking="Two and two."))
+        with pytest.raises(DataError, match=r"^chat\.jsonl:3: The conversation holds reasoning.*Take the format chat"):
+            present(name, record, task=infer_task([record]), shape="decoder")
+
+    def test_chat_passes_reasoning_on(self) -> None:
+        """To the turn, and to the prompt that asks for it."""
+        record = conversation(Message("user", "2+2?"), Message("assistant", "4.", thinking="Two and two."))
+        example = present("chat", record, task=infer_task([record]), shape="decoder")
+        assert example.turns[1] == Turn("assistant", "4.", weight=1.0, thinking="Two and two.")
+        assert example.reasons
+
+    def test_an_answer_that_only_reasons_is_an_answer(self) -> None:
+        """It is not the place of one that is yet to be given."""
+        record = conversation(Message("user", "2+2?"), Message("assistant", "", thinking="Two and two."))
+        assert len(present("chat", record, task=infer_task([record]), shape="decoder").turns) == 2
+
+    @pytest.mark.parametrize("name", ["seq2seq", "instruction", "completion"])
+    def test_flat_formats_learn_stretches_of_the_answer(self, name: str) -> None:
+        """With their weights times the message's; the stop token keeps the message's own."""
+        answer = Message("assistant", "so 42", weight=0.5, spans=(Span(3, 5, 1.0),))
+        record = conversation(Message("user", "2+2?"), answer)
+        example = present(name, record, task=infer_task([record]), shape="decoder")
+        learned = [(s.text.strip(), s.weight) for s in example.segments if s.part == "target" and s.text != " "]
+        assert learned == [("so", 0.0), ("42", 0.5), ("", 0.5)]
+
+    def test_stretches_of_a_user_message_may_only_be_unlearned(self) -> None:
+        """A weight that would be ignored is told."""
+        asked = Message("user", "Hm?", spans=(Span(0, 1, 0.0), Span(1, 2, 1.0)))
+        record = conversation(asked, Message("assistant", "Yes."))
+        with pytest.raises(DataError, match=r"A message from 'user' has the loss weight 1\.0"):
+            present("chat", record, task=infer_task([record]), shape="decoder")
 
     def test_a_weight_on_a_user_message_is_refused(self) -> None:
         """A weight that would be ignored is told, not dropped."""

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from tokenizer_folders import LLAMA2, byte_with, from_npm, smollm2, smollm2_fold
 
 from formtune.errors import DataError
 from formtune.examples import Example, Segment, Turn
+from formtune.records import Span
 from formtune.templates import ChatTemplate
 from formtune.tokens import byte_tokenizer, load_tokenizer, prompt, tokenize
 
@@ -35,6 +37,22 @@ REASONING = """\
     {{- bos_token + 'assistant\n' }}
     {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
 {%- endif %}
+"""
+# What Qwen3's does with reasoning in a field of its own.
+FIELDED = REASONING.replace(
+    "{%- set reasoning = '' %}", "{%- set reasoning = message.reasoning_content | default('', true) %}"
+)
+# Harmony's order of things: reasoning is a message of its own, and only the last answer ends with the stop token.
+HARMONY = """\
+{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- if loop.last and message.thinking %}
+            {{- '<s>assistant<sep>analysis<cls>' + message.thinking + '<mask><s>assistant<sep>final<cls>' }}
+        {%- else %}{{- '<s>assistant<sep>final<cls>' }}{%- endif %}
+        {{- message.content + (eos_token if loop.last else '<mask>') }}
+    {%- else %}{{- '<s>' + message.role + '<cls>' + message.content + '<mask>' }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<s>assistant' }}{%- endif %}
 """
 TOOLS = json.dumps([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}])
 CALL = json.dumps([{"id": "1", "function": {"name": "weather", "arguments": '{"city": "Bern </s>"}'}}])
@@ -177,9 +195,136 @@ def test_an_answer_with_reasoning_needs_the_option() -> None:
     with pytest.raises(DataError, match="otherwise than its own generation prompt") as raised:
         template(REASONING).segments(turns)
     assert "enable_thinking" in raised.value.remedy
+    assert "a field of its own" in raised.value.remedy
     segments = template(REASONING, enable_thinking=True).segments(turns)
     assert learned(segments) == "<think>\nhm\n</think>\n\nHello.</s>"
     assert [s.text for s in segments if s.weight and s.control] == ["<think>", "</think>", "</s>"]
+
+
+THOUGHT = (Turn("user", "Hi"), Turn("assistant", "Hello.", weight=1.0, thinking="They greet </s> me."))
+
+
+def test_reasoning_is_learned_with_its_turn() -> None:
+    """In a field of its own it needs no option: the prompt asks for it where the answer has it, and only there."""
+    chat = template(FIELDED)
+    assert learned(chat.segments(THOUGHT)) == "<think>\nThey greet </s> me.\n</think>\n\nHello.</s>"
+    asked = text(chat.segments(THOUGHT[:1], add_generation_prompt=True, reasons=True))
+    assert asked == "<s>user\nHi</s>\n<s>assistant\n"
+    assert learned(chat.segments(HELLO)) == "Hello.</s>"
+
+
+def test_a_control_string_in_reasoning_stays_text() -> None:
+    """As in a content."""
+    assert [s.text for s in template(FIELDED).segments(THOUGHT) if s.weight and s.control] == [
+        "<think>",
+        "</think>",
+        "</s>",
+    ]
+
+
+def test_reasoning_that_the_template_drops_is_not_trained_on() -> None:
+    """Of earlier turns many templates show none; the turn is learned as it is shown."""
+    turns = (*THOUGHT, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0, thinking="Hm."))
+    assert learned(template(FIELDED).segments(turns)) == "Hello.</s><think>\nHm.\n</think>\n\nSure.</s>"
+
+
+def test_reasoning_may_be_an_answer_s_only_part() -> None:
+    """Without content the turn still ends with its token."""
+    turns = (THOUGHT[0], replace(THOUGHT[1], content="", thinking="Hm."))
+    assert learned(template(FIELDED).segments(turns)) == "<think>\nHm.\n</think>\n\n</s>"
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
+def test_reasoning_goes_by_the_name_that_the_template_reads(name: str) -> None:
+    """Each of the field's three is found out by trial."""
+    chat = template(FIELDED.replace("message.reasoning_content", f"message.{name}"))
+    assert "They greet </s> me." in learned(chat.segments(THOUGHT))
+
+
+def test_reasoning_without_a_place_is_not_lost_in_silence() -> None:
+    """A template that reads none of its names refuses the conversation."""
+    with pytest.raises(DataError, match="leaves out the reasoning of a message"):
+        template(CHATML).segments(THOUGHT)
+
+
+def test_what_ends_reasoning_does_not_end_an_answer() -> None:
+    """Harmony closes a message of reasoning with the token that closes past turns: generation must not stop there."""
+    chat = template(HARMONY)
+    assert learned(chat.segments(THOUGHT)) == (
+        "<sep>analysis<cls>They greet </s> me.<mask><s>assistant<sep>final<cls>Hello.</s>"
+    )
+    assert chat.stops == {"</s>"}
+    turns = (*THOUGHT, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
+    assert learned(chat.segments(turns)) == "<sep>final<cls>Hello.<mask><sep>final<cls>Sure.</s>"
+
+
+@given(CONTENTS, CONTENTS, st.sampled_from([FIELDED, HARMONY]))
+def test_whatever_is_reasoned_the_text_is_the_template_s(thinking: str, content: str, source: str) -> None:
+    """Its own rendering, or a refusal."""
+    turns = (Turn("user", "q"), Turn("assistant", content, weight=1.0, thinking=thinking or None))
+    chat = template(source)
+    with suppress(DataError):
+        assert text(chat.segments(turns)) == chat.render(turns)
+
+
+def weighed(source: str, content: str, *spans: Span, weight: float = 1.0) -> list[tuple[str, float]]:
+    """Give what has to be produced for an answer, with its weights."""
+    turns = (Turn("user", "Hi"), Turn("assistant", content, weight=weight, spans=spans))
+    return [(s.text, s.weight) for s in template(source).segments(turns) if s.part == "target"]
+
+
+def test_stretches_of_a_content_have_weights_of_their_own() -> None:
+    """What lies outside them is not learned; the token that ends the turn weighs what the turn does."""
+    answer = weighed(CHATML, "I say: 42, I think.", Span(7, 9, 1.0), Span(9, 19, 0.25), weight=0.5)
+    assert answer == [("I say: ", 0.0), ("42", 0.5), (", I think.", 0.125), ("</s>", 0.5)]
+
+
+def test_stretches_count_characters_of_the_content_as_it_was() -> None:
+    """A template may trim it, or write something around it."""
+    assert weighed(TRIMMING, "  so 42 \n", Span(0, 5, 0.0), Span(5, 9, 1.0)) == [
+        ("so ", 0.0),
+        ("42", 1.0),
+        ("</s>", 1.0),
+    ]
+    assert weighed(LLAMA2, "so 42", Span(3, 5, 1.0)) == [
+        (" ", 1.0),
+        ("so ", 0.0),
+        ("42", 1.0),
+        (" ", 1.0),
+        ("</s>", 1.0),
+    ]
+    kept = weighed(CHATML, " so 42\n", Span(3, 7, 1.0))
+    assert "".join(said for said, weight in kept if weight == 0) == " so"
+    assert "".join(said for said, weight in kept if weight == 1) == " 42\n</s>"
+
+
+def test_stretches_of_a_content_that_the_template_rewrites_are_refused() -> None:
+    """There is no telling what became of them."""
+    with pytest.raises(DataError, match="changes a content that gives loss weights to stretches"):
+        weighed(CHATML.replace("+ message['content']", "+ message['content'] | upper"), "so 42", Span(3, 5, 1.0))
+
+
+@given(CONTENTS, st.data())
+def test_every_character_of_a_stretch_has_its_weight(content: str, data: st.DataObject) -> None:
+    """Whatever stands in the content and wherever the stretches end."""
+    edges = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=4, max_size=4)))
+    spans = (Span(edges[0], edges[1], 0.5), Span(edges[2], edges[3], 0.25))
+    answer = weighed(CHATML, content, *spans)
+    assert "".join(said for said, _ in answer) == content + "</s>"
+    expected = [next((s.weight for s in spans if s.start <= n < s.end), 0.0) for n in range(len(content))]
+    assert [weight for said, weight in answer[:-1] for _ in said] == expected
+    assert answer[-1] == ("</s>", 1.0)
+
+
+def test_stretches_change_no_token() -> None:
+    """The ids are those of the whole text; a token that two stretches share weighs what the heavier does."""
+    turns = (Turn("user", "Hi"), Turn("assistant", "Unbelievable heights", weight=1.0))
+    parted = (turns[0], replace(turns[1], spans=(Span(0, 4, 0.5), Span(12, 20, 1.0))))
+    whole, parts = (tokenize([Example("x", "text", turns=t)], smollm2(), shape="decoder")[0] for t in (turns, parted))
+    assert whole.ids_T.tolist() == parts.ids_T.tolist()
+    answer = parts.weights_T[whole.weights_T > 0]
+    assert answer.tolist()[-1] == 1.0
+    assert {0.5, 1.0} <= set(answer.tolist())
 
 
 GLM = (
@@ -207,15 +352,40 @@ def test_where_turns_end_with_the_beginning_of_the_next_that_is_learned() -> Non
     assert byte_with(GLM).stop_ids == {0, 1}
 
 
-def test_a_past_turn_that_is_asked_for_otherwise_begins_with_its_content() -> None:
-    """Mistral shows tools before the last question only."""
+def test_a_past_turn_that_is_asked_for_otherwise_begins_where_its_prompt_ends() -> None:
+    """Mistral shows tools before the last question only; what stands behind a question is the same."""
     source = (
         "{% for m in messages %}{% if m.role == 'user' and loop.index0 >= messages | length - 2 %}{{ tools }}{% endif %}"
         "{{ bos_token + m.content + eos_token }}{% endfor %}"
     )
     turns = (*HELLO, Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
     segments = template(source).segments(turns, TOOLS)
-    assert learned(segments) == "Hello.</s><s>Sure.</s>"
+    assert learned(segments) == "<s>Hello.</s><s>Sure.</s>"
+
+
+ALWAYS_THINKING = REASONING.replace(
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}",
+    "{{- '<think>\n' if enable_thinking else '<think>\n\n</think>\n\n' }}",
+)
+
+
+@pytest.mark.parametrize("content", ["Hello.", "", "user"])
+def test_a_past_turn_that_no_prompt_begins_begins_with_its_content(content: str) -> None:
+    """Qwen 3.5 always asks with a block; a content that the template may ask about, or none, has its place too."""
+    assert ALWAYS_THINKING != REASONING
+    turns = (
+        HELLO[0],
+        Turn("assistant", content, weight=1.0),
+        Turn("user", "More"),
+        Turn("assistant", "Sure.", weight=1.0),
+    )
+    assert learned(template(ALWAYS_THINKING).segments(turns)) == content + "</s>Sure.</s>"
+
+
+def test_an_empty_past_turn_ends_as_past_turns_do() -> None:
+    """Where the last one ends otherwise."""
+    turns = (HELLO[0], Turn("assistant", "", weight=1.0), Turn("user", "More"), Turn("assistant", "Sure.", weight=1.0))
+    assert learned(template(HARMONY).segments(turns)) == "<sep>final<cls><mask><sep>final<cls>Sure.</s>"
 
 
 def test_past_turns_of_a_reasoning_model_show_no_block() -> None:

@@ -3,11 +3,11 @@
 What is learned is decided here, once, by the format; every later stage only carries the weight.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from formtune.records import Record
+from formtune.records import Record, Span
 
 Part = Literal["scaffold", "content", "target"]
 Control = Literal["separator", "mask", "stop", "token", "boundary"]
@@ -40,7 +40,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message for the model's own chat template; ``weight`` > 0 means its content and its stop token are learned."""
+    """A message for the model's own chat template.
+
+    Attributes:
+        weight: loss weight of all that the model has to produce for it: reasoning, content, tool calls and the token
+            that ends it.
+        thinking: what is reasoned before the content.
+        spans: stretches of the content; each is learned with its own weight times that of the turn, and the content
+            outside them is not learned (see :func:`shares`).
+    """
 
     role: str
     content: str
@@ -48,6 +56,27 @@ class Turn:
     tool_calls: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
+    thinking: str | None = None
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether any of it is."""
+        return self.weight > 0
+
+
+def shares(content: str, spans: Sequence[Span]) -> Iterator[tuple[str, float]]:
+    """Part a content into stretches, each with its share of the message's weight.
+
+    >>> list(shares("so: 42.", (Span(4, 6, 1.0),)))
+    [('so: ', 0.0), ('42', 1.0), ('.', 0.0)]
+    """
+    done = 0
+    for span in spans:
+        yield content[done : span.start], 0.0
+        yield content[span.start : span.end], span.weight
+        done = span.end
+    yield content[done:], 0.0 if spans else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,7 @@ class Example:
         segments: in order; everything before the first target is the prompt.
         turns: for formats that use the model's chat template. The last assistant turn is the answer.
         tools: JSON text of tool schemas, for chat templates that show them.
+        reasons: True where the answer begins with reasoning, so that its prompt must not promise that there is none.
         candidates: the texts that are scored (``words``, ``mask``), exactly as they would stand in the target
             segment; for ``head`` the class names. Empty for free text.
         gold: index of the right candidate; None where unknown or free.
@@ -75,6 +105,7 @@ class Example:
     segments: tuple[Segment, ...] = ()
     turns: tuple[Turn, ...] = ()
     tools: str | None = None
+    reasons: bool = False
     candidates: tuple[str, ...] = ()
     gold: int | None = None
     references: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Marks that show, in a rendered conversation, where contents went and which control tokens are not the template's.
 
 Marks are private-use characters. Each *chunk* of a content (all of it, but for outer white space and for strings that
-the template may look for) is replaced by ``OPEN turn,chunk " CLOSE``; the quotation mark comes back with a backslash
+the template may look for) is replaced by ``OPEN turn,chunk " CLOSE`` (``OPEN turn!chunk " CLOSE`` in its reasoning); the quotation mark comes back with a backslash
 where the template writes contents as JSON. Whether a control token in the rendered text is the template's own shows a
 second rendering, of the same conversation with every control token in a content, a name or a tool wrapped in
 ``WRAP`` ... ``UNWRAP``: those that come out wrapped are text. One that a template takes out of its wrapping and writes
@@ -20,16 +20,26 @@ OPEN, CLOSE, WRAP, UNWRAP = "\ue0f0", "\ue0f1", "\ue0f2", "\ue0f3"
 
 
 @dataclass(frozen=True, slots=True)
+class Chunks:
+    """The chunks of a turn: those of its content and those of its reasoning."""
+
+    content: tuple[str, ...]
+    thinking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where a chunk of a content stands: its turn, its number there, and whether it is written as JSON."""
+    """Where a chunk stands: its turn, its number in the content or the reasoning, and whether it is written as JSON."""
 
     turn: int
     number: int
     escaped: bool
+    is_thinking: bool = False
 
-    def text(self, chunks: Sequence[Sequence[str]]) -> str:
+    def text(self, chunks: Sequence[Chunks]) -> str:
         """Give the characters, from the chunks of every turn."""
-        chunk = chunks[self.turn][self.number]
+        own = chunks[self.turn]
+        chunk = (own.thinking if self.is_thinking else own.content)[self.number]
         return json.dumps(chunk, ensure_ascii=False)[1:-1] if self.escaped else chunk
 
 
@@ -63,7 +73,7 @@ class Marker:
         self._control = re.compile(control)
         self._watched = re.compile("|".join(map(re.escape, sorted(watched, key=len, reverse=True))) or "(?!)")
         self._compared = frozenset(compared)
-        mark = f'{OPEN}(?P<turn>\\d+),(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
+        mark = f'{OPEN}(?P<turn>\\d+)(?P<field>[,!])(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
         self._marks = re.compile(f"{mark}|(?P<control>{control})")
         self._wraps = re.compile(f"{mark}|{WRAP}(?P<wrapped>{control}){UNWRAP}|(?P<control>{control})")
 
@@ -118,7 +128,8 @@ class Marker:
             if cursor < start:
                 out.append(Run(cursor, start, marked[cursor:start]))
             if match["turn"]:
-                chunk = Chunk(int(match["turn"]), int(match["number"]), bool(match["escape"]))
+                is_thinking = match["field"] == "!"
+                chunk = Chunk(int(match["turn"]), int(match["number"]), bool(match["escape"]), is_thinking)
                 out.append(Run(start, end, chunk=chunk))
             else:
                 out.append(Run(start, end, match["control"], is_control=True))
@@ -139,7 +150,8 @@ class Marker:
         return [match["wrapped"] is None for match in matches]
 
 
-def numbered(skeleton: str, turn: int) -> str:
+def numbered(skeleton: str, turn: int, *, is_thinking: bool = False) -> str:
     """Replace each ``OPEN`` of a skeleton by the mark of its chunk."""
     first, *others = skeleton.split(OPEN)
-    return first + "".join(f'{OPEN}{turn},{n}"{CLOSE}{other}' for n, other in enumerate(others))
+    field = "!" if is_thinking else ","
+    return first + "".join(f'{OPEN}{turn}{field}{n}"{CLOSE}{other}' for n, other in enumerate(others))

@@ -1,26 +1,21 @@
-"""Chat templates as programs: compiled and called as transformers does it, in Jinja's immutable sandbox.
+"""Chat templates as programs: compiled and called as transformers does it, in a sandbox.
 
-A template comes with a model from anywhere, so it sees plain JSON values only and can neither change nor call anything
-else. From its syntax tree we read what it may ask of a content (``'</think>' in message.content``), so that contents
+A template comes with a model from anywhere, so it sees plain JSON values only (see :mod:`formtune.sandbox`). From its syntax tree we read what it may ask of a content (``'</think>' in message.content``), so that contents
 of which that is not true can be rendered once for all.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
 from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 
 from formtune.errors import DataError
 from formtune.examples import Turn
+from formtune.sandbox import Endless, environment, rendered
 
 # What a template may do to a content without its text changing inside (outer white space is kept apart).
 _SAFE_FILTERS = frozenset(
@@ -32,30 +27,50 @@ _SAFE_FILTERS = frozenset(
 _STRIPS = frozenset(("strip", "lstrip", "rstrip"))
 _ASKS = frozenset(("endswith", "partition", "rpartition", "rsplit", "split", "startswith"))
 _SAFE_METHODS = _STRIPS | _ASKS | frozenset(("append", "get", "index", "items", "keys", "pop", "update", "values"))
-_CONTENTS = frozenset(("content", "text"))
+# What templates call the reasoning of a message (Qwen, GLM, DeepSeek; Harmony, Granite; Gemma).
+_THINKING = ("reasoning_content", "thinking", "reasoning")
+_CONTENTS = frozenset(("content", "text", *_THINKING))
 
-# How tool calls are handed over, in the order of trial: arguments as an object or as JSON text, and no content as ""
-# or as None. Templates disagree (Llama and Qwen; DeepSeek), and the wrong way fails or hides the calls.
-_WAYS = ((False, False), (True, False), (False, True), (True, True))
 
+class _Way(NamedTuple):
+    """How a message is handed over: arguments of tool calls as JSON text, no content as None, the name of reasoning."""
+
+    as_text: bool
+    empty_is_none: bool
+    thinking: str | None = None
+
+
+# In the order of trial. Templates disagree (Llama and Qwen; DeepSeek), and the wrong way fails or hides the calls.
+_WAYS = (_Way(False, False), _Way(True, False), _Way(False, True), _Way(True, True))
+_PROBED_CALL = '[{"type": "function", "function": {"name": "f", "arguments": {}}}]'
+_PROBED_THOUGHT = "\ue0f4"  # a private-use character, which no template writes
+
+_FAILURES = (
+    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
 Change = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What a template is given: turns, the JSON text of tools, and whether it ends by asking for an answer."""
+    """What a template is given: turns, the JSON text of tools, and whether it ends by asking for an answer.
+
+    ``reasons`` says whether the answer that is given or asked for begins with reasoning.
+    """
 
     turns: tuple[Turn, ...]
     tools: str | None = None
     asking: bool = False
+    reasons: bool = False
 
     def before(self, turn: int) -> "Talk":
         """Stop before a turn, asking for it."""
-        return Talk(self.turns[:turn], self.tools, asking=True)
+        return replace(self, turns=self.turns[:turn], asking=True)
 
     def through(self, turn: int) -> "Talk":
         """Stop behind a turn."""
-        return Talk(self.turns[: turn + 1], self.tools)
+        return replace(self, turns=self.turns[: turn + 1], asking=False)
 
 
 class CompiledTemplate:
@@ -71,20 +86,26 @@ class CompiledTemplate:
         """Compile Jinja source.
 
         Raises:
-            DataError: where it is not Jinja.
+            DataError: where it is not Jinja, or nested too deeply.
         """
-        environment = _environment()
+        sandbox = environment()
         try:
-            tree = environment.parse(source)
-            self._template = environment.from_string(source)
+            tree = sandbox.parse(source)
+            self._template = sandbox.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"The chat template is not valid Jinja ({error.message}, line {error.lineno}).",
                 "Correct the template in the model folder.",
             ) from error
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise DataError(
+                "The chat template is nested too deeply.", "Correct the template in the model folder."
+            ) from error
         self.watched = frozenset(_watched(tree))
         self.compared = frozenset(_compared(tree))
         self.is_risky = _is_risky(tree)
+        self._thinking_name: str | None = None
+        self._knows_thinking = False
 
     def render(self, talk: Talk, variables: Mapping[str, object], *, change: Change | None = None) -> str:
         """Render a conversation.
@@ -95,16 +116,21 @@ class CompiledTemplate:
             change: what is done to every message and to the tools before the template sees them.
 
         Raises:
-            DataError: where the template refuses the conversation (with its own message), fails on it or leaves its
-                tool calls out; where tools are not JSON.
+            DataError: where the template refuses the conversation (with its own message), fails on it, leaves its tool
+                calls out or has no place for reasoning; where tools are not JSON.
         """
+        if any(turn.thinking for turn in talk.turns) and self.thinking_name(variables) is None:
+            raise not_shown("the reasoning of a message")
+        ways = [way._replace(thinking=self._thinking_name) for way in _WAYS]
         if not any(turn.tool_calls for turn in talk.turns):
-            return self._render(talk, variables, way=_WAYS[0], change=change)
+            return self._render(talk, variables, way=ways[0], change=change)
         bare = replace(talk, turns=tuple(replace(turn, tool_calls=None) for turn in talk.turns))
         refusals: list[DataError] = []
-        for way in _WAYS:
+        for way in ways:
             try:
                 text = self._render(talk, variables, way=way, change=change)
+            except Endless:
+                raise
             except DataError as error:
                 refusals.append(error)
                 continue
@@ -113,26 +139,43 @@ class CompiledTemplate:
             refusals.append(not_shown("the tool calls"))
         raise refusals[0]
 
+    def thinking_name(self, variables: Mapping[str, object]) -> str | None:
+        """Find out by trial what the template calls the reasoning of a message; None where it has no place for it.
+
+        That it has one is all that is asked: many show the reasoning of some turns only, and that is theirs to say.
+        """
+        if not self._knows_thinking:
+            self._thinking_name = next((name for name in _THINKING if self._shows_thinking(name, variables)), None)
+            self._knows_thinking = True
+        return self._thinking_name
+
+    def _shows_thinking(self, name: str, variables: Mapping[str, object]) -> bool:
+        answer = Turn("assistant", "a", thinking=_PROBED_THOUGHT)
+        call = replace(answer, content="", tool_calls=_PROBED_CALL)
+        talks = [Talk((Turn("user", "q"), turn), reasons=True) for turn in (answer, call)]
+        ways = [way._replace(thinking=name) for way in _WAYS]
+        shown = (self._render_or_none(talk, variables, way=way, change=None) for talk in talks for way in ways)
+        return any(_PROBED_THOUGHT in text for text in shown if text)
+
     def _render_or_none(
-        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
+        self, talk: Talk, variables: Mapping[str, object], *, way: _Way, change: Change | None
     ) -> str | None:
         try:
             return self._render(talk, variables, way=way, change=change)
+        except Endless:
+            raise
         except DataError:
             return None
 
-    def _render(
-        self, talk: Talk, variables: Mapping[str, object], *, way: tuple[bool, bool], change: Change | None
-    ) -> str:
+    def _render(self, talk: Talk, variables: Mapping[str, object], *, way: _Way, change: Change | None) -> str:
         messages: Any = [_message(turn, way) for turn in talk.turns]
         tools = read_json(talk.tools, "The tools") if talk.tools else None
         if change is not None:
             messages, tools = change(messages), change(tools)
         try:
-            return self._template.render(
-                messages=messages, tools=tools, documents=None, add_generation_prompt=talk.asking, **variables
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            own = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": talk.asking}
+            return rendered(self._template, {**own, **variables})
+        except _FAILURES as error:
             raise DataError(
                 f"The chat template refuses the conversation: {error}",
                 "Change the conversation so that the model's template takes it, or use another model.",
@@ -159,13 +202,16 @@ def read_json(text: str, what: str) -> Any:
         raise DataError(f"{what} are not JSON ({error}).", "Correct them in the data.") from error
 
 
-def _message(turn: Turn, way: tuple[bool, bool]) -> dict[str, Any]:
-    as_text, empty_is_none = way
-    is_none = empty_is_none and turn.role == "assistant" and not turn.content
+def _message(turn: Turn, way: _Way) -> dict[str, Any]:
+    is_none = way.empty_is_none and turn.role == "assistant" and not turn.content
     message: dict[str, Any] = {"role": turn.role, "content": None if is_none else turn.content}
     if turn.tool_calls:
-        message["tool_calls"] = [_call(call, as_text=as_text) for call in read_json(turn.tool_calls, "The tool calls")]
+        message["tool_calls"] = [
+            _call(call, as_text=way.as_text) for call in read_json(turn.tool_calls, "The tool calls")
+        ]
     given = {"name": turn.name, "tool_call_id": turn.tool_call_id}
+    if turn.thinking and way.thinking:
+        message[way.thinking] = turn.thinking
     return message | {key: value for key, value in given.items() if value is not None}
 
 
@@ -178,67 +224,6 @@ def _call(call: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
         arguments = read_json(arguments or "{}", "The arguments of a tool call")
     function = function | {"arguments": arguments}
     return {"type": "function"} | call | {"function": function} if "function" in call else function
-
-
-class _Generation(Extension):
-    """The ``{% generation %}`` block with which some templates mark answers; here it marks nothing."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own way to declare it
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        """Read the block as what stands in it, with its own scope."""
-        line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
-
-
-class _SafeNamespace(Namespace):
-    """Jinja's ``namespace()`` without attributes that begin with an underscore, as transformers has it."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:  # so that namespace(self=...) works, as in Jinja
-        self, args = args[0], args[1:]
-        attributes = dict(*args, **kwargs)
-        for name in attributes:
-            _refuse_underscore(name)
-        Namespace.__init__(self, attributes)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _refuse_underscore(name)
-        Namespace.__setitem__(self, name, value)
-
-
-def _refuse_underscore(name: str) -> None:
-    if name.startswith("_"):
-        raise jinja2.exceptions.SecurityError(f"a namespace cannot hold {name!r}")
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    environment.globals["namespace"] = _SafeNamespace
-    return environment
-
-
-def _to_json(  # noqa: PLR0917 - templates may pass the arguments by place
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML and sorts keys.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)  # noqa: DTZ005 - a template writes the local date
 
 
 def _strings(found: Iterable[nodes.Node]) -> Iterator[str]:

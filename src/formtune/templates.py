@@ -12,15 +12,16 @@ training.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from tokenizers import AddedToken
 
 from formtune.errors import DataError
-from formtune.examples import Control, Part, Segment, Turn
-from formtune.marking import CLOSE, OPEN, Chunk, Marker, Run, numbered
+from formtune.examples import Segment, Turn
+from formtune.layouts import Answer, Layout, pieces_of
+from formtune.marking import CLOSE, OPEN, Chunks, Marker, Run, numbered
 from formtune.rendering import CompiledTemplate, Talk, not_shown
 
 DEFAULT_TEMPLATE = """\
@@ -40,45 +41,7 @@ DEFAULT_TEMPLATE = """\
 
 _SAMPLE = 32  # one conversation in so many is compared with its real rendering
 _MOST_SHAPES = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A run of the rendered text, and the turn whose answer it belongs to; ``control`` as in :class:`Segment`."""
-
-    text: str = ""
-    control: Control | None = None
-    chunk: Chunk | None = None
-    answer: int | None = None
-
-
-@dataclass(slots=True)
-class _Layout:
-    """What conversations of one shape look like.
-
-    Attributes:
-        pieces: in order.
-        unlearnable: turns whose answer does not begin as their generation prompt does.
-        trusted: False once a conversation of this shape turned out to be rendered otherwise.
-    """
-
-    pieces: tuple[_Piece, ...]
-    unlearnable: frozenset[int]
-    trusted: bool = True
-
-    def text(self, chunks: Sequence[Sequence[str]]) -> str:
-        """Write the conversation that has these chunks, without any stop token of ours."""
-        return "".join(p.chunk.text(chunks) if p.chunk else p.text for p in self.pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Where an answer stands in a marked text; ``stops`` tells whether a control token ends it."""
-
-    turn: int
-    start: int
-    end: int
-    stops: bool
+_EXCHANGE = (Turn("user", "q"), Turn("assistant", "a", weight=1.0))
 
 
 class ChatTemplate:
@@ -106,39 +69,48 @@ class ChatTemplate:
             special_tokens: ``bos_token``, ``eos_token`` and so on, as the template's variables.
             controls: the model's control tokens by their text.
             is_default: whether this is formtune's own plain template.
-            options: further variables. By default ``enable_thinking`` is False: models that reason (Qwen3) then show
-                an empty reasoning block in the prompt, as data without reasoning needs it. For answers that bring
-                their reasoning set it to True. Templates that write today's date mostly take ``date_string`` instead.
+            options: further variables. By default ``enable_thinking`` is True for conversations whose last answer has
+                reasoning, and False for the others: models that reason (Qwen3) then show an empty reasoning block in
+                the prompt. Templates that write today's date mostly take ``date_string`` instead.
 
         Raises:
             DataError: where the source is not a template.
         """
         self.source, self.is_default = source, is_default
-        self.options: dict[str, object] = {"enable_thinking": False} | dict(options or {})
+        self.options = dict(options or {})
         self._special_tokens = dict(special_tokens)
         self._compiled = CompiledTemplate(source)
         self._marker = Marker(controls, self._compiled.watched, self._compiled.compared)
-        self._variables = self._special_tokens | self.options
-        self._layouts: dict[Talk, _Layout] = {}
-        self._stop: str | None = None
-        self._knows_stop = False
+        self._layouts: dict[Talk, Layout] = {}
+        self._turn_ends: tuple[str | None, frozenset[str]] | None = None
 
     @property
     def stop(self) -> str | None:
         """The text of the control token that ends an assistant's turn; None where the template writes none."""
-        if not self._knows_stop:
-            self._knows_stop = True
-            self._stop = self._find_stop()
-        return self._stop
-
-    def _find_stop(self) -> str | None:
-        return next(iter(self._ends((Turn("user", "q"), Turn("assistant", "a", weight=1.0)))), None)
+        return self._found_ends()[0]
 
     @property
     def stops(self) -> frozenset[str]:
         """The texts of all control tokens that end a turn, past or last (GLM's is the beginning of the next)."""
-        exchange = (Turn("user", "q"), Turn("assistant", "a", weight=1.0))
-        return frozenset(self._ends(exchange + exchange))
+        return self._found_ends()[1] - self._inside()
+
+    def _found_ends(self) -> tuple[str | None, frozenset[str]]:
+        """Find what ends a last turn, and what ends any; to lay those turns out, neither has to be known."""
+        if self._turn_ends is None:
+            self._turn_ends = (None, frozenset())
+            last = next(iter(self._ends(_EXCHANGE)), None)
+            self._turn_ends = (last, frozenset(self._ends(_EXCHANGE + _EXCHANGE)))
+        return self._turn_ends
+
+    def _inside(self) -> set[str]:
+        """Collect the control tokens that stand within an answer that reasons (Harmony ends its reasoning with one)."""
+        question, answer = _EXCHANGE
+        try:
+            segments = self.segments((question, replace(answer, thinking="t")))
+        except DataError:  # no place for reasoning
+            return set()
+        tokens = [s.text for s in segments if s.part == "target" and s.control == "token"]
+        return set(tokens[:-1])
 
     def _ends(self, turns: tuple[Turn, ...]) -> list[str]:
         try:
@@ -154,30 +126,36 @@ class ChatTemplate:
         Raises:
             DataError: where the template refuses the conversation, with the template's own message.
         """
-        return self._render(Talk(tuple(turns), tools, add_generation_prompt))
+        return self._render(_talk(turns, tools, asking=add_generation_prompt, reasons=False))
 
     def segments(
-        self, turns: Sequence[Turn], tools: str | None = None, *, add_generation_prompt: bool = False
+        self,
+        turns: Sequence[Turn],
+        tools: str | None = None,
+        *,
+        add_generation_prompt: bool = False,
+        reasons: bool = False,
     ) -> tuple[Segment, ...]:
         """Lay a conversation out as segments whose texts, joined, are the rendered conversation.
 
         Turns of the assistant with a weight are learned with the token that ends them; where the template writes
         none after the last turn, the model's end of text is added. System messages are never cut, the last message
-        from its end, those before it from their start.
+        from its end, those before it from their start. Reasoning stands, and is learned, where the template shows it.
+
+        Args:
+            turns: the conversation.
+            tools: JSON text of tool schemas.
+            add_generation_prompt: whether it ends by asking for an answer.
+            reasons: whether the answer that is asked for begins with reasoning.
 
         Raises:
-            DataError: where the template refuses the conversation, leaves a message or the tools out, or begins an
-                answer otherwise than its own generation prompt does.
+            DataError: where the template refuses the conversation, leaves a message or the tools out, has no place for
+                reasoning, or begins an answer otherwise than its own generation prompt does.
         """
-        talk = Talk(tuple(turns), tools, add_generation_prompt)
+        talk = _talk(turns, tools, asking=add_generation_prompt, reasons=reasons)
         _refuse_marks(talk)
-        parted = [self._marker.skeleton(turn.content) for turn in turns]
-        chunks = [found for _, found in parted]
-        marked = tuple(
-            replace(t, content=numbered(s, n), weight=0.0)
-            for n, (t, (s, _)) in enumerate(zip(turns, parted, strict=True))
-        )
-        shape = Talk(marked, tools, add_generation_prompt)
+        marked, chunks = zip(*(self._mark(turn, n) for n, turn in enumerate(turns)), strict=True) if turns else ((), ())
+        shape = replace(talk, turns=marked)
         layout = self._layouts.get(shape)
         is_new = layout is None
         if layout is None:
@@ -187,18 +165,31 @@ class ChatTemplate:
         if not is_sure and (real := self._render(talk)) != layout.text(chunks):
             layout.trusted = False
             layout = self._layout(talk, _unmarked(real))
-        return tuple(_fill(layout, turns, chunks))
+        return tuple(layout.fill(turns, chunks))
 
-    def _remember(self, shape: Talk, layout: _Layout) -> None:
+    def _mark(self, turn: Turn, number: int) -> tuple[Turn, Chunks]:
+        """Put marks in place of what a turn says, and keep what they stand for."""
+        content, chunks = self._marker.skeleton(turn.content)
+        thinking, thoughts = self._marker.skeleton(turn.thinking or "")
+        bare = replace(
+            turn,
+            content=numbered(content, number),
+            thinking=numbered(thinking, number, is_thinking=True) or None,
+            weight=0.0,
+            spans=(),
+        )
+        return bare, Chunks(chunks, thoughts)
+
+    def _remember(self, shape: Talk, layout: Layout) -> None:
         if len(self._layouts) >= _MOST_SHAPES:
             self._layouts.clear()
         self._layouts[shape] = layout
 
-    def _lay_out(self, marked: Talk) -> _Layout:
+    def _lay_out(self, marked: Talk) -> Layout:
         """Lay out all conversations of a shape; see that the template leaves nothing out."""
         text = self._render(marked)
         layout = self._layout(marked, text)
-        shown = {piece.chunk.turn for piece in layout.pieces if piece.chunk}
+        shown = {piece.chunk.turn for piece in layout.pieces if piece.chunk and not piece.chunk.is_thinking}
         for n, turn in enumerate(marked.turns):
             if OPEN in turn.content and n not in shown:
                 raise not_shown(f"a message from {turn.role!r}")
@@ -206,7 +197,7 @@ class ChatTemplate:
             raise not_shown("the tools")
         return layout
 
-    def _layout(self, talk: Talk, text: str) -> _Layout:
+    def _layout(self, talk: Talk, text: str) -> Layout:
         """Find in a rendered conversation, marked or not, the contents, the answers and the control tokens.
 
         Contents without marks are scaffold.
@@ -221,30 +212,46 @@ class ChatTemplate:
                 unlearnable.add(n)
             else:
                 answers.append(self._answer(talk, n, text, runs=runs, start=start))
-        return _Layout(tuple(_pieces(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
+        return Layout(tuple(pieces_of(runs, answers, n_turns=len(talk.turns))), frozenset(unlearnable))
 
     def _answer_start(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run]) -> int | None:
         """Find where the template's own prompt for a turn ends.
 
         The prompt of the final answer is the one that will be served. Templates show past turns otherwise (Qwen3
-        without the reasoning block, Mistral without the tools); these may begin where their content does.
+        without the reasoning block, Mistral without the tools): these may begin as far behind the message before them
+        as in their prompt, else where their content does or, where it does not show, where another one would.
         """
         is_final = turn == len(talk.turns) - 1
-        for variables in (self._variables,) if is_final else (self._variables, self._special_tokens):
+        own_variables = self._variables(talk)
+        for variables in (own_variables,) if is_final else (own_variables, self._special_tokens):
             try:
                 prompt = self._render(talk.before(turn), variables)
             except DataError:  # a template may refuse a conversation that an assistant begins
                 continue
             if text.startswith(prompt):
                 return len(prompt)
-        own = (run.start for run in runs if run.chunk and run.chunk.turn == turn)
-        return None if is_final else min(own, default=None)
+            if not is_final and (place := _behind_same_mark(prompt, text)) is not None:
+                return place
+        if is_final:
+            return None
+        own = [run.start for run in runs if run.chunk and run.chunk.turn == turn]
+        return min(own) if own else self._content_start(talk, turn, text)
 
-    def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> _Answer:
+    def _content_start(self, talk: Talk, turn: int, text: str) -> int | None:
+        """Find where the content of a past turn would begin, had it one and were it followed by a question."""
+        turns = (*talk.turns[:turn], Turn("assistant", numbered(OPEN, turn)), Turn("user", "q"))
+        try:
+            before, mark, _ = self._render(replace(talk, turns=turns, asking=False)).partition(numbered(OPEN, turn))
+        except DataError:  # a template may refuse that, as it may refuse anything
+            return None
+        return len(before) if mark and text.startswith(before) else None
+
+    def _answer(self, talk: Talk, turn: int, text: str, *, runs: Sequence[Run], start: int) -> Answer:
         """Find the token that ends a turn: the first control token behind its content.
 
-        A turn with tool calls writes control tokens of its own. There it is the template's usual stop, else the last
-        control token before the next turn or, where turns end with the beginning of the next (GLM), the first there.
+        Where no content shows, that is the template's usual stop, else what ends past turns. A turn with tool calls
+        writes control tokens of its own; there it is the last one before the next turn or, where turns end with the
+        beginning of the next (GLM), the first there.
         """
         limit = min((run.start for run in runs if run.chunk and run.chunk.turn > turn), default=len(text))
         last = _content_end(talk.turns[turn].content, text, runs=runs, turn=turn, start=start)
@@ -252,28 +259,43 @@ class ChatTemplate:
         if talk.turns[turn].tool_calls or last is None:
             last = max(last or start, self._turn_end(talk, turn, text, limit=limit))
             usual = [run for run in after if run.text in (self.stop, self._special_tokens.get("eos_token"))]
+            usual = usual or [
+                run for run in after if run.text in self._found_ends()[1] and not talk.turns[turn].tool_calls
+            ]
             own = [run for run in after if run.start < last] if self.stop else []
             after = usual or own[-1:] or [run for run in after if run.start >= last]
-        return _Answer(turn, start, after[0].end if after else last, stops=bool(after))
+        return Answer(turn, start, after[0].end if after else last, stops=bool(after))
 
     def _turn_end(self, talk: Talk, turn: int, text: str, *, limit: int) -> int:
         whole = self._render(talk.through(turn))
         return min(limit, len(whole)) if text.startswith(whole) else limit
 
     def _render(self, talk: Talk, variables: Mapping[str, object] | None = None) -> str:
-        return self._compiled.render(talk, self._variables if variables is None else variables)
+        return self._compiled.render(talk, self._variables(talk) if variables is None else variables)
+
+    def _variables(self, talk: Talk) -> dict[str, object]:
+        return self._special_tokens | {"enable_thinking": talk.reasons} | self.options
 
     def _render_wrapped(self, talk: Talk) -> str | None:
         """Render a conversation with its own control tokens wrapped; None where it has none."""
         said = [talk.tools, *(text for turn in talk.turns for text in _texts(turn))]
         if not self._marker.has_control("\0".join(text for text in said if text)):
             return None
-        return self._compiled.render(talk, self._variables, change=self._marker.wrap)
+        return self._compiled.render(talk, self._variables(talk), change=self._marker.wrap)
+
+
+def _behind_same_mark(prompt: str, text: str) -> int | None:
+    """Find what a prompt writes behind its last mark, in a text that has the same mark and writes the same there."""
+    start, end = prompt.rfind(OPEN), prompt.rfind(CLOSE) + 1
+    mark, behind = prompt[start:end], prompt[end:]
+    if not 0 <= start < end or text.count(mark + behind) != 1:
+        return None
+    return text.index(mark + behind) + len(mark + behind)
 
 
 def _content_end(content: str, text: str, *, runs: Sequence[Run], turn: int, start: int) -> int | None:
     """Find where a content, marked or not, ends in the rendered text; None where it does not show."""
-    ends = [run.end for run in runs if run.chunk and run.chunk.turn == turn]
+    ends = [run.end for run in runs if run.chunk and run.chunk.turn == turn and not run.chunk.is_thinking]
     bare = content.strip()
     if not ends:
         found = text.find(bare, start) if bare else -1
@@ -284,15 +306,21 @@ def _content_end(content: str, text: str, *, runs: Sequence[Run], turn: int, sta
     return ends[-1] + len(kept)
 
 
+def _talk(turns: Sequence[Turn], tools: str | None, *, asking: bool, reasons: bool) -> Talk:
+    """Give the template its conversation; the last answer itself tells whether it reasons, where it is there."""
+    answered = bool(turns) and turns[-1].role == "assistant" and not asking
+    return Talk(tuple(turns), tools, asking, bool(turns[-1].thinking) if answered else reasons)
+
+
 def _texts(turn: Turn) -> tuple[str | None, ...]:
-    return turn.role, turn.content, turn.tool_calls, turn.name, turn.tool_call_id
+    return turn.role, turn.content, turn.thinking, turn.tool_calls, turn.name, turn.tool_call_id
 
 
 def _refuse_marks(talk: Talk) -> None:
     """Refuse our marks in names and tools, where they would be taken for contents; in contents they are harmless."""
     for text in (
         talk.tools,
-        *(text for turn in talk.turns for text in _texts(turn)[2:]),
+        *(text for turn in talk.turns for text in _texts(turn)[3:]),
         *(t.role for t in talk.turns),
     ):
         if text and (OPEN in text or ascii(OPEN)[1:-1] in text.lower()):
@@ -310,48 +338,3 @@ def _unmarked(text: str) -> str:
 
 def _in_sample(turns: Sequence[Turn]) -> bool:
     return zlib.crc32("".join(turn.content for turn in turns).encode("utf-8", "surrogatepass")) % _SAMPLE == 0
-
-
-def _pieces(runs: Sequence[Run], answers: Sequence[_Answer], *, n_turns: int) -> Iterator[_Piece]:
-    """Cut runs at the borders of answers, and say of each piece whose answer it is."""
-    cuts = sorted({place for answer in answers for place in (answer.start, answer.end)})
-    # Only the conversation's last turn gets a stop token of ours: elsewhere the template's text goes on.
-    unended = {a.end: a.turn for a in answers if not a.stops and a.turn == n_turns - 1}
-    at_end = [Run(runs[-1].end, runs[-1].end)] if runs else []
-    for run in [*chain.from_iterable(_parts(run, cuts) for run in runs), *at_end]:
-        if run.start in unended:
-            yield _Piece(control="stop", answer=unended[run.start])
-        if run.start in cuts:
-            yield _Piece(control="boundary")
-        answer = next((a.turn for a in answers if a.start <= run.start < a.end), None)
-        yield _Piece(run.text, "token" if run.is_control else None, run.chunk, answer)
-
-
-def _parts(run: Run, cuts: Sequence[int]) -> Iterator[Run]:
-    """Part plain text at the cuts inside it; other runs have none."""
-    places = [run.start, *(cut for cut in cuts if run.start < cut < run.end), run.end]
-    if len(places) == 2:
-        yield run
-        return
-    for start, end in pairwise(places):
-        yield Run(start, end, run.text[start - run.start : end - run.start])
-
-
-def _fill(layout: _Layout, turns: Sequence[Turn], chunks: Sequence[Sequence[str]]) -> Iterator[Segment]:
-    """Put contents and weights into a layout."""
-    if any(turns[n].weight > 0 for n in layout.unlearnable):
-        raise DataError(
-            "The chat template begins an answer otherwise than its own generation prompt does.",
-            "For answers that bring their reasoning set the template option enable_thinking to true.",
-        )
-    last = max((n for n, turn in enumerate(turns) if turn.role != "assistant"), default=0)
-    for piece in layout.pieces:
-        weight = 0.0 if piece.answer is None else turns[piece.answer].weight
-        text = piece.chunk.text(chunks) if piece.chunk else piece.text
-        if not text and piece.control != "boundary" and not (piece.control == "stop" and weight > 0):
-            continue
-        part: Part = "target" if weight > 0 else "scaffold"
-        if weight <= 0 and piece.chunk and turns[piece.chunk.turn].role != "system":
-            part = "content"
-        is_last = piece.chunk is not None and piece.chunk.turn == last
-        yield Segment(text, part, weight, piece.control, "end" if is_last else "start")

@@ -243,7 +243,10 @@ def _planned(
 ) -> _Planned:
     segments = example.segments
     if example.turns:
-        segments = tokenizer.chat_template.segments(example.turns, example.tools, add_generation_prompt=asking)
+        template = tokenizer.chat_template
+        segments = template.segments(
+            example.turns, example.tools, add_generation_prompt=asking, reasons=example.reasons
+        )
     n_asked = next((n for n, segment in enumerate(segments) if _is_answer(segment)), len(segments))
     planner = Planner(tokenizer, shape, candidates=example.candidates)
     planner.extend(segments[:n_asked])

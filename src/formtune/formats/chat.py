@@ -3,7 +3,8 @@
 **What it is.** A user turn asks (instruction, choices, then the text, so that a text too long loses its own end and
 not the choices), the assistant turn answers. The model's template lays the turns out, so that training text and
 serving text are the same. Every assistant turn of a conversation is learned, unless the data gives it another weight
-(0 unlearns it).
+(0 unlearns it). So may stretches of it have weights of their own; its end token then keeps the turn's. Reasoning is
+learned with its turn where the template shows it, which for earlier turns many do not.
 
 **Loss.** L = -sum_{turns k} w_k sum_t log p(y_kt | all turns before k, y_k,<t), over each learned turn and the token
 that ends it.
@@ -85,13 +86,17 @@ def conversation(record: Record, _task: Task, _shape: Shape) -> Example:
         output="text",
         turns=tuple(_turn(message, record) for message in messages),
         tools=record.tools,
+        reasons=bool(last.thinking),
         references=(last.content,) if last.content else (),
     )
 
 
 def _turn(message: Message, record: Conversation) -> Turn:
-    weight = answer_weight(message) if message.role == "assistant" else message.weight or 0.0
-    if weight and message.role != "assistant":
+    is_answer = message.role == "assistant"
+    weight = (
+        answer_weight(message) if is_answer else message.weight or max((s.weight for s in message.spans), default=0.0)
+    )
+    if weight and not is_answer:
         raise DataError(
             f"A message from {message.role!r} has the loss weight {weight}, and only the assistant's are learned.",
             "Remove the weight, or set it to 0.",
@@ -104,6 +109,8 @@ def _turn(message: Message, record: Conversation) -> Turn:
         tool_calls=message.tool_calls,
         name=message.name,
         tool_call_id=message.tool_call_id,
+        thinking=message.thinking or None,
+        spans=message.spans if is_answer else (),
     )
 
 

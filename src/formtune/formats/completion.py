@@ -14,7 +14,7 @@ left out, not cut: split it first.
 """
 
 from formtune.examples import Cell, Example, Format, Shape, Task
-from formtune.formats.dialogue import history, last_answer, refuse_tools, reply, speaker
+from formtune.formats.dialogue import history, last_answer, refuse_templated, reply, speaker
 from formtune.formats.layout import (
     NO_DECODER,
     PREFERENCE,
@@ -78,7 +78,7 @@ def plain(record: Record, _task: Task, _shape: Shape) -> Example:
 def conversation(record: Record, task: Task, shape: Shape) -> Example:
     """Write the conversation as a script and learn the last answer."""
     record = expect(record, Conversation)
-    refuse_tools(record)
+    refuse_templated(record)
     before, last = last_answer(record)
     words = wording(task)
     cue = scaffold(f"\n{speaker('assistant', task)}{words.colon.rstrip()}")

@@ -36,7 +36,7 @@ from functools import lru_cache
 
 from formtune.errors import DataError, SettingError, unknown
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
-from formtune.formats.dialogue import answer_weight, is_open, last_answer, refuse_tools
+from formtune.formats.dialogue import answer_weight, is_open, last_answer, refuse_templated
 from formtune.formats.layout import (
     ALL,
     PREFERENCE,
@@ -363,8 +363,14 @@ def _pair(record: Record, task: Task) -> Asked:
 
 def _conversation(record: Record, _task: Task) -> Asked:
     record = expect(record, Conversation)
-    refuse_tools(record)
+    refuse_templated(record)
     before, last = last_answer(record)
+    if last.spans:
+        raise DataError(
+            "The answer gives loss weights to stretches of its text, and a template of one's own learns it whole.",
+            "Take the format chat, or take the weights of the stretches out.",
+            at=record.origin,
+        )
     fields = {"messages": [{"role": m.role, "content": m.content} for m in before]}
     references = () if is_open(last) else (last.content,)
     return _free(fields, ("answer",), references, weight=answer_weight(last))

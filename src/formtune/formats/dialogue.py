@@ -1,7 +1,8 @@
 """A conversation as plain text, for the formats that do not use a chat template.
 
 Only the last answer is learned: an example has one answer, and everything before it is its prompt. (The format
-``chat`` learns every assistant turn.)
+``chat`` learns every assistant turn.) Tools and reasoning have no place in plain text; a conversation that has them is
+refused, so that it is counted and not trained on without them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from formtune.errors import DataError
-from formtune.examples import Example, Segment, Task
+from formtune.examples import Example, Segment, Task, shares
 from formtune.formats.layout import STOP, content, joined, scaffold
 from formtune.formats.wording import wording
 from formtune.records import Conversation, Message
@@ -37,27 +38,22 @@ def last_answer(record: Conversation) -> tuple[tuple[Message, ...], Message]:
 
 
 def refuse_parts(record: Conversation) -> None:
-    """Refuse a conversation with pictures or sounds, or with stretches of text that have a loss weight of their own.
+    """Refuse a conversation with pictures or sounds.
 
     Raises:
         DataError: a message holds such a part.
     """
-    problems = {
-        "A message holds more than text (a picture, say), and the models here read text.": any(
-            message.parts for message in record.messages
-        ),
-        "A message gives loss weights to stretches of its text, and whole messages are learned here.": any(
-            message.spans for message in record.messages
-        ),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise DataError(problem, "Take the record out, or convert it.", at=record.origin)
+    if any(message.parts for message in record.messages):
+        raise DataError(
+            "A message holds more than text (a picture, say), and the models here read text.",
+            "Take the record out, or convert it.",
+            at=record.origin,
+        )
 
 
 def is_open(message: Message) -> bool:
     """Say whether an assistant message only keeps the place of an answer that is yet to be given."""
-    return not message.content and not message.tool_calls
+    return not (message.content or message.tool_calls or message.thinking)
 
 
 def answer_weight(message: Message) -> float:
@@ -65,12 +61,18 @@ def answer_weight(message: Message) -> float:
     return 1.0 if message.weight is None else message.weight
 
 
-def refuse_tools(record: Conversation) -> None:
-    """Refuse a conversation that plain text cannot lay out.
+def refuse_templated(record: Conversation) -> None:
+    """Refuse a conversation with what only a chat template can lay out.
 
     Raises:
-        DataError: it has tools, calls them, or holds their results.
+        DataError: it has tools, calls them, or holds their results; or it holds reasoning.
     """
+    if any(message.thinking for message in record.messages):
+        raise DataError(
+            "The conversation holds reasoning, and how that is written is known to a chat template only.",
+            "Take the format chat, or take the reasoning out.",
+            at=record.origin,
+        )
     if record.tools or any(m.tool_calls or m.role == "tool" for m in record.messages):
         raise DataError(
             "The conversation has tools, and how a call is written is known to a chat template only.",
@@ -95,11 +97,14 @@ def speaker(role: str, task: Task) -> str:
 
 
 def reply(record_id: str, prompt: Iterable[Segment], message: Message, *, lead: str) -> Example:
-    """Put the last answer behind its prompt, with the weight that the data gives it."""
+    """Put the last answer behind its prompt, with the weights that the data give it and stretches of it."""
     segments = joined(prompt)
     if not is_open(message):
         weight = answer_weight(message)
-        answer = Segment(lead + message.content, "target", weight=weight)
-        segments = (*segments, answer, replace(STOP, weight=weight))
+        stretches = (
+            [(lead, 1.0), *shares(message.content, message.spans)] if message.spans else [(lead + message.content, 1.0)]
+        )
+        answer = [Segment(text, "target", weight=weight * share) for text, share in stretches if text]
+        segments = (*segments, *answer, replace(STOP, weight=weight))
     references = (message.content,) if message.content else ()
     return Example(id=record_id, output="text", segments=segments, references=references)

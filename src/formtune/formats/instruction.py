@@ -17,7 +17,7 @@ introductory sentence is our own.
 from collections.abc import Sequence
 
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
-from formtune.formats.dialogue import last_answer, refuse_tools, reply, speaker
+from formtune.formats.dialogue import last_answer, refuse_templated, reply, speaker
 from formtune.formats.layout import (
     PREFERENCE,
     WRITES,
@@ -62,7 +62,7 @@ def pair(record: Record, task: Task, _shape: Shape) -> Example:
 def conversation(record: Record, task: Task, _shape: Shape) -> Example:
     """Lay out what was said under headings, turn by turn, and learn the last answer."""
     record = expect(record, Conversation)
-    refuse_tools(record)
+    refuse_templated(record)
     before, last = last_answer(record)
     response = scaffold(wording(task).headings["response"])
     return reply(record.id, [*_turns(before, task), response], last, lead="")

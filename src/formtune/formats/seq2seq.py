@@ -17,7 +17,7 @@ as words. We write our own prefixes, one per kind of record, where T5 has one pe
 
 from formtune.errors import DataError
 from formtune.examples import Cell, Example, Format, Segment, Shape, Task
-from formtune.formats.dialogue import history, last_answer, refuse_tools, reply
+from formtune.formats.dialogue import history, last_answer, refuse_templated, reply
 from formtune.formats.layout import (
     PREFERENCE,
     WRITES,
@@ -102,7 +102,7 @@ def plain(record: Record, _task: Task, _shape: Shape) -> Example:
 def conversation(record: Record, task: Task, shape: Shape) -> Example:
     """Give what was said before and learn the last answer."""
     record = expect(record, Conversation)
-    refuse_tools(record)
+    refuse_templated(record)
     before, last = last_answer(record)
     said = [content(before[0].content, cut="start")] if len(before) == 1 else history(before, task)
     arrow = "" if shape == "encoder-decoder" else ARROW
