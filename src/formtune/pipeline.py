@@ -25,9 +25,11 @@ from formtune.planning import (
     check_prior,
     formats_of,
     length_of,
+    meant_for,
     metric_of,
     models_of,
     parted,
+    parts_of,
     paths_of,
     plan_of,
     read,
@@ -44,6 +46,7 @@ from formtune.splits import Splits, has_answer
 
 if TYPE_CHECKING:
     from formtune.arms import Readied
+    from formtune.checks import Audit
     from formtune.results import Compared, Result
     from formtune.runs import OpenRun
     from formtune.trials import Plan
@@ -66,6 +69,41 @@ def inspect(recipe: Recipe) -> "Result":
     from formtune.results import Result
 
     return Result(inspection.inspect(read(recipe, paths_of(recipe))))
+
+
+def check(
+    recipe: Recipe,
+    *,
+    against: Sequence[str] = (),
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    progress: Progress = silent,
+) -> "Audit":
+    """Look for what spoils training and tests, record by record and between parts; works without torch.
+
+    Args:
+        recipe: data, and the formats and the model that they are meant for, where there are any.
+        against: files whose records must not stand in the data.
+        only: names of checks, or codes, to run; empty: all.
+        skip: names of checks, or codes, to pass over.
+        progress: told of each check.
+    """
+    from formtune import checks
+
+    readings = parts_of(recipe)
+    others = {path: read(recipe, [path]) for path in against}
+    records = {name: reading.records for name, reading in readings.items()}
+    context = checks.Context(
+        parts=records,
+        left_out=[one for reading in (*readings.values(), *others.values()) for one in reading.left_out],
+        against={path: reading.records for path, reading in others.items()},
+        **meant_for(recipe, [record for part in records.values() for record in part]),
+        max_length=recipe.model.max_length,
+        seed=recipe.seed,
+    )
+    outcomes = checks.check(context, only=only, skip=skip, progress=progress)
+    n_records = {name: len(part) for name, part in (records | dict(context.against)).items()}
+    return checks.Audit(outcomes, n_records)
 
 
 def split(recipe: Recipe) -> "Result":

@@ -29,7 +29,11 @@ def duplicate_key(record: Record) -> str:
     >>> duplicate_key(Labelled(inputs={"text": "Great  film!"})) == duplicate_key(Labelled(inputs={"text": "great film"}))
     True
     """
-    text = input_text(record)
+    return normalized(input_text(record))
+
+
+def normalized(text: str) -> str:
+    """Bring a text to the form in which it equals another but for trifles: see :func:`duplicate_key`."""
     return _NOT_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip() or text
 
 
