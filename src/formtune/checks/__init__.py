@@ -13,9 +13,12 @@ from formtune.checks import (
     balance,
     blanks,
     conflicts,
+    contamination,
     control_tokens,
     duplicates,
+    leakage,
     lengths,
+    near_duplicates,
     refusals,
     rows,
     tools,
@@ -38,6 +41,9 @@ CHECKS: dict[str, Check] = {
     "tools": tools,
     "refusals": refusals,
     "lengths": lengths,
+    "leakage": leakage,
+    "contamination": contamination,
+    "near-duplicates": near_duplicates,
 }
 
 
