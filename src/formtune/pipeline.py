@@ -4,7 +4,7 @@ Only this module, :mod:`formtune.planning` and the command line know the recipe;
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -77,6 +77,7 @@ def check(
     against: Sequence[str] = (),
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    redact: str | None = None,
     progress: Progress = silent,
 ) -> "Audit":
     """Look for what spoils training and tests, record by record and between parts; works without torch.
@@ -86,11 +87,14 @@ def check(
         against: files whose records must not stand in the data.
         only: names of checks, or codes, to run; empty: all.
         skip: names of checks, or codes, to pass over.
+        redact: file to which the data are written with placeholders for personal data and secrets.
         progress: told of each check.
     """
     from formtune import checks
 
     readings = parts_of(recipe)
+    if redact is not None and len(readings) > 1:
+        raise SettingError("One file at a time can be redacted.", "Give DATA instead of --train.", at="--redact")
     others = {path: read(recipe, [path]) for path in against}
     records = {name: reading.records for name, reading in readings.items()}
     context = checks.Context(
@@ -103,7 +107,16 @@ def check(
     )
     outcomes = checks.check(context, only=only, skip=skip, progress=progress)
     n_records = {name: len(part) for name, part in (records | dict(context.against)).items()}
-    return checks.Audit(outcomes, n_records)
+    return checks.Audit(outcomes, n_records, {"redacted": _redacted(readings, redact)} if redact else {})
+
+
+def _redacted(readings: Mapping[str, dialects.Reading], out: str) -> dict[str, object]:
+    from formtune.checks.redaction import Redactor
+
+    (reading,) = readings.values()
+    redactor = Redactor()
+    left_out = dialects.write(redactor.redacted(reading.records), reading.dialect, out)
+    return {"out": out, "replaced": dict(redactor.counts), "left_out": tally(left_out)}
 
 
 def split(recipe: Recipe) -> "Result":

@@ -15,10 +15,12 @@ from formtune.checks import (
     conflicts,
     contamination,
     control_tokens,
+    credentials,
     duplicates,
     leakage,
     lengths,
     near_duplicates,
+    personal_data,
     refusals,
     rows,
     tools,
@@ -44,6 +46,8 @@ CHECKS: dict[str, Check] = {
     "leakage": leakage,
     "contamination": contamination,
     "near-duplicates": near_duplicates,
+    "personal-data": personal_data,
+    "credentials": credentials,
 }
 
 

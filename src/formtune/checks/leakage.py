@@ -8,6 +8,7 @@ keep duplicates together.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from formtune.checks.finding import Context, Finding, NotChecked, Rule, counted, found, place_of
 from formtune.checks.sketches import ALIKE, pairs_across, similarity, sketches_of
@@ -44,8 +45,7 @@ _HOW = {
 def find(_records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Hold each side against those that it must not know."""
     parts, others = dict(context.parts), dict(context.against)
-    names = [name for name in ("train", "dev", "test") if name in parts]
-    sides = [(parts[a], parts[b], a, b) for n, a in enumerate(names) for b in names[n + 1 :]]
+    sides = [(parts[a], parts[b], a, b) for a, b in combinations(parts, 2)]
     sides += [(part, other, a, b) for a, part in parts.items() for b, other in others.items()]
     if not sides:
         raise NotChecked("there is one part alone, and nothing to hold it against (--train, --test, --against)")

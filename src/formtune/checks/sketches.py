@@ -164,7 +164,8 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     """Spread the bits of 64-bit numbers (the finalizer of SplitMix64, Steele et al. 2014)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def _likely(ours: Sketches, others: Sketches, pairs: np.ndarray, *, least: float) -> np.ndarray:
@@ -172,4 +173,5 @@ def _likely(ours: Sketches, others: Sketches, pairs: np.ndarray, *, least: float
     if not len(pairs):
         return pairs
     agree = (ours.bytes_NH[pairs[:, 0]] == others.bytes_NH[pairs[:, 1]]).mean(axis=1)
-    return pairs[agree >= least - 4 * np.sqrt(least * (1 - least) / N_HASHES)]
+    likely: np.ndarray = pairs[agree >= least - 4 * np.sqrt(least * (1 - least) / N_HASHES)]
+    return likely

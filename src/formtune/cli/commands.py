@@ -61,6 +61,7 @@ def check(
     only: Annotated[tuple[str, ...], Parameter(name="--only", group=GROUPS["Checks"])] = (),
     skip: Annotated[tuple[str, ...], Parameter(name="--skip", group=GROUPS["Checks"])] = (),
     fail_on: Annotated[str, Parameter(name="--fail-on", group=GROUPS["Checks"])] = "error",
+    redact: Annotated[str | None, Parameter(name="--redact", group=GROUPS["Recipe and output"])] = None,
     layout: Annotated[str | None, Parameter(name="--format", group=GROUPS["Recipe and output"])] = None,
     out: Annotated[str | None, Parameter(name=("--out", "-o"), group=GROUPS["Recipe and output"])] = None,
     read: ReadFlags = ReadFlags(),
@@ -77,6 +78,7 @@ def check(
         only: Checks or codes to run, with commas, instead of all.
         skip: Checks or codes to pass over, with commas.
         fail_on: Least severity that ends with exit code 2: error, warning, note or none.
+        redact: File to write the data to, with placeholders for personal data and secrets.
         layout: How findings are told: table, json, sarif or html; by the ending of --out where not given.
         out: File that they are written to.
         json: Print one JSON object and nothing else.
@@ -90,7 +92,9 @@ def check(
     recipe = recipe_of(data, settings, read, parts, form)
     # Most checks take a moment: where nobody watches, a line for each says nothing.
     with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
-        audit = pipeline.check(recipe, against=against, only=named(only), skip=named(skip), progress=progress)
+        audit = pipeline.check(
+            recipe, against=against, only=named(only), skip=named(skip), redact=redact, progress=progress
+        )
     audits.delivered(audit, chosen, out=out, quiet=quiet)
     return audits.exit_code(audit, fail_on)
 
