@@ -16,7 +16,10 @@ from formtune.checks import (
     contamination,
     control_tokens,
     credentials,
+    cues,
     duplicates,
+    label_errors,
+    languages,
     leakage,
     lengths,
     near_duplicates,
@@ -24,6 +27,7 @@ from formtune.checks import (
     refusals,
     rows,
     tools,
+    triggers,
     turns,
 )
 from formtune.checks.finding import SEVERITIES, Check, Context, Finding, NotChecked, Rule
@@ -48,6 +52,10 @@ CHECKS: dict[str, Check] = {
     "near-duplicates": near_duplicates,
     "personal-data": personal_data,
     "credentials": credentials,
+    "cues": cues,
+    "triggers": triggers,
+    "languages": languages,
+    "label-errors": label_errors,
 }
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from formtune.checks.finding import Context, Finding, NotChecked, Rule, counted, found, place_of, shortened
+from formtune.checks.words import CJK, units
 from formtune.records import Labelled, Record, answer_text, input_text
 from formtune.splits import duplicate_key, normalized
 
@@ -24,8 +25,7 @@ RULES = (OVERLAP,)
 N_WORDS = 13
 N_CHARACTERS = 30
 N_DETAILS = 20
-_UNIT = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_CJK = re.compile(f"[{CJK}]")
 Run = tuple[str, ...]
 
 
@@ -76,10 +76,10 @@ def _text(record: Record) -> str:
 
 
 def _runs(text: str) -> Iterator[Run]:
-    units = _UNIT.findall(text)
-    n_cjk = sum(bool(_CJK.match(unit)) for unit in units)
-    length = N_CHARACTERS if 2 * n_cjk > len(units) else N_WORDS
-    return (tuple(units[k : k + length]) for k in range(len(units) - length + 1))
+    cut = units(text)
+    n_cjk = sum(bool(_CJK.match(unit)) for unit in cut)
+    length = N_CHARACTERS if 2 * n_cjk > len(cut) else N_WORDS
+    return (tuple(cut[k : k + length]) for k in range(len(cut) - length + 1))
 
 
 def _shown(run: Run) -> str:
