@@ -29,19 +29,21 @@ N_DETAILS = 20
 
 def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Compare each record with those before it."""
-    exact: dict[str, Record] = {}
     alike: dict[tuple[str, str], Record] = {}
+    variants: dict[tuple[str, str], dict[str, Record]] = {}  # by their digests, which only repetitions need
     repeated: list[tuple[Record, Record]] = []
     resembling: list[tuple[Record, Record]] = []
     for record, key in zip(records, context.keys, strict=True):
         both = (key, normalized(answer_text(record)))
         first = alike.setdefault(both, record)
         if first is record:
-            exact[content_digest(record)] = record
             continue
-        # What is exactly equal is equal in its normal form, so the digest is only needed here.
-        original = exact.setdefault(content_digest(record), record)
-        (resembling if original is record else repeated).append((record, first if original is record else original))
+        digests = variants.setdefault(both, {content_digest(first): first})
+        original = digests.setdefault(content_digest(record), record)
+        if original is record:
+            resembling.append((record, first))
+        else:
+            repeated.append((record, original))
     for rule, pairs, how in ((EXACT, repeated, "exactly"), (NORMALIZED, resembling, "but for trifles")):
         yield from found(
             rule,
