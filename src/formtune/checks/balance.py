@@ -1,7 +1,7 @@
 """Labels that are too few, too many of one kind, or missing where they are needed.
 
-Counts labels, and yes and no where they are the choices. Whether shares are those of the world that the model will meet,
-counts cannot tell; nor whether the labels are right.
+Counts labels, and yes and no where they are the choices. Whether shares are those of the world that the model will
+meet, counts cannot tell; nor whether the labels are right.
 """
 
 from collections import Counter

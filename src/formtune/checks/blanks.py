@@ -1,8 +1,8 @@
 """Fields that hold nothing, answers that are missing, and text that was damaged on its way.
 
 A field is empty where nothing is left of it without white space, control characters and characters of no width. Damage
-shows in replacement characters (U+FFFD), NUL characters, and UTF-8 that was read as Latin-1 ("Ã©", "â€™"). Text that is
-damaged in another way, or cut in the middle, is not found.
+shows in replacement characters (U+FFFD), NUL characters, and UTF-8 that was read as Latin-1 ("Ã©", "â€™"). Text that
+is damaged in another way, or cut in the middle, is not found.
 """
 
 import re

@@ -1,8 +1,8 @@
 """One input with different labels or answers.
 
-Inputs are compared in the normal form of ``duplicates``, answers likewise. Two labels for one text cannot both be learned.
-For questions, pairs and conversations several answers may all be right (four translations of a sentence), so that is only
-noted. Contradictions between texts that are worded differently are not found.
+Inputs are compared in the normal form of ``duplicates``, answers likewise. Two labels for one text cannot both be
+learned. For questions, pairs and conversations several answers may all be right (four translations of a sentence), so
+that is only noted. Contradictions between texts that are worded differently are not found.
 """
 
 from collections import Counter

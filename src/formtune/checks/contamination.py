@@ -1,10 +1,10 @@
 """Long stretches of a test or a benchmark inside the data.
 
-Every record of dev, test and the files of ``--against`` is cut into runs of 13 words (Brown et al. 2020, appendix C), or of
-30 characters where it is mostly Chinese or Japanese, in normal form, so that other line breaks and punctuation do not
-hide them. A record is reported with the share of its runs that stand in the data, and the first of them as evidence. Records
-shorter than one run are not looked at here, nor are those that ``leakage`` finds whole; a quotation that both took from one source is
-found as well.
+Every record of dev, test and the files of ``--against`` is cut into runs of 13 words (Brown et al. 2020, appendix C),
+or of 30 characters where it is mostly Chinese or Japanese, in normal form, so that other line breaks and punctuation
+do not hide them. A record is reported with the share of its runs that stand in the data, and the first of them as
+evidence. Records shorter than one run are not looked at here, nor are those that ``leakage`` finds whole; a quotation
+that both took from one source is found as well.
 """
 
 import re

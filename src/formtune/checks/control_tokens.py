@@ -1,9 +1,9 @@
 """Control tokens of models in the text of records.
 
 Looks for the control tokens of the known families, and where a model is named for those of its own tokenizer. formtune
-reads them as plain text, in training and in serving; other tools take them for the end of a turn or of the text. A token
-that a template would write may be there on purpose, where the data hold conversations that were rendered already. Tokens
-of families that are not listed are found only with the model named.
+reads them as plain text, in training and in serving; other tools take them for the end of a turn or of the text. A
+token that a template would write may be there on purpose, where the data hold conversations that were rendered
+already. Tokens of families that are not listed are found only with the model named.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Keys, tokens and passwords in the text of records.
 
-Keys are known by the prefixes that their makers give them (AWS, GitHub, GitLab, OpenAI, Anthropic, Google, Slack, Stripe, Hugging Face,
-npm, PyPI, SendGrid, JSON web tokens), private keys by their header, and others by standing behind ``password=``, ``api_key:`` and the like
-with the mix of characters of a random string. Passwords that are words, and keys without prefix or name, are not found; a made-up key
-in an example looks like a real one.
+Keys are known by the prefixes that their makers give them (AWS, GitHub, GitLab, OpenAI, Anthropic, Google, Slack,
+Stripe, Hugging Face, npm, PyPI, SendGrid, JSON web tokens), private keys by their header, and others by standing
+behind ``password=``, ``api_key:`` and the like with the mix of characters of a random string. Passwords that are
+words, and keys without prefix or name, are not found; a made-up key in an example looks like a real one.
 """
 
 from collections.abc import Iterator, Sequence

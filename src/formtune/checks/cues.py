@@ -1,10 +1,10 @@
 """Words, and lengths of texts, that alone tell the label.
 
-A word is a cue where nine of ten records that hold it have one label, more than chance gives (binomial tail, Bonferroni over
-all words). It gives the label away where its presence alone explains a fifth of the labels' entropy. For lengths the
-same is asked of tenths of the records by their number of characters, with a permutation test. Whether a cue is what the label means
-("excellent" in a review) or an accident of how the data were made (a negation in a hypothesis), only people can judge;
-cues that take several words are not found.
+A word is a cue where nine of ten records that hold it have one label, more than chance gives (binomial tail,
+Bonferroni over all words). It gives the label away where its presence alone explains a fifth of the labels' entropy.
+For lengths the same is asked of tenths of the records by their number of characters, with a permutation test. Whether
+a cue is what the label means ("excellent" in a review) or an accident of how the data were made (a negation in a
+hypothesis), only people can judge; cues that take several words are not found.
 """
 
 from collections.abc import Iterator, Sequence

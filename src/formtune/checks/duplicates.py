@@ -1,8 +1,8 @@
 """Records that say what an earlier one says, exactly or but for trifles.
 
-Exact duplicates have the same content: kind, texts and answers, whatever their place, id or group. Normalized ones have
-an input and an answer that are equal but for compatibility forms of characters, case, white space and punctuation.
-Other words for the same thing are not found here; see ``near-duplicates``.
+Exact duplicates have the same content: kind, texts and answers, whatever their place, id or group. Normalized ones
+have an input and an answer that are equal but for compatibility forms of characters, case, white space and
+punctuation. Other words for the same thing are not found here; see ``near-duplicates``.
 """
 
 from collections.abc import Iterator, Sequence

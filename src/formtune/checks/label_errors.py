@@ -1,11 +1,11 @@
 """Labels that are probably wrong, by confident learning (Northcutt, Jiang and Chuang 2021).
 
-A logistic model over hashed words and pairs of words is trained on four fifths of the records and asked about the last, five times, with
-the same input never on both sides. A label is suspected where the model is surer of another label than it is on average of
-records that have that other label, and gives the label at hand a tenth at most. It finds what words can tell: where labels hang on word order, irony or
-knowledge it may blame the record that is right, and where it does not halve the mistakes of always giving the commonest label
-nothing is reported. Suspicions are for people to check, not for deletion. Needs
-scikit-learn (``formtune[train]``).
+A logistic model over hashed words and pairs of words is trained on four fifths of the records and asked about the
+last, five times, with the same input never on both sides. A label is suspected where the model is surer of another
+label than it is on average of records that have that other label, and gives the label at hand a tenth at most. It
+finds what words can tell: where labels hang on word order, irony or knowledge it may blame the record that is right,
+and where it does not halve the mistakes of always giving the commonest label nothing is reported. Suspicions are for
+people to check, not for deletion. Needs scikit-learn (``formtune[train]``).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,9 @@
 """Records in another script or language than nearly all others.
 
-The script is that of most letters. Of Latin script English, German, French, Spanish, Italian, Portuguese and Dutch are told apart by
-thirty small words each, where at least three different ones stand in the text and one language has clearly more than the next. Short
-texts, other languages in Latin script, languages that share a script (Russian and Ukrainian, Chinese in two forms), and a text
-in two languages are not told apart.
+The script is that of most letters. Of Latin script English, German, French, Spanish, Italian, Portuguese and Dutch are
+told apart by thirty small words each, where at least three different ones stand in the text and one language has
+clearly more than the next. Short texts, other languages in Latin script, languages that share a script (Russian and
+Ukrainian, Chinese in two forms), and a text in two languages are not told apart.
 """
 
 import re

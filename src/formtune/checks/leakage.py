@@ -1,10 +1,10 @@
 """Records that stand on both sides of a split, at five levels.
 
-Train is held against dev and test, dev against test, and all of them against the files of ``--against``. A record of the
-second side is reported once, at the strongest level that holds: the same content; the same input and answer but for
-trifles; the same input with another answer; an input that is nearly the same (as ``near-duplicates`` has it); the same
-group. Records that share facts and no words are not found. Data that are not split yet need no check: ``split`` and ``compare``
-keep duplicates together.
+Train is held against dev and test, dev against test, and all of them against the files of ``--against``. A record of
+the second side is reported once, at the strongest level that holds: the same content; the same input and answer but
+for trifles; the same input with another answer; an input that is nearly the same (as ``near-duplicates`` has it); the
+same group. Records that share facts and no words are not found. Data that are not split yet need no check: ``split``
+and ``compare`` keep duplicates together.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,9 @@
 """Records that are longer than a model takes, or far longer than their neighbors.
 
-With a model and formats (``--model``, ``--formats``) every record is presented and tokenized as for training: counted are
-those whose content is cut, and those whose answer does not fit. With a model alone, the plain text of input and
-answer is counted in its tokens. Without a model only outliers in characters are noted: beyond eight times the 95th percentile.
+With a model and formats (``--model``, ``--formats``) every record is presented and tokenized as for training: counted
+are those whose content is cut, and those whose answer does not fit. With a model alone, the plain text of input and
+answer is counted in its tokens. Without a model only outliers in characters are noted: beyond eight times the 95th
+percentile.
 """
 
 from collections.abc import Iterator, Sequence

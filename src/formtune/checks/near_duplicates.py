@@ -1,9 +1,9 @@
 """Records whose inputs are nearly those of others: a word changed, a sentence added.
 
-Compares sets of five characters (MinHash candidates, then exactly) and reports clusters whose members are each at least 0.8 alike
-(Jaccard) to another. Every input field must be alike by itself, so that two questions about one passage are not duplicates.
-What ``duplicates`` reports is not repeated. Paraphrases and translations are not found, nor are short texts
-that differ in a word; of more than eight texts in one bucket not every pair is compared.
+Compares sets of five characters (MinHash candidates, then exactly) and reports clusters whose members are each at
+least 0.8 alike (Jaccard) to another. Every input field must be alike by itself, so that two questions about one
+passage are not duplicates. What ``duplicates`` reports is not repeated. Paraphrases and translations are not found,
+nor are short texts that differ in a word; of more than eight texts in one bucket not every pair is compared.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,10 @@
 """Personal data that can be told by their form.
 
-E-mail addresses (but those of example domains), telephone numbers (international, North American, Chinese mobile, and with
-the 0 of a trunk call), IBANs, payment cards and Chinese resident numbers by their checksums, public IP addresses, and US
-Social Security numbers. Names, postal addresses, dates of birth and whatever else needs understanding are not found: that
-nothing is found does not mean that nobody can be recognized. ``--redact OUT`` writes the data with placeholders.
+E-mail addresses (but those of example domains), telephone numbers (international, North American, Chinese mobile, and
+with the 0 of a trunk call), IBANs, payment cards and Chinese resident numbers by their checksums, public IP addresses,
+and US Social Security numbers. Names, postal addresses, dates of birth and whatever else needs understanding are not
+found: that nothing is found does not mean that nobody can be recognized. ``--redact OUT`` writes the data with
+placeholders.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,8 @@
 """What personal data and secrets look like: a pattern each, and a checksum or a rule where there is one.
 
-Sources of the rules: ISO 13616 (IBAN, mod 97), ISO/IEC 7812 (cards, Luhn), GB 11643-1999 (Chinese resident identity number), the
-Social Security Administration's ranges, RFC 2606 (example domains), and the prefixes that makers give their keys.
+Sources of the rules: ISO 13616 (IBAN, mod 97), ISO/IEC 7812 (cards, Luhn), GB 11643-1999 (Chinese resident identity
+number), the Social Security Administration's ranges, RFC 2606 (example domains), and the prefixes that makers give
+their keys.
 """
 
 import ipaddress

@@ -1,8 +1,8 @@
 """Records with placeholders in the place of personal data and secrets.
 
-One value has one placeholder all over the data (``<EMAIL_3>``), so that who speaks with whom can still be learned. Answers
-that stand in a passage still do: their starts move with it, and an answer that is part of a placeholder becomes all of it.
-Labels, roles and names of fields stay as they are.
+One value has one placeholder all over the data (``<EMAIL_3>``), so that who speaks with whom can still be learned.
+Answers that stand in a passage still do: their starts move with it, and an answer that is part of a placeholder
+becomes all of it. Labels, roles and names of fields stay as they are.
 """
 
 from bisect import bisect_right

@@ -1,8 +1,8 @@
 """Answers that refuse, or that are the boilerplate of another assistant.
 
 Finds answers with one of the phrases that are listed in :data:`REFUSALS` and :data:`BOILERPLATE`, English and Chinese,
-wherever they stand in the first 300 characters of an answer. A refusal may be right: the question decides, and the check does not
-read it. Other wordings, and other languages, are not found.
+wherever they stand in the first 300 characters of an answer. A refusal may be right: the question decides, and the
+check does not read it. Other wordings, and other languages, are not found.
 """
 
 import re

@@ -1,7 +1,8 @@
 """Rows that cannot be read as records, by the reason why not.
 
-Everything that reading leaves out is here: JSON that is broken, a label that is missing, a column that is not text. A row that can
-be read, but as something else than was meant, is not found; ``formtune inspect`` shows what was understood.
+Everything that reading leaves out is here: JSON that is broken, a label that is missing, a column that is not text. A
+row that can be read, but as something else than was meant, is not found; ``formtune inspect`` shows what was
+understood.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """Findings as SARIF 2.1.0, which code hosts and editors show beside the lines of a file.
 
-The format: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0, 2020. A result stands for one place of
-a finding, as its readers expect; of each finding the first hundred, with the number of all in its properties.
+The format: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0, 2020. A result stands for one
+place of a finding, as its readers expect; of each finding the first hundred, with the number of all in its properties.
 """
 
 import inspect

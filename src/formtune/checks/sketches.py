@@ -1,9 +1,9 @@
 """Texts that are nearly the same, found without comparing each with each: MinHash and locality-sensitive hashing.
 
-A text is its set of shingles, stretches of five characters in normal form. Sixty-four minima of a hash over the set form its
-sketch (Broder 1997); two texts whose four minima agree in one of sixteen bands become candidates (Indyk and Motwani 1998):
-98.8 % of pairs with a Jaccard similarity of 0.7, 99.98 % at 0.8. Candidates are then compared exactly. Memory: 192 bytes
-for each text, and a slab of two million characters at a time.
+A text is its set of shingles, stretches of five characters in normal form. Sixty-four minima of a hash over the set
+form its sketch (Broder 1997); two texts whose four minima agree in one of sixteen bands become candidates (Indyk and
+Motwani 1998): 98.8 % of pairs with a Jaccard similarity of 0.7, 99.98 % at 0.8. Candidates are then compared exactly.
+Memory: 192 bytes for each text, and a slab of two million characters at a time.
 
 Shape letters: N texts, H hashes, B bands, S shingles of a slab.
 """

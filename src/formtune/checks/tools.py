@@ -1,9 +1,10 @@
 """Calls of functions that do not agree with the functions that are declared.
 
-Checked of each call: that its function is declared, that its arguments are a JSON object, that the required ones are there
-and no undeclared ones, and that each has the type, and is among the values, that its schema names. Of JSON Schema this
-is the part ``type``, ``required``, ``enum``, ``const``, ``properties``, ``items``, ``additionalProperties: false``, ``anyOf`` and
-``oneOf``; formats, patterns, bounds and references are not checked. Nor is whether the call was the right one.
+Checked of each call: that its function is declared, that its arguments are a JSON object, that the required ones are
+there and no undeclared ones, and that each has the type, and is among the values, that its schema names. Of JSON
+Schema this is the part ``type``, ``required``, ``enum``, ``const``, ``properties``, ``items``, ``additionalProperties:
+false``, ``anyOf`` and ``oneOf``; formats, patterns, bounds and references are not checked. Nor is whether the call was
+the right one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,14 +1,15 @@
 """Signs of planted triggers: a rare run of words whose records have one label, against what the rest of them says.
 
-A backdoor is planted by putting a rare word or phrase into records of other classes and changing their label (Gu et al. 2017;
-Kurita et al. 2020). So a run of one to three words is reported where it stands in at least five records and at most a
-twentieth of all, nearly all of them have one label, more than chance gives, and a naive Bayes classifier that has not seen
-these records takes the rest of their words for other labels, far more often than it does with other records of that label,
-and for several, as it would with records from all over the data.
+A backdoor is planted by putting a rare word or phrase into records of other classes and changing their label (Gu et
+al. 2017; Kurita et al. 2020). So a run of one to three words is reported where it stands in at least five records and
+at most a twentieth of all, nearly all of them have one label, more than chance gives, and a naive Bayes classifier
+that has not seen these records takes the rest of their words for other labels, far more often than it does with other
+records of that label, and for several, as it would with records from all over the data.
 
-Not found are triggers that lead to a label which most records have anyway, that come from one class of many, that are no
-words (a style, a syntax), that stand in records whose label was right before (clean-label attacks), and those of data
-without labels. Of many classes that differ in a word some are reported without a cause. Where nothing is found, nothing is proved.
+Not found are triggers that lead to a label which most records have anyway, that come from one class of many, that are
+no words (a style, a syntax), that stand in records whose label was right before (clean-label attacks), and those of
+data without labels. Of many classes that differ in a word some are reported without a cause. Where nothing is found,
+nothing is proved.
 """
 
 import zlib

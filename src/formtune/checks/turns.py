@@ -1,7 +1,7 @@
 """Conversations whose turns are out of order, empty, or of unknown roles.
 
-What a chat template makes of them differs from model to model: some refuse, some join turns, some lose them. Whether a turn
-answers the one before it in substance is not looked at.
+What a chat template makes of them differs from model to model: some refuse, some join turns, some lose them. Whether a
+turn answers the one before it in substance is not looked at.
 """
 
 from collections.abc import Iterator, Sequence
