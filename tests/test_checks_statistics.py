@@ -161,7 +161,7 @@ def test_a_few_records_in_another_language_are_noted() -> None:
     english = [("The end of the film is not what it seems to be.", "x")] * 59
     rows = labelled(*english, ("Die Handlung ist dünn, aber es ist eine Freude", "y"))
     one = found("languages", rows)["FT265"]
-    assert (one.problem, one.places) == ("1 record is in German; 98.3 % are in English.", ("a:60",))
+    assert (one.problem, one.places) == ("1 record is in German, and 59 of 60 are in English.", ("a:60",))
     mixed = labelled(*english[:30], *[("Die Handlung ist dünn, aber es ist eine Freude", "y")] * 30)
     assert found("languages", mixed) == {}
 

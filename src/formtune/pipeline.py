@@ -4,7 +4,7 @@ Only this module, :mod:`formtune.planning` and the command line know the recipe;
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -46,7 +46,7 @@ from formtune.splits import Splits, has_answer
 
 if TYPE_CHECKING:
     from formtune.arms import Readied
-    from formtune.checks import Audit
+    from formtune.checks import Asked, Audit
     from formtune.results import Compared, Result
     from formtune.runs import OpenRun
     from formtune.trials import Plan
@@ -71,31 +71,22 @@ def inspect(recipe: Recipe) -> "Result":
     return Result(inspection.inspect(read(recipe, paths_of(recipe))))
 
 
-def check(
-    recipe: Recipe,
-    *,
-    against: Sequence[str] = (),
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    redact: str | None = None,
-    progress: Progress = silent,
-) -> "Audit":
+def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = silent) -> "Audit":
     """Look for what spoils training and tests, record by record and between parts; works without torch.
 
     Args:
         recipe: data, and the formats and the model that they are meant for, where there are any.
-        against: files whose records must not stand in the data.
-        only: names of checks, or codes, to run; empty: all.
-        skip: names of checks, or codes, to pass over.
-        redact: file to which the data are written with placeholders for personal data and secrets.
+        asked: what they are held against, which checks are run, what is written.
         progress: told of each check.
     """
     from formtune import checks
+    from formtune.checks.writing import written
 
+    asked = asked or checks.Asked()
     readings = parts_of(recipe)
-    if redact is not None and len(readings) > 1:
+    if asked.redact is not None and len(readings) > 1:
         raise SettingError("One file at a time can be redacted.", "Give DATA instead of --train.", at="--redact")
-    others = {path: read(recipe, [path]) for path in against}
+    others = {path: read(recipe, [path]) for path in asked.against}
     records = {name: reading.records for name, reading in readings.items()}
     context = checks.Context(
         parts=records,
@@ -105,18 +96,11 @@ def check(
         max_length=recipe.model.max_length,
         seed=recipe.seed,
     )
-    outcomes = checks.check(context, only=only, skip=skip, progress=progress)
+    outcomes = checks.check(context, only=asked.only, skip=asked.skip, progress=progress)
     n_records = {name: len(part) for name, part in (records | dict(context.against)).items()}
-    return checks.Audit(outcomes, n_records, {"redacted": _redacted(readings, redact)} if redact else {})
-
-
-def _redacted(readings: Mapping[str, dialects.Reading], out: str) -> dict[str, object]:
-    from formtune.checks.redaction import Redactor
-
-    (reading,) = readings.values()
-    redactor = Redactor()
-    left_out = dialects.write(redactor.redacted(reading.records), reading.dialect, out)
-    return {"out": out, "replaced": dict(redactor.counts), "left_out": tally(left_out)}
+    data = recipe.data
+    named = {"train": data.train, "dev": data.dev, "test": data.test} if data.train else {"data": data.paths}
+    return written(checks.Audit(outcomes, n_records), asked, readings, paths=named)
 
 
 def split(recipe: Recipe) -> "Result":

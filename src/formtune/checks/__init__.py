@@ -34,7 +34,7 @@ from formtune.checks.finding import SEVERITIES, Check, Context, Finding, NotChec
 from formtune.errors import unknown
 from formtune.progress import Event, Progress, silent
 
-__all__ = ["CHECKS", "Audit", "Check", "Context", "Finding", "Outcome", "Rule", "check", "failing", "rules"]
+__all__ = ["CHECKS", "Asked", "Audit", "Check", "Context", "Finding", "Outcome", "Rule", "check", "failing", "rules"]
 
 CHECKS: dict[str, Check] = {
     "rows": rows,
@@ -57,6 +57,27 @@ CHECKS: dict[str, Check] = {
     "languages": languages,
     "label-errors": label_errors,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of an audit.
+
+    Attributes:
+        against: files whose records must not stand in the data.
+        only: names of checks, or codes, to run; empty: all.
+        skip: names of checks, or codes, to pass over.
+        redact: file to which the data are written with placeholders for personal data and secrets.
+        card: file to which a dataset card is written.
+        croissant: file to which a description in Croissant is written.
+    """
+
+    against: Sequence[str] = ()
+    only: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    redact: str | None = None
+    card: str | None = None
+    croissant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def find(records: Sequence[Record], _context: Context) -> Iterator[Finding]:
             yield finding(
                 MIXED,
                 strange,
-                f"{counted(n, 'record', 'is')} in {language}; {100 * most / len(spoken):.1f} % are in {main}.",
+                f"{counted(n, 'record', 'is')} in {language}, and {most:,} of {len(spoken):,} are in {main}.",
                 details=[f"{place_of(record)}: {shortened(input_text(record))!r}" for record in strange[:5]],
             )
 

@@ -40,8 +40,8 @@ def layout_for(name: str | None, out: str | None) -> str:
     return chosen
 
 
-def write_text(text: str, out: str) -> None:
-    """Write a report; the file is whole or not there.
+def write_text(text: str, out: str, *, at: str = "--out") -> None:
+    """Write a file that a flag names; it is whole or not there.
 
     Raises:
         SettingError: where the place cannot be written to.
@@ -54,5 +54,5 @@ def write_text(text: str, out: str) -> None:
         staged.replace(target)
     except OSError as error:
         raise SettingError(
-            f"{out!r} cannot be written ({error.strerror}).", "Give a file that you may write.", at="--out"
+            f"{out!r} cannot be written ({error.strerror}).", "Give a file that you may write.", at=at
         ) from error

@@ -62,6 +62,8 @@ def check(
     skip: Annotated[tuple[str, ...], Parameter(name="--skip", group=GROUPS["Checks"])] = (),
     fail_on: Annotated[str, Parameter(name="--fail-on", group=GROUPS["Checks"])] = "error",
     redact: Annotated[str | None, Parameter(name="--redact", group=GROUPS["Recipe and output"])] = None,
+    card: Annotated[str | None, Parameter(name="--card", group=GROUPS["Recipe and output"])] = None,
+    croissant: Annotated[str | None, Parameter(name="--croissant", group=GROUPS["Recipe and output"])] = None,
     layout: Annotated[str | None, Parameter(name="--format", group=GROUPS["Recipe and output"])] = None,
     out: Annotated[str | None, Parameter(name=("--out", "-o"), group=GROUPS["Recipe and output"])] = None,
     read: ReadFlags = ReadFlags(),
@@ -79,22 +81,24 @@ def check(
         skip: Checks or codes to pass over, with commas.
         fail_on: Least severity that ends with exit code 2: error, warning, note or none.
         redact: File to write the data to, with placeholders for personal data and secrets.
+        card: File to write a dataset card to, for the Hugging Face Hub.
+        croissant: File to write a description in Croissant to, for search engines and loaders.
         layout: How findings are told: table, json, sarif or html; by the ending of --out where not given.
         out: File that they are written to.
         json: Print one JSON object and nothing else.
         quiet: Print only errors.
     """
     from formtune import pipeline
+    from formtune.checks import Asked
     from formtune.checks.layouts import layout_for
 
     audits.check_severity(fail_on)
     chosen = layout_for("json" if json else layout, out)
     recipe = recipe_of(data, settings, read, parts, form)
+    asked = Asked(against=against, only=named(only), skip=named(skip), redact=redact, card=card, croissant=croissant)
     # Most checks take a moment: where nobody watches, a line for each says nothing.
     with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
-        audit = pipeline.check(
-            recipe, against=against, only=named(only), skip=named(skip), redact=redact, progress=progress
-        )
+        audit = pipeline.check(recipe, asked, progress=progress)
     audits.delivered(audit, chosen, out=out, quiet=quiet)
     return audits.exit_code(audit, fail_on)
 
