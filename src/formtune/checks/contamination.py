@@ -35,7 +35,7 @@ def find(_records: Sequence[Record], context: Context) -> Iterator[Finding]:
     others = {name: part for name, part in context.parts.items() if train is not None and name != "train"}
     tests = {**others, **context.against}
     if not tests:
-        raise NotChecked("there is no test or benchmark to look for (--test, --against)")
+        raise NotChecked("there is no test or benchmark (name one with --test or --against)")
     data = context.parts["data"] if train is None else train
     for name, records in tests.items():
         yield from _overlaps(data, records, name)

@@ -12,11 +12,13 @@ from typing import Any
 from formtune.checks.described import Described, File, relative
 from formtune.sources import stem_and_suffix
 
+_SCHEMA_ORG = "https://schema.org/"  # the page of the format writes http; its reader, and the catalogs, want https
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 _TERMS = (
-    "annotation arrayShape citeAs column containedIn equivalentProperty excludes extract field fileProperty fileObject fileSet"
-    " format includes isArray isLiveDataset jsonPath key md5 parentField recordSet references regex readLines sdVersion separator"
-    " source subField transform unArchive value"
+    "annotation arrayShape citeAs column containedIn equivalentProperty excludes extract field fileObject"
+    " fileProperty fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path"
+    " readLines recordSet references regex repeated replace samplingRate sdVersion separator source"
+    " subField transform unArchive value"
 )
 _FORMATS: Mapping[str, str] = {
     ".csv": "text/csv",
@@ -55,8 +57,8 @@ def _context() -> dict[str, Any]:
     plain = {term: f"cr:{term}" for term in _TERMS.split()}
     return {
         "@language": "en",
-        "@vocab": "http://schema.org/",
-        "sc": "http://schema.org/",
+        "@vocab": _SCHEMA_ORG,
+        "sc": _SCHEMA_ORG,
         "cr": "http://mlcommons.org/croissant/",
         "rai": "http://mlcommons.org/croissant/RAI/",
         "dct": "http://purl.org/dc/terms/",

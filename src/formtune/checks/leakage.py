@@ -48,7 +48,7 @@ def find(_records: Sequence[Record], context: Context) -> Iterator[Finding]:
     sides = [(parts[a], parts[b], a, b) for a, b in combinations(parts, 2)]
     sides += [(part, other, a, b) for a, part in parts.items() for b, other in others.items()]
     if not sides:
-        raise NotChecked("there is one part alone, and nothing to hold it against (--train, --test, --against)")
+        raise NotChecked("there is one part alone (name others with --test or --against)")
     for ours, theirs, a, b in sides:
         yield from _between(ours, theirs, a, name=b)
 

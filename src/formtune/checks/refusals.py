@@ -59,7 +59,7 @@ def find(records: Sequence[Record], _context: Context) -> Iterator[Finding]:
     for rule in RULES:
         hits = [(record, hit) for record in written if (hit := _phrase(record, _PHRASES[rule.code]))]
         common = Counter(hit.lower() for _, hit in hits).most_common(3)
-        often = ", ".join(f"{shortened(phrase)!r} {n} times" for phrase, n in common)
+        often = ", ".join(f"{shortened(phrase)!r} ({n})" for phrase, n in common)
         verb = "refuses" if rule is REFUSAL else "speaks"
         what = "" if rule is REFUSAL else " of being an AI, or of its maker"
         yield from found(

@@ -14,6 +14,7 @@ nothing is proved.
 
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,22 +120,42 @@ def _runs(text: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """Every other record: where they stand, and their counts of words (F x K) and of labels (K)."""
+    """Every other record: where they begin, and their counts of words (F x K), of all words (K) and of labels (K)."""
 
     start: int
     counts: np.ndarray
+    sums: np.ndarray
     totals: np.ndarray
 
     @classmethod
     def of(cls, words: Words, start: int) -> "_Half":
-        places = range(start, len(words.records), 2)
-        return cls(start, words.counted(places), np.bincount(words.labels_N[start::2], minlength=len(words.labels)))
+        counts_FK = words.counted(range(start, len(words.records), 2))
+        totals_K = np.bincount(words.labels_N[start::2], minlength=len(words.labels))
+        return cls(start, counts_FK, counts_FK.sum(axis=0), totals_K)
 
-    def without(self, words: Words, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take some records out of the counts."""
-        mine = places[places % 2 == self.start]
-        totals_K = np.bincount(words.labels_N[mine], minlength=len(words.labels))
-        return self.counts - words.counted(mine.tolist()), self.totals - totals_K
+    @contextmanager
+    def without(self, words: Words, places: np.ndarray) -> Iterator[None]:
+        """Take some records out of the counts for a while: most words do not stand in them."""
+        mine = [place for place in places.tolist() if place % 2 == self.start]
+        self._add(words, mine, -1)
+        yield
+        self._add(words, mine, 1)
+
+    def _add(self, words: Words, places: Sequence[int], n: int) -> None:
+        for place in places:
+            label = words.labels_N[place]
+            self.counts[words.ids[place], label] += n
+            self.sums[label] += n * len(words.ids[place])
+            self.totals[label] += n
+
+    def predicted(self, ids: Sequence[np.ndarray]) -> np.ndarray:
+        """Predict labels by naive Bayes over the words that are there, with one more of each (Laplace)."""
+        owners = np.repeat(np.arange(len(ids)), [len(one) for one in ids])
+        chances = np.log((self.counts[np.concatenate(ids)] + 1) / (self.sums + len(self.counts)))
+        scores = np.tile(np.log((self.totals + 1) / (self.totals.sum() + len(self.totals))), (len(ids), 1))
+        np.add.at(scores, owners, chances)
+        labels: np.ndarray = scores.argmax(axis=1)
+        return labels
 
 
 def _asked(words: Words, one: _Candidate, halves: Sequence[_Half]) -> tuple[np.ndarray, float]:
@@ -153,10 +174,10 @@ def _asked(words: Words, one: _Candidate, halves: Sequence[_Half]) -> tuple[np.n
     others = np.flatnonzero(is_other_N)
     given, right = [], []
     for half in halves:
-        counts_FK, totals_K = half.without(words, one.places)
         unseen = others[others % 2 != half.start][:N_OTHERS]
         asked = [words.ids[place][~hidden_F[words.ids[place]]] for place in (*one.places, *unseen)]
-        labels = _predicted(asked, counts_FK, totals_K)
+        with half.without(words, one.places):
+            labels = half.predicted(asked)
         given.append(labels[: len(one.places)])
         right.append(labels[len(one.places) :] == one.label)
     answered = np.concatenate(right)
@@ -178,14 +199,3 @@ def _is_spread(given: np.ndarray, one: _Candidate, words: Words) -> bool:
 def _bare(name: str) -> str:
     """Take the field off a word's name."""
     return name.rpartition(": ")[2]
-
-
-def _predicted(ids: Sequence[np.ndarray], counts_FK: np.ndarray, totals_K: np.ndarray) -> np.ndarray:
-    """Predict labels by naive Bayes over the words that are there, with one more of each (Laplace)."""
-    flat = np.concatenate(ids)
-    owners = np.repeat(np.arange(len(ids)), [len(one) for one in ids])
-    chances = np.log((counts_FK[flat] + 1) / (counts_FK.sum(axis=0) + len(counts_FK)))
-    scores = np.tile(np.log((totals_K + 1) / (totals_K.sum() + len(totals_K))), (len(ids), 1))
-    np.add.at(scores, owners, chances)
-    labels: np.ndarray = scores.argmax(axis=1)
-    return labels
