@@ -16,15 +16,15 @@ from formtune.model_files import cache_folder
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 
-def python_of(name: str, *packages: str) -> Path:
-    """Give the Python of a peer's environment; torch goes first, so that its version is settled."""
+def python_of(name: str, *packages: str, torch: bool = True) -> Path:
+    """Give the Python of a peer's environment; torch goes first, so that its version is settled, where the peer needs it."""
     folder = cache_folder() / "peers" / name
     python = folder / "bin" / "python"
     if (folder / "ready").is_file():
         return python
     print(f"setting up {name}: {', '.join(packages)}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    for asked in (("torch==2.13.0",), packages):
+    for asked in (("torch==2.13.0",), packages) if torch else (packages,):
         subprocess.run([str(python), "-m", "pip", "--quiet", "install", *asked], check=True)
     (folder / "ready").touch()
     return python

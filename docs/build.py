@@ -1,9 +1,12 @@
 """Writes the pages of the reference that are made from the code and the golden files; ``--check`` finds stale ones."""
 
+import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from formtune.checks import CHECKS
 from formtune.dialects import DIALECTS
 from formtune.faults import FAULTS
 from formtune.formats import FORMATS
@@ -19,6 +22,7 @@ MADE = "<!-- Made by `make docs`. Do not edit: change the code or the golden fil
 def main(*, check: bool) -> int:
     """Write every page, or tell which ones differ from what would be written."""
     pages = {
+        "checks.md": checks_page(),
         "cli.md": cli_page(),
         "dialects.md": dialects_page(),
         "faults.md": faults_page(),
@@ -79,6 +83,26 @@ def faults_page() -> str:
         for one in FAULTS
     ]
     return "\n".join((MADE, "# Faults of rows\n", intro, *lines, ""))
+
+
+def checks_page() -> str:
+    """Say of each check what it finds, how, and what it cannot find, with its codes."""
+    intro = "`formtune check DATA` runs them all; `--only` and `--skip` take names and codes. What each cannot find is said too.\n"
+    return "\n".join((MADE, "# The checks\n", intro, *_checks()))
+
+
+def _checks() -> Iterator[str]:
+    for name, module in CHECKS.items():
+        text = inspect.cleandoc(module.__doc__ or "")
+        yield f"## {name}\n\n{_code_style(text)}\n"
+        yield "| code | severity | what is wrong | what to do |\n| --- | --- | --- | --- |"
+        rows = [f"| {rule.code} | {rule.severity} | {rule.summary} | {rule.remedy} |" for rule in module.RULES]
+        yield "\n".join(rows) + "\n"
+
+
+def _code_style(text: str) -> str:
+    """Turn the marks of docstrings into those of Markdown."""
+    return re.sub(r":data:`(\w+)`", r"`\1`", text).replace("``", "`")
 
 
 def formats_page() -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from formtune.dialects import Columns, read
 from formtune.errors import DataError, SettingError
 from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
-from formtune.splits import Splits, check_labels_seen, duplicate_key, from_files, has_answer, split
+from formtune.splits import Splits, check_labels_seen, duplicate_key, from_files, has_answer, normalized, split
 
 
 def labelled(labels: Iterable[str], *, file: str = "a.csv", words: str = "text", **more: object) -> list[Record]:
@@ -217,6 +217,14 @@ def test_duplicates_but_for_trifles_stand_in_one_split() -> None:
 def test_texts_of_signs_alone_are_no_duplicates() -> None:
     """Where nothing but punctuation stands, it is compared as it is."""
     assert duplicate_key(Plain(text="?")) != duplicate_key(Plain(text="!"))
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_ascii_text_is_normalized_like_any_other(text: str) -> None:
+    """By the quick way as by the way through Unicode, which a letter beyond ASCII makes it take."""
+    assert normalized(f"{text} \u00e9").removesuffix("\u00e9").strip() == (
+        normalized(f"{text} e").removesuffix("e").strip()
+    )
 
 
 def test_what_hangs_together_by_way_of_others_stays_together() -> None:

@@ -26,9 +26,11 @@ from formtune.planning import (
     check_prior,
     formats_of,
     length_of,
+    meant_for,
     metric_of,
     models_of,
     parted,
+    parts_of,
     paths_of,
     plan_of,
     read,
@@ -47,6 +49,7 @@ from formtune.splits import Splits, has_answer
 
 if TYPE_CHECKING:
     from formtune.arms import Readied
+    from formtune.checks import Asked, Audit
     from formtune.results import Compared, Result
     from formtune.runs import OpenRun
     from formtune.trials import Plan
@@ -93,6 +96,38 @@ def _only_one(paths: Sequence[str]) -> str:
     if len(paths) > 1:
         raise SettingError(f"{len(paths)} files are given.", "Mend one at a time.", at="--fix")
     return paths[0]
+
+
+def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = silent) -> "Audit":
+    """Look for what spoils training and tests, record by record and between parts; works without torch.
+
+    Args:
+        recipe: data, and the formats and the model that they are meant for, where there are any.
+        asked: what they are held against, which checks are run, what is written.
+        progress: told of each check.
+    """
+    from formtune import checks
+    from formtune.checks.writing import written
+
+    asked = asked or checks.Asked()
+    readings = parts_of(recipe)
+    if asked.redact is not None and len(readings) > 1:
+        raise SettingError("One file at a time can be redacted.", "Give DATA instead of --train.", at="--redact")
+    others = {path: read(recipe, [path]) for path in asked.against}
+    records = {name: reading.records for name, reading in readings.items()}
+    context = checks.Context(
+        parts=records,
+        left_out=[one for reading in (*readings.values(), *others.values()) for one in reading.left_out],
+        against={path: reading.records for path, reading in others.items()},
+        **meant_for(recipe, [record for part in records.values() for record in part]),
+        max_length=recipe.model.max_length,
+        seed=recipe.seed,
+    )
+    outcomes = checks.check(context, only=asked.only, skip=asked.skip, progress=progress)
+    n_records = {name: len(part) for name, part in (records | dict(context.against)).items()}
+    data = recipe.data
+    named = {"train": data.train, "dev": data.dev, "test": data.test} if data.train else {"data": data.paths}
+    return written(checks.Audit(outcomes, n_records), asked, readings, paths=named)
 
 
 def split(recipe: Recipe) -> "Result":

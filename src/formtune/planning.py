@@ -14,7 +14,7 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.recipe import Recipe
 from formtune.records import Labelled, Record
-from formtune.splits import Splits, from_files, together
+from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
 
 if TYPE_CHECKING:
@@ -46,6 +46,43 @@ def paths_of(recipe: Recipe) -> Sequence[str]:
     if not paths and not (columns.source and columns.target):  # which may be files, aligned line by line
         raise SettingError("There are no data.", "Give files, or data.paths in the recipe.", at="DATA")
     return paths
+
+
+def parts_of(recipe: Recipe) -> dict[str, dialects.Reading]:
+    """Read the records part by part, as the recipe names their files; ``data`` alone where they are not split."""
+    data = recipe.data
+    if not data.train:
+        return {"data": read(recipe, paths_of(recipe))}
+    named = {"train": data.train, "dev": data.dev, "test": data.test}
+    return {name: read(recipe, paths) for name, paths in named.items() if paths}
+
+
+class Meant(TypedDict):
+    """What records are meant for."""
+
+    model: str | None
+    formats: list[Format]
+    task: Task | None
+
+
+def meant_for(recipe: Recipe, records: Sequence[Record]) -> Meant:
+    """Say what the recipe means the records for: a model and formats, or neither.
+
+    Raises:
+        SettingError: where formats are named without a model, or several models.
+    """
+    if len(recipe.models) > 1:
+        raise SettingError("Records are checked for one model.", "Name one.", at="--model")
+    if recipe.formats and not recipe.models:
+        raise SettingError("Formats are checked for a model, and none is named.", "Name one.", at="--model")
+    model = recipe.models[0] if recipe.models else None
+    if not recipe.formats:
+        return {"model": model, "formats": [], "task": None}
+    return {"model": model, "formats": formats_of(recipe), "task": task_of(recipe, _answered(records))}
+
+
+def _answered(records: Sequence[Record]) -> Sequence[Record]:
+    return [record for record in records if has_answer(record)] or records
 
 
 class _Sizes(TypedDict):

@@ -7,19 +7,22 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from formtune.cli import show
+from formtune.cli import audits, show
 from formtune.cli.flags import (
     GROUPS,
     Common,
     CompareFlags,
     EngineFlags,
+    FileFlags,
     FormatFlags,
+    ModelFlags,
     OutFlags,
     ReadFlags,
     RecipeFlags,
     SplitFlags,
     TrainFlags,
     TuneFlags,
+    named,
     recipe_of,
 )
 from formtune.cli.progress import drawn, stoppable
@@ -80,6 +83,54 @@ def convert(
 
     recipe = recipe_of(data, settings, read, out)
     return show.result(pipeline.convert(recipe, to=to, strict=common.strict), show.conversion, common)
+
+
+def check(
+    *data: Data,
+    against: Annotated[tuple[str, ...], Parameter(name="--against", group=GROUPS["Data"])] = (),
+    only: Annotated[tuple[str, ...], Parameter(name="--only", group=GROUPS["Checks"])] = (),
+    skip: Annotated[tuple[str, ...], Parameter(name="--skip", group=GROUPS["Checks"])] = (),
+    fail_on: Annotated[str, Parameter(name="--fail-on", group=GROUPS["Checks"])] = "error",
+    redact: Annotated[str | None, Parameter(name="--redact", group=GROUPS["Recipe and output"])] = None,
+    card: Annotated[str | None, Parameter(name="--card", group=GROUPS["Recipe and output"])] = None,
+    croissant: Annotated[str | None, Parameter(name="--croissant", group=GROUPS["Recipe and output"])] = None,
+    layout: Annotated[str | None, Parameter(name="--format", group=GROUPS["Recipe and output"])] = None,
+    out: Annotated[str | None, Parameter(name=("--out", "-o"), group=GROUPS["Recipe and output"])] = None,
+    read: ReadFlags = ReadFlags(),
+    parts: FileFlags = FileFlags(),
+    form: ModelFlags = ModelFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    json: Annotated[bool, Parameter(name="--json", group=GROUPS["Recipe and output"])] = False,
+    quiet: Annotated[bool, Parameter(name="--quiet", group=GROUPS["Recipe and output"])] = False,
+) -> int:
+    """Look for what spoils training and tests: duplicates, leaks, conflicts, broken turns, personal data and more.
+
+    Args:
+        against: File whose records must not stand in the data: a test set, a benchmark; one flag for each.
+        only: Checks or codes to run, with commas, instead of all.
+        skip: Checks or codes to pass over, with commas.
+        fail_on: Least severity that ends with exit code 2: error, warning, note or none.
+        redact: File to write the data to, with placeholders for personal data and secrets.
+        card: File to write a dataset card to, for the Hugging Face Hub.
+        croissant: File to write a description in Croissant to, for search engines and loaders.
+        layout: How findings are told: table, json, sarif or html; by the ending of --out where not given.
+        out: File that they are written to.
+        json: Print one JSON object and nothing else.
+        quiet: Print only errors.
+    """
+    from formtune import pipeline
+    from formtune.checks import Asked
+    from formtune.checks.layouts import layout_for
+
+    audits.check_severity(fail_on)
+    chosen = layout_for("json" if json else layout, out)
+    recipe = recipe_of(data, settings, read, parts, form)
+    asked = Asked(against=against, only=named(only), skip=named(skip), redact=redact, card=card, croissant=croissant)
+    # Most checks take a moment: where nobody watches, a line for each says nothing.
+    with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
+        audit = pipeline.check(recipe, asked, progress=progress)
+    audits.delivered(audit, chosen, out=out, quiet=quiet)
+    return audits.exit_code(audit, fail_on)
 
 
 def split(
@@ -330,7 +381,7 @@ def cache(*, clear: bool = False, common: Common = Common()) -> int:
 
 
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
-    "Look at data": (formats, inspect, convert, split, preview, prepare),
+    "Look at data": (formats, inspect, check, convert, split, preview, prepare),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe, cache),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(
-        ("Data", "Split", "Format and model", "Training", "Search", "Comparison", "Recipe and output")
+        ("Data", "Checks", "Split", "Format and model", "Training", "Search", "Comparison", "Recipe and output")
     )
 }
 
@@ -54,8 +54,8 @@ class ReadFlags:
 
 @Parameter(name="*", group=GROUPS["Split"])
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitFlags:
-    """Which records are trained on, chosen on and tested on."""
+class FileFlags:
+    """The files of data that come split."""
 
     train: tuple[str, ...] | None = None
     """File of training records, instead of DATA."""
@@ -63,6 +63,13 @@ class SplitFlags:
     """File of records on which settings and the best step are chosen."""
     test: tuple[str, ...] | None = None
     """File of records that are read once, at the end."""
+
+
+@Parameter(name="*", group=GROUPS["Split"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFlags(FileFlags):
+    """Which records are trained on, chosen on and tested on."""
+
     n_train: int | None = None
     """How many records to draw for training."""
     n_dev: int | None = None
@@ -71,6 +78,19 @@ class SplitFlags:
     """How many records to draw for the test."""
     seed: int | None = None
     """Where all chance comes from."""
+
+
+@Parameter(name="*", group=GROUPS["Format and model"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFlags:
+    """What the records are meant for, in a command whose ``--format`` is how it talks."""
+
+    formats: Annotated[tuple[str, ...] | None, Parameter(name="--formats")] = None
+    """Name of a format, or path of a template; several with commas."""
+    models: Annotated[tuple[str, ...] | None, Parameter(name="--model")] = None
+    """Short name, folder, GGUF file or hub name."""
+    max_length: int | None = None
+    """Longest input in tokens."""
 
 
 @Parameter(name="*", group=GROUPS["Format and model"])
@@ -179,7 +199,18 @@ class Common:
     """End with exit code 2 where anything was left out."""
 
 
-Flags = ReadFlags | SplitFlags | FormatFlags | TrainFlags | EngineFlags | TuneFlags | CompareFlags | OutFlags
+Flags = (
+    ReadFlags
+    | FileFlags
+    | SplitFlags
+    | ModelFlags
+    | FormatFlags
+    | TrainFlags
+    | EngineFlags
+    | TuneFlags
+    | CompareFlags
+    | OutFlags
+)
 PLACES: Mapping[str, str] = {
     **{
         name: f"data.{name}"
@@ -214,6 +245,11 @@ def recipe_of(data: tuple[str, ...], settings: RecipeFlags, *groups: Flags) -> "
     if settings.recipe is None:
         return make_recipe(placed(values, onto={}))
     return load_recipe(settings.recipe, over=values)
+
+
+def named(texts: tuple[str, ...]) -> list[str]:
+    """Part names that stand with commas between them."""
+    return [name for text in texts for part in text.split(",") if (name := part.strip())]
 
 
 def _plain(name: str, value: object) -> object:

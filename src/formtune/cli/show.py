@@ -11,6 +11,7 @@ from formtune.cli.flags import Common
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from formtune.checks import Audit
     from formtune.results import Compared, Result
 
 Values = Mapping[str, Any]
@@ -138,6 +139,16 @@ def preview(console: "Console", made: "Result") -> None:
     for example in made.shown:
         _line(console, "")
         console.print(console_example(example), highlight=False)
+
+
+def audit(made: "Audit", *, out: str | None) -> None:
+    """Show what the checks found, and where it was written."""
+    from formtune.reports.audits import console_audit
+
+    console = _console()
+    values = made.to_dict()
+    console.print(console_audit(values), highlight=False)
+    _grid(console, {"written": out, **made.more} if out else made.more)
 
 
 def training(console: "Console", made: Made) -> None:

@@ -11,10 +11,30 @@ from dataclasses import dataclass
 
 from formtune.errors import DataError, SettingError
 from formtune.records import Conversation, Labelled, LeftOut, Pair, Question, Record, identified, kind_of
-from formtune.splits.clusters import Cluster, cluster, duplicate_key, flat, labels_of, shuffled, ties, together
+from formtune.splits.clusters import (
+    Cluster,
+    cluster,
+    duplicate_key,
+    flat,
+    labels_of,
+    normalized,
+    shuffled,
+    ties,
+    together,
+)
 from formtune.splits.drawing import draw, draw_train, sample
 
-__all__ = ["Splits", "check_labels_seen", "duplicate_key", "from_files", "has_answer", "split", "together"]
+__all__ = [
+    "Splits",
+    "check_labels_seen",
+    "duplicate_key",
+    "from_files",
+    "has_answer",
+    "labels_of",
+    "normalized",
+    "split",
+    "together",
+]
 
 
 @dataclass(frozen=True, slots=True)

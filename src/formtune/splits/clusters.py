@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from formtune.records import Labelled, Question, Record, input_text
 
 _NOT_WORDS = re.compile(r"[\W_]+")
+_ASCII_WORDS = bytes(ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(128)) + bytes(128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,16 @@ def duplicate_key(record: Record) -> str:
     >>> duplicate_key(Labelled(inputs={"text": "Great  film!"})) == duplicate_key(Labelled(inputs={"text": "great film"}))
     True
     """
-    text = input_text(record)
+    return normalized(input_text(record))
+
+
+def normalized(text: str) -> str:
+    """Bring a text to the form in which it equals another but for trifles: see :func:`duplicate_key`."""
+    if text.isascii():  # the same, many times as fast
+        words = text.encode().translate(_ASCII_WORDS)
+        while b"  " in words:
+            words = words.replace(b"  ", b" ")
+        return words.strip().decode() or text
     return _NOT_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip() or text
 
 

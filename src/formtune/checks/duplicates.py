@@ -1,0 +1,53 @@
+"""Records that say what an earlier one says, exactly or but for trifles.
+
+Exact duplicates have the same content: kind, texts and answers, whatever their place, id or group. Normalized ones
+have an input and an answer that are equal but for compatibility forms of characters, case, white space and
+punctuation. Other words for the same thing are not found here; see ``near-duplicates``.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from formtune.checks.finding import Context, Finding, Rule, counted, found, place_of
+from formtune.records import Record, answer_text, content_digest
+from formtune.splits import normalized
+
+EXACT = Rule(
+    "FT201",
+    "warning",
+    "A record repeats an earlier one exactly.",
+    "Remove the repetitions, unless they are meant to count more than once.",
+)
+NORMALIZED = Rule(
+    "FT202",
+    "warning",
+    "A record repeats an earlier one but for case, width, space or punctuation.",
+    "Remove the repetitions; keep the form that you want to be learned.",
+)
+RULES = (EXACT, NORMALIZED)
+N_DETAILS = 20
+
+
+def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
+    """Compare each record with those before it."""
+    alike: dict[tuple[str, str], Record] = {}
+    variants: dict[tuple[str, str], dict[str, Record]] = {}  # by their digests, which only repetitions need
+    repeated: list[tuple[Record, Record]] = []
+    resembling: list[tuple[Record, Record]] = []
+    for record, key in zip(records, context.keys, strict=True):
+        both = (key, normalized(answer_text(record)))
+        first = alike.setdefault(both, record)
+        if first is record:
+            continue
+        digests = variants.setdefault(both, {content_digest(first): first})
+        original = digests.setdefault(content_digest(record), record)
+        if original is record:
+            resembling.append((record, first))
+        else:
+            repeated.append((record, original))
+    for rule, pairs, how in ((EXACT, repeated, "exactly"), (NORMALIZED, resembling, "but for trifles")):
+        yield from found(
+            rule,
+            [record for record, _ in pairs],
+            f"{counted(len(pairs), 'record', 'repeats')} an earlier one {how}.",
+            details=[f"{place_of(record)} = {place_of(first)}" for record, first in pairs[:N_DETAILS]],
+        )
