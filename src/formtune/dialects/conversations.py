@@ -36,16 +36,22 @@ def messages_in(found: Iterable[object], *, at: str = "messages") -> tuple[Messa
     Raises:
         RowFault: when a role is unknown, or a content is not text; it tells the faults of all messages.
     """
-    read: list[Message] = []
+    listed = list(found)
+    try:
+        return tuple(map(_message, listed))
+    except RowFault:
+        raise all_of(_faults_in(listed, at)) from None
+
+
+def _faults_in(listed: Iterable[object], at: str) -> list[RowFault]:
+    """Read messages again, and give the faults of all."""
     faults: list[RowFault] = []
-    for place, part in enumerate(found):
+    for place, part in enumerate(listed):
         try:
-            read.append(_message(part))
+            _message(part)
         except RowFault as fault:
             faults.append(fault.inside(f"{at}[{place}]"))
-    if faults:
-        raise all_of(faults)
-    return tuple(read)
+    return faults
 
 
 def as_row(message: Message) -> Object:
