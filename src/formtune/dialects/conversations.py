@@ -87,7 +87,7 @@ def json_text(value: object, what: str) -> str | None:
     try:
         value_of(value)
     except msgspec.DecodeError as error:
-        raise RowFault(f"{what} that are not JSON", str(error)) from error
+        raise RowFault(f"{what} that are not JSON", str(error), path=what.replace(" ", "_")) from error
     return value
 
 
