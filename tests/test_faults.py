@@ -159,3 +159,27 @@ def test_paths_are_joined() -> None:
     assert all_of([fault, RowFault("no prompt")]).left_out(Origin("a", 1)).further == (
         LeftOut("no prompt", Origin("a", 1)),
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ('{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n{"txt": "c", "label": "x"}\n', ("FT131", None, "txt")),
+        ('{"prompt": "a", "completion": "x"}\n' * 2 + '{"promt": "a", "completion": "x"}\n', ("FT145", None, "promt")),
+        (
+            '{"question": "a?", "choices": ["x", "y"], "answer": "x"}\n' * 2
+            + '{"question": "a?", "choices": ["x", "y"], "answer": "z"}\n',
+            ("FT169", "answer", None),
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "q"}], "tools": []}\n' * 2
+            + '{"messages": [{"role": "user", "content": "q", "tool_calls": "["}], "tools": []}\n',
+            ("FT151", "messages[0].tool_calls", None),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_known_of_a_fault_is_told(tmp_path: Path, rows: str, told: tuple[str, str | None, str | None]) -> None:
+    """The place inside the row, and the key that was meant."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(rows)
+    assert [(one.code, one.path, one.near) for one in read([str(path)]).left_out] == [told]

@@ -342,6 +342,7 @@ def test_json_lines_are_read_under_any_name(tmp_path: Path) -> None:
         (r'{"text": "\ud800"}', "column 11: a surrogate without its partner", "half of a surrogate pair"),
         (r'{"text": "\udc00"}', "column 11: a surrogate without its partner", "half of a surrogate pair"),
         ('{"text": "a", "n": 1e400}', "column 20: beyond what float64 holds", "a number out of range"),
+        ('{"text": "a", "n": -' + "1" * 4301 + "}", "column 20: more than 4300 digits", "a number out of range"),
         ('{"text": "a\0"}', "column 12: a zero byte", "a zero byte"),
         ("[" * 100_000, "column 1: 100000 levels of lists and objects", "nested too deeply"),
     ],

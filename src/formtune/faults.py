@@ -83,7 +83,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "FT118",
         "a number out of range",
-        "a number up to about 1.8e308",
+        "a number up to about 1.8e308, of up to 4300 digits",
         "Write it as a text, or correct it.",
     ),
     # Tables.

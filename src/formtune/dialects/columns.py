@@ -244,8 +244,13 @@ def filled_in(value: Object, name: str) -> str:
     """
     text = text_in(value, name)
     if not text.strip():
-        raise RowFault(f"no text in column {name!r}", near=None if name in value else nearest(name, value))
+        raise no_text(value, name)
     return text
+
+
+def no_text(value: Object, name: str) -> RowFault:
+    """Make the fault of a row that has no text in a column, with the nearest key where it has no such column."""
+    return RowFault(f"no text in column {name!r}", near=None if name in value else nearest(name, value))
 
 
 def rest(value: Object, used: Collection[str]) -> str | None:

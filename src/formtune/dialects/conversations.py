@@ -88,16 +88,22 @@ def messages_in(
     Raises:
         RowFault: when a role is unknown, or a content is not text; it tells the faults of all messages.
     """
-    read: list[Message] = []
+    listed = list(found)
+    try:
+        return tuple([_bare(part, roles) or _message(part, roles) for part in listed])
+    except RowFault:
+        raise all_of(_faults_in(listed, roles, at=at)) from None
+
+
+def _faults_in(listed: Iterable[object], roles: Mapping[str, str], *, at: str) -> list[RowFault]:
+    """Read messages again, and give the faults of all."""
     faults: list[RowFault] = []
-    for place, part in enumerate(found):
+    for place, part in enumerate(listed):
         try:
-            read.append(_bare(part, roles) or _message(part, roles))
+            _message(part, roles)
         except RowFault as fault:
             faults.append(fault.inside(f"{at}[{place}]"))
-    if faults:
-        raise all_of(faults)
-    return tuple(read)
+    return faults
 
 
 def _bare(part: object, roles: Mapping[str, str]) -> Message | None:
@@ -228,7 +234,7 @@ def json_text(value: object, what: str) -> str | None:
         try:
             value = value_of(value)
         except msgspec.DecodeError as error:
-            raise RowFault(f"{what} that are not JSON", str(error)) from error
+            raise RowFault(f"{what} that are not JSON", str(error), path=what.replace(" ", "_")) from error
     return None if value is None or value in ("", []) else text_of(value)
 
 

@@ -16,6 +16,7 @@ from formtune.dialects.columns import (
     find,
     join_names,
     names_of,
+    no_text,
     objects,
     quoted,
     rest,
@@ -97,7 +98,7 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     contents = [text_in(value, name) for name in texts]
     empty = [name for name, text in zip(texts, contents, strict=True) if not text.strip()]
     if empty and (_is_pair(texts) or len(empty) == len(texts)):
-        raise RowFault(f"no text in column {empty[0]!r}")
+        raise no_text(value, empty[0])
     yield Labelled(
         inputs=dict(zip(_input_names(texts), contents, strict=True)),
         labels=_labels(value, columns.label),
@@ -125,7 +126,7 @@ def label_text(value: object) -> str:
         RowFault: when the value is a list or an object.
     """
     if isinstance(value, (dict, list)):
-        raise RowFault("a label that is not a text or a number", type(value).__name__)
+        raise RowFault("a label that is not a text or a number", type(value).__name__, found=value)
     return text_in({"label": value}, "label").strip()
 
 

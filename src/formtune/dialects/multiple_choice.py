@@ -221,7 +221,7 @@ def _answer(value: Object, name: str | None, choices: _Choices) -> tuple[str, ..
     if named is not None:
         return (named,)
     if place is None or place >= len(choices.texts):
-        raise RowFault("an answer that is none of the choices", repr(value[name]))
+        raise RowFault("an answer that is none of the choices", repr(value[name]), path=name, found=value[name])
     return (choices.texts[place],)
 
 

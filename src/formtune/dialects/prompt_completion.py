@@ -19,6 +19,7 @@ from formtune.dialects.columns import (
     with_rest,
 )
 from formtune.dialects.conversations import as_row, is_judged, is_messages, json_text, messages_in
+from formtune.errors import nearest
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row
 
@@ -48,7 +49,7 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     completion = columns.target or "completion"
     prompt = [_unlearned(message) for message in _side(value.get("prompt"), "user", at="prompt")]
     if not prompt:
-        raise RowFault("no prompt")
+        raise RowFault("no prompt", near=None if "prompt" in value else nearest("prompt", value))
     yield Conversation(
         messages=(*prompt, *_side(value.get(completion), "assistant", at=completion)),
         tools=json_text(value.get("tools"), "tools"),

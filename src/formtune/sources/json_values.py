@@ -20,7 +20,7 @@ _EXACT_CHARACTERS = 16  # so short a decimal has at most 15 digits, which float6
 _WITH_EXPONENT = re.compile(rb"-?\d+(?:\.\d+)?[eE]\+?\d+|-?\d{300,}\.\d+")
 # Group 1 is half of a surrogate pair; whole pairs and other escapes are passed over.
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
-_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+_MOST_DIGITS = re.compile(rb"-?\d{4301}")  # Python's limit, against texts that take minutes to become a number
 _SHOWN_CHARACTERS = 60
 
 
@@ -103,6 +103,9 @@ def find_fault(data: bytes, error: Exception) -> JsonFault:
         if half is not None and data.rstrip().endswith((b"}", b"]", b'"')):
             return JsonFault("half of a surrogate pair", "a surrogate without its partner", half)
         return JsonFault(NOT_JSON, "the text ends too early", len(data))
+    if "Integer value out of range" in message:
+        digits = _MOST_DIGITS.search(data)
+        return JsonFault("a number out of range", "more than 4300 digits", digits.start() if digits else 0)
     if "out of range" in message:
         found = (match.start() for match in _WITH_EXPONENT.finditer(data) if math.isinf(float(match[0])))
         return JsonFault("a number out of range", "beyond what float64 holds", next(found, 0))
@@ -141,20 +144,18 @@ BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{}]', re.DOT
 def repeated_keys(data: bytes, value: object) -> list[Repeated]:
     """Find the keys that stand twice in one object of a JSON text.
 
-    It costs little where none does. There are at least as many colons as keys; and a colon right behind a quote, which
-    may stand in a string too, stands there again when the value is written, unless its key was lost.
+    It costs little where none does. There are at least as many colons as keys; and those in texts stand there again when
+    the value is written, so that there are fewer only where a key was lost.
 
     Args:
         data: the text.
         value: what it was decoded to.
     """
-    n_keys = _n_outer_keys(value)
-    if data.count(b":") == n_keys:
+    n_colons = data.count(b":")
+    if n_colons == _n_outer_keys(value):
         return []
-    if not _SPACED_COLON.search(data):
-        n_colons = data.count(b'":')
-        if n_colons == n_keys or (b"\\u00" not in data and n_colons == _encode(value).count(b'":')):
-            return []
+    if n_colons == _encode(value).count(b":") and b"\\u003" not in data:  # an escaped colon would be written as one
+        return []
     return list(_repeated(json.loads(data, object_pairs_hook=_Pairs), ""))
 
 
