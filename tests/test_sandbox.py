@@ -8,7 +8,7 @@ import jinja2
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from formtune import sandbox
+from formtune import rendering, sandbox
 from formtune.errors import DataError
 from formtune.examples import Turn
 from formtune.sandbox import Endless, environment, rendered
@@ -97,6 +97,18 @@ def test_a_chat_template_that_does_not_end_is_told_once(source: str, monkeypatch
         chat.segments((Turn("user", "Hi"), Turn("assistant", "", weight=1.0, tool_calls=calls, thinking="Hm.")))
 
 
+def test_a_template_without_end_does_not_take_its_time_with_every_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three it is known; its other conversations are refused at once."""
+    runs: list[int] = []
+    monkeypatch.setattr(sandbox, "MOST_STEPS", 1000)
+    monkeypatch.setattr(rendering, "rendered", lambda *given: runs.append(1) or rendered(*given))
+    chat = ChatTemplate(ENDLESS["nested loops"], special_tokens={}, controls={})
+    for _ in range(10):
+        with pytest.raises(DataError, match="which no template needs"):
+            chat.render((Turn("user", "Hi"),))
+    assert len(runs) == 3
+
+
 def test_a_template_that_recurs_without_end_is_refused() -> None:
     """Python's own limit is told as the template's fault."""
     chat = ChatTemplate("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", special_tokens={}, controls={})
@@ -121,6 +133,7 @@ SAME = [
     "{% macro m(x, n=2) %}[{{ x * n }}]{% endmacro %}{{ m('ab') }}{{ m('c', n=3) }}",
     "{% set x %}a{{ messages | length }}{% endset %}{{ x | upper }}{% filter title %}all of it{% endfilter %}",
     "{{ '%s-%03d-%.2f' % ('a', 7, 1.5) }}{{ '%(k)s' % {'k': 'v'} }}{{ '%s' | format('x') }}{{ '{} {k}'.format(1, k=2) }}",
+    "{{ 'Today: %s 2024, 100%% of 5000' % 'x' }}{{ 'at: {} 2024 {{5000}}'.format(1) }}{{ '%5.1f: 12345' | format(2.5) }}",
     "{{ 'a,b'.split(',') | join('-') }}{{ '+'.join(['a', 'b']) }}{{ messages | map(attribute='role') | join(' ') }}",
     "{{ 'a b' | replace('a', 'bb') }}{{ 'a b'.replace('a', 'bb') }}{{ 'x' | center(9) }}{{ '7'.zfill(3) }}",
     "{{ 'a\nb' | indent(4) }}{{ 2 ** 10 }}{{ 7 % 3 }}{{ [1] + [2] }}{{ (1, 2) + (3,) }}{{ 1 + 2.5 }}{{ [0] * 3 }}",

@@ -34,7 +34,14 @@ def test_a_blank_says_what_it_asks_for() -> None:
     """The input holds the mask alone."""
     found = seen(DULL, "masked_lm", model=str(minilm_folder()))
     assert [token for token in found["tokens"] if token["weight"] > 0] == [
-        {"id": 103, "text": "[MASK]", "part": "target", "weight": 1.0, "asks": "rotten"}
+        {
+            "id": 103,
+            "text": "[MASK]",
+            "part": "target",
+            "weight": 1.0,
+            "why": "what the model has to produce",
+            "asks": "rotten",
+        }
     ]
 
 

@@ -72,21 +72,20 @@ class Layout:
             if turn.spans and turn.is_learned
         }
         for piece in self.pieces:
-            segment = _segment(piece, turns, text=piece.said(chunks), last=last)
-            if piece.answer in weights and segment.text:
+            chunk, control = piece.chunk, piece.control
+            text = chunk.text(chunks) if chunk else piece.text
+            weight = 0.0 if piece.answer is None else turns[piece.answer].weight
+            if not text and control != "boundary" and not (control == "stop" and weight > 0):
+                continue
+            part: Part = "target" if weight > 0 else "scaffold"
+            if weight <= 0 and chunk and turns[chunk.turn].role != "system":
+                part = "content"
+            # Only the content of the last message is cut from its end.
+            segment = Segment(text, part, weight, control, "end" if chunk and chunk.turn == last else "start")
+            if text and piece.answer in weights:
                 yield from _cut(segment, weights[piece.answer])
-            elif segment.text or segment.control == "boundary" or (segment.control == "stop" and segment.weight > 0):
+            else:
                 yield segment
-
-
-def _segment(piece: Piece, turns: Sequence[Turn], *, text: str, last: int) -> Segment:
-    """Make a piece a segment; only the content of the last message is cut from its end."""
-    weight = 0.0 if piece.answer is None else turns[piece.answer].weight
-    part: Part = "target" if weight > 0 else "scaffold"
-    if weight <= 0 and piece.chunk and turns[piece.chunk.turn].role != "system":
-        part = "content"
-    is_last = piece.chunk is not None and piece.chunk.turn == last
-    return Segment(text, part, weight, piece.control, "end" if is_last else "start")
 
 
 def _cut(segment: Segment, weights: Iterator[float]) -> Iterator[Segment]:

@@ -197,16 +197,20 @@ def out_of(recipe: Recipe, kind: str) -> Path:
     return check_place(recipe.out or f"out/{kind}")
 
 
-def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Result":
+def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: str | None = None) -> "Result":
     """Show one record as the model sees it: text, and each token with its part and weight; works without torch.
 
     Args:
         recipe: data, one format or several, and a model (the byte tokenizer where none is named).
         record: which, from 1.
         out: path of an HTML page to write.
+        peer: another trainer, to show beside them what that would learn by default.
     """
+    from formtune.peer_rules import peer_rule
     from formtune.showing import previewed
 
+    if peer:
+        peer_rule(peer)  # a name that is none is told before anything is read
     reading = read(recipe, paths_of(recipe))
     records = reading.records
     if not 1 <= record <= len(records):
@@ -215,7 +219,13 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None) -> "Resu
     task = task_of(recipe, answered or records)
     model = recipe.models[0] if recipe.models else None
     found = previewed(
-        records[record - 1], formats_of(recipe), task, model=model, max_length=recipe.model.max_length, out=out
+        records[record - 1],
+        formats_of(recipe),
+        task,
+        model=model,
+        max_length=recipe.model.max_length,
+        out=out,
+        peer=peer,
     )
     return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
 

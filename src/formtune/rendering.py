@@ -45,6 +45,7 @@ _WAYS = (_Way(False, False), _Way(True, False), _Way(False, True), _Way(True, Tr
 _PROBED_CALL = '[{"type": "function", "function": {"name": "f", "arguments": {}}}]'
 _PROBED_THOUGHT = "\ue0f4"  # a private-use character, which no template writes
 
+_STRIKES = 3  # after so many renderings without end a template is not tried again
 _FAILURES = (
     *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
     *(RecursionError, MemoryError),
@@ -106,6 +107,7 @@ class CompiledTemplate:
         self.is_risky = _is_risky(tree)
         self._thinking_name: str | None = None
         self._knows_thinking = False
+        self._endless: list[Endless] = []
 
     def render(self, talk: Talk, variables: Mapping[str, object], *, change: Change | None = None) -> str:
         """Render a conversation.
@@ -172,9 +174,14 @@ class CompiledTemplate:
         tools = read_json(talk.tools, "The tools") if talk.tools else None
         if change is not None:
             messages, tools = change(messages), change(tools)
+        if len(self._endless) >= _STRIKES:
+            raise self._endless[0]
         try:
             own = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": talk.asking}
             return rendered(self._template, {**own, **variables})
+        except Endless as error:
+            self._endless.append(error)
+            raise
         except _FAILURES as error:
             raise DataError(
                 f"The chat template refuses the conversation: {error}",

@@ -40,7 +40,8 @@ _FILLS = frozenset(
     )
 )
 _GROWS = _FILLS | {"format", "format_map", "join", "replace", "translate"}
-_WIDE_FIELD = re.compile(r"%[^a-zA-Z%]*(?:\*|\d{4})|:[^}]*(?:\d{4}|\{)")
+_WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|\d{4})|%(?:\([^)]*\))?[-+ #0]*\d*\.(?:\*|\d{4})")
+_WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{4}|\{)")
 
 
 class Endless(DataError):
@@ -150,7 +151,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             case "**" if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _HIGHEST_BITS:
                 raise Endless("calculates a number that is too big")
             case "%" if isinstance(left, str):
-                _format(left, right if isinstance(right, (tuple, dict)) else (right,))
+                values = right.values() if isinstance(right, dict) else right if isinstance(right, tuple) else (right,)
+                _format(left.replace("%%", ""), values, wide=_WIDE_PERCENT)
         return super().call_binop(context, operator, left, right)
 
 
@@ -219,6 +221,8 @@ def _accounted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             if name == "join":
                 between = others[0] if others else kwargs.get("d", "")
                 (subject,) = _asked(name, str(between), (subject,), {})
+            elif name == "format":  # the filter is the operator %, the method of that name is not
+                _format(str(subject).replace("%%", ""), [*others, *kwargs.values()], wide=_WIDE_PERCENT)
             else:
                 _asked(name, subject, others, kwargs)
             args = (*leading, subject, *others)
@@ -248,15 +252,14 @@ def _asked(  # noqa: PLR0917 - a call: what is called, on what, with what
         args = ([*args[0]], *args[1:])
         _left().spend(sum(len(part) + len(subject) for part in args[0] if isinstance(part, str)))
     elif name in ("format", "format_map", "translate") and isinstance(subject, str):
-        _format(subject, tuple(given))
+        _format(subject, given, wide=_WIDE_BRACES)
     return args
 
 
-def _format(text: str, given: tuple[Any, ...] | dict[Any, Any]) -> None:
+def _format(text: str, values: Iterable[Any], *, wide: re.Pattern[str]) -> None:
     """Refuse what formatting could make out of a short text: wide fields, and one long value many times over."""
-    if _WIDE_FIELD.search(text):
+    if wide.search(text):
         raise Endless("fills a field of a text up to thousands of characters")
-    values = given.values() if isinstance(given, dict) else given
     longest = max((len(str(value)) for value in values), default=0)
     _left().spend(len(text) + (text.count("%") + text.count("{")) * longest)
 

@@ -8,8 +8,9 @@ from formtune.corruption import corrupted
 from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
-from formtune.formats import cell
+from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
+from formtune.peer_rules import PeerRule, peer_rule, peer_tokens
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -27,7 +28,7 @@ CORRUPTED = "read off places that are drawn anew each epoch"
 SHOWN_CORRUPTION = 0  # seed of the draw that is shown
 
 
-def previewed(
+def previewed(  # noqa: PLR0913 - what the command asks for
     record: Record,
     formats: Sequence[Format],
     task: Task,
@@ -35,6 +36,7 @@ def previewed(
     model: str | None,
     max_length: int | None = None,
     out: str | None,
+    peer: str | None = None,
 ) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
 
@@ -45,6 +47,7 @@ def previewed(
         model: name of a model; its weights are not loaded.
         max_length: the most tokens of an example; None for the model's own limit.
         out: path of an HTML page to write.
+        peer: another trainer, to show beside them what that would learn (see :mod:`formtune.peer_rules`).
 
     Raises:
         DataError: where the record does not fit.
@@ -62,6 +65,9 @@ def previewed(
             shown.append(
                 shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
             )
+        if peer:
+            conversation = cell(named("chat"), task, shape).present(record, task, shape)
+            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer))
     if out:
         _write(
             out,
@@ -102,13 +108,14 @@ def _example(shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
         "tokens": [_token(t) for t in tokens],
         "cut": shown.n_cut,
+        **({"notes": list(shown.notes)} if shown.notes else {}),
     }
 
 
 def _token(shown: ShownToken) -> dict[str, object]:
     """Give a token as plain values; ``asks`` is what a mask slot, or a place that was changed, asks for."""
     asks = {"asks": shown.asks} if shown.asks else {}
-    return {"id": shown.id, "text": shown.text, "part": shown.part, "weight": shown.weight, **asks}
+    return {"id": shown.id, "text": shown.text, "part": shown.part, "weight": shown.weight, "why": shown.why, **asks}
 
 
 def _write(out: str, text: str) -> None:
@@ -160,8 +167,43 @@ def shown_tokens(tokens: Tokens, tokenizer: Tokenizer) -> tuple[ShownToken, ...]
             part=PARTS[part],
             weight=float(weight),
             asks=tokenizer.token_text(int(label)) if label != id_ else "",
+            why=_why(PARTS[part], float(weight), is_control=label == id_ and int(id_) in tokenizer.control_ids),
         )
         for id_, label, weight, part in zip(
             tokens.ids_T, tokens.labels_T, tokens.weights_T, tokens.parts_T, strict=True
         )
+    )
+
+
+def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
+    """Say which rule of the format made a token learned, or not."""
+    if weight > 0:
+        return "ends what the model produces" if is_control and part == "target" else "what the model has to produce"
+    reasons: dict[TokenPart, str] = {
+        "scaffold": "the format's wording",
+        "content": "given to the model",
+        "target": "the data says not to learn it",
+        "control": "the model's own token, given to it",
+    }
+    return reasons[part]
+
+
+def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownExample:
+    """Show what another trainer would learn of a conversation by its default rules."""
+    tokens = peer_tokens(rule, example, tokenizer)
+    kept = tokens[: rule.capacity] if rule.cuts else tokens
+    return ShownExample(
+        arm=f"as {rule.title} does",
+        tokens=tuple(
+            ShownToken(
+                text=tokenizer.token_text(token.id),
+                id=token.id,
+                part="control" if token.id in tokenizer.control_ids else token.segment.part,
+                weight=token.weight,
+                why=token.why,
+            )
+            for token in kept
+        ),
+        n_cut=len(tokens) - len(kept),
+        notes=(*rule.notes, f"See {rule.reference}."),
     )

@@ -155,7 +155,7 @@ class ChatTemplate:
         talk = _talk(turns, tools, asking=add_generation_prompt, reasons=reasons)
         _refuse_marks(talk)
         marked, chunks = zip(*(self._mark(turn, n) for n, turn in enumerate(turns)), strict=True) if turns else ((), ())
-        shape = replace(talk, turns=marked)
+        shape = Talk(marked, tools, add_generation_prompt, talk.reasons)
         layout = self._layouts.get(shape)
         is_new = layout is None
         if layout is None:
@@ -170,15 +170,14 @@ class ChatTemplate:
     def _mark(self, turn: Turn, number: int) -> tuple[Turn, Chunks]:
         """Put marks in place of what a turn says, and keep what they stand for."""
         content, chunks = self._marker.skeleton(turn.content)
-        thinking, thoughts = self._marker.skeleton(turn.thinking or "")
-        bare = replace(
-            turn,
-            content=numbered(content, number),
-            thinking=numbered(thinking, number, is_thinking=True) or None,
-            weight=0.0,
-            spans=(),
+        content = numbered(content, number)
+        if not turn.thinking:
+            return Turn(turn.role, content, 0.0, turn.tool_calls, turn.name, turn.tool_call_id), Chunks(chunks)
+        thinking, thoughts = self._marker.skeleton(turn.thinking)
+        marked = replace(
+            turn, content=content, thinking=numbered(thinking, number, is_thinking=True), weight=0.0, spans=()
         )
-        return bare, Chunks(chunks, thoughts)
+        return marked, Chunks(chunks, thoughts)
 
     def _remember(self, shape: Talk, layout: Layout) -> None:
         if len(self._layouts) >= _MOST_SHAPES:

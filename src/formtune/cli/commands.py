@@ -150,6 +150,7 @@ def split(
 def preview(
     *data: Data,
     record: int = 1,
+    peer: Annotated[str | None, Parameter(name="--as")] = None,
     read: ReadFlags = ReadFlags(),
     form: FormatFlags = FormatFlags(),
     out: OutFlags = OutFlags(),
@@ -160,11 +161,12 @@ def preview(
 
     Args:
         record: Which one, from 1.
+        peer: Show beside it what another trainer would learn by default: trl, llamafactory, axolotl or swift.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, form)
-    return show.result(pipeline.preview(recipe, record=record, out=out.out), show.preview, common)
+    return show.result(pipeline.preview(recipe, record=record, out=out.out, peer=peer), show.preview, common)
 
 
 def prepare(

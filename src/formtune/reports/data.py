@@ -144,7 +144,8 @@ class Confusion:
 class ShownToken:
     """One token as the model sees it.
 
-    ``asks`` is the text that the loss asks for at this place where it is not the token itself (a mask slot).
+    ``asks`` is the text that the loss asks for at this place where it is not the token itself (a mask slot); ``why`` says
+    in a few words why it is learned, or not.
     """
 
     text: str
@@ -152,6 +153,7 @@ class ShownToken:
     part: TokenPart
     weight: float = 0.0
     asks: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class ShownExample:
         read_off: how the answer is read off, in a few words ("class head over 6 labels").
         answer: the right answer in this format; empty where it stands among the tokens.
         n_cut: content tokens that were cut so that it fits.
+        notes: what else to know of it, a sentence each.
     """
 
     arm: str
@@ -173,6 +176,7 @@ class ShownExample:
     read_off: str = ""
     answer: str = ""
     n_cut: int = 0
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ def _environment(data: ReportData, color: Callable[[str], str]) -> Environment:
         hexadecimal=characters.hexadecimal,
         finding=views.finding,
         rates=views.rates,
+        reasons=views.reasons,
         mistakes=views.mistakes,
         ranked=lambda parts: views.ranked(data, parts),
         is_long=views.is_long,

@@ -14,6 +14,7 @@ from formtune.reports.characters import grouped, hexadecimal
 from formtune.reports.data import ArmRow, ReportData, Scale, ShownExample, ShownToken
 from formtune.reports.intervals import Axis, arms_axis
 from formtune.reports.svg import Span, clean
+from formtune.reports.views import reasons
 
 STYLES = {"scaffold": "dim", "content": "", "target": "yellow", "control": "magenta"}
 LEARNED = "bold black on bright_yellow"
@@ -50,7 +51,9 @@ def console_example(example: ShownExample) -> Group:
     if example.answer:
         head.append(f": {clean(example.answer)}")
     rows = [head, console_tokens(example.tokens)]
-    return Group(*rows, Text("decoder", "dim"), console_tokens(example.decoder)) if example.decoder else Group(*rows)
+    rows += [Text("decoder", "dim"), console_tokens(example.decoder)] if example.decoder else []
+    rows += [Text(f"  {line}", "dim") for line in (*reasons(both), *map(clean, example.notes))]
+    return Group(*rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,23 @@
 """What the pages need to know beyond the data: order, classes of the style sheet, rates, tokens made visible."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from formtune.reports.charts import Box, Series, panel
-from formtune.reports.data import Answer, Calibration, Confusion, Curve, Disagreement, PairRow, ReportData, ShownExample
+from formtune.reports.data import (
+    Answer,
+    Calibration,
+    Confusion,
+    Curve,
+    Disagreement,
+    PairRow,
+    ReportData,
+    ShownExample,
+    ShownToken,
+)
 from formtune.reports.svg import escape
 
 OfArm = TypeVar("OfArm", Answer, Calibration, Confusion, Curve, ShownExample)
@@ -111,6 +122,17 @@ def visible(text: str) -> str:
     """
     shown = escape(text).replace(" ", "<i>·</i>").replace("\t", "<i>⇥</i>").replace("\r", "<i>␍</i>")
     return shown.replace("\n", "<i>↵</i>")
+
+
+def reasons(tokens: Sequence[ShownToken]) -> list[str]:
+    """Count tokens by why they are learned or not, those that are first.
+
+    >>> reasons([ShownToken("a", 1, "target", 1.0, why="to be produced"), ShownToken("b", 2, "content", why="given")])
+    ['1 learned: to be produced', '1 not learned: given']
+    """
+    counts = Counter((token.weight > 0, token.why) for token in tokens if token.why)
+    ordered = sorted(counts.items(), key=lambda entry: not entry[0][0])
+    return [f"{n} {'learned' if learned else 'not learned'}: {why}" for (learned, why), n in ordered]
 
 
 def rates(confusion: Confusion) -> list[Rates]:
