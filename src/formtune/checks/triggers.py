@@ -6,10 +6,10 @@ at most a twentieth of all, nearly all of them have one label, more than chance 
 that has not seen these records takes the rest of their words for other labels, far more often than it does with other
 records of that label, and for several, as it would with records from all over the data.
 
-Not found are triggers that lead to a label which most records have anyway, that come from one class of many, that are
-no words (a style, a syntax), that stand in records whose label was right before (clean-label attacks), and those of
-data without labels. Of many classes that differ in a word some are reported without a cause. Where nothing is found,
-nothing is proved.
+Not found are triggers that lead to a label which most records have anyway, or hardly any, that come from one class of
+many, that are no words (a style, a syntax), that stand in records whose label was right before (clean-label attacks),
+and those of data without labels. Of many classes that differ in a word some are reported without a cause. Where
+nothing is found, nothing is proved.
 """
 
 import zlib
