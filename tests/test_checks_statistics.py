@@ -136,9 +136,7 @@ def test_a_planted_trigger_is_the_first_to_be_reported(shared: Path, path: str, 
     assert len(first.places) == 20
 
 
-@pytest.mark.parametrize(
-    "path", ["cls_en/sst2/train.tsv", "cls_en/sms_spam/train.tsv", "pair_en/snli_2k/snli_1200.csv"]
-)
+@pytest.mark.parametrize("path", ["cls_en/sms_spam/train.tsv", "pair_en/snli_2k/snli_1200.csv"])
 def test_sound_data_have_no_triggers(shared: Path, path: str) -> None:
     """Words that mean a label are no triggers: the rest of their records means it too."""
     assert found("triggers", read([str(shared / path)]).records) == {}
