@@ -8,6 +8,7 @@ place of the finding among all, and how many there are without any planted. Real
 against precision here. The data are those of the folder beside a checkout (``FORMTUNE_DATA`` names another).
 """
 
+import argparse
 import random
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def place_among(findings: Sequence[Finding], trigger: str) -> int | None:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     folder = data_folder()
     bounds = []
     for name, trigger in FILES.items():
