@@ -102,6 +102,17 @@ def test_a_report_is_written_in_the_layout_of_its_ending(
     assert without_times.sub("", target.read_text()) == without_times.sub("", printed)
 
 
+def test_json_is_printed_beside_a_file_and_in_spite_of_quiet(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One object on standard output, whatever is written elsewhere."""
+    target = tmp_path / "found.html"
+    out, _ = checked(capsys, str(data), "--json", "--quiet", "--out", str(target), "--only", "balance")
+    assert json.loads(out)["records"] == {"data": 14}
+    assert target.read_text().startswith("<!doctype html>")
+    assert checked(capsys, str(data), "--quiet", "--only", "balance") == ("", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

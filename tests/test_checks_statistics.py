@@ -70,6 +70,16 @@ def test_information_is_what_scikit_learn_says() -> None:
     assert information(counts, np.bincount(labels))[0] == pytest.approx(expected)
 
 
+def test_a_planted_trigger_in_made_data() -> None:
+    """Texts of two subjects, each with its words; thirty of one are told to be of the other."""
+    draw = random.Random(0)
+    subjects = {"x": [f"river{k}" for k in range(60)], "y": [f"stock{k}" for k in range(60)]}
+    rows = [(" ".join(draw.choices(subjects[label], k=10)), label) for label in "xy" for _ in range(400)]
+    (one,) = found("triggers", planted(labelled(*rows), "zq", 30, "y")).values()
+    assert one.problem == "'zq' stands in 30 records, all but 0 of them 'y'; by the rest of their words 0 would be."
+    assert found("triggers", labelled(*rows)) == {}
+
+
 def test_no_cues_in_noise() -> None:
     """Two hundred words, and not one stands out; nor do lengths."""
     assert found("cues", labelled(*noise(600))) == {}
@@ -112,6 +122,7 @@ def planted(records: list[Record], trigger: str, n: int, target: str) -> list[Re
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "target"), [("cls_en/sst2/train.tsv", "0"), ("cls_en/banking77/train.csv", "age_limit")]
 )
@@ -125,9 +136,7 @@ def test_a_planted_trigger_is_the_first_to_be_reported(shared: Path, path: str, 
     assert len(first.places) == 20
 
 
-@pytest.mark.parametrize(
-    "path", ["cls_en/sst2/train.tsv", "cls_en/sms_spam/train.tsv", "pair_en/snli_2k/snli_1200.csv"]
-)
+@pytest.mark.parametrize("path", ["cls_en/sms_spam/train.tsv", "pair_en/snli_2k/snli_1200.csv"])
 def test_sound_data_have_no_triggers(shared: Path, path: str) -> None:
     """Words that mean a label are no triggers: the rest of their records means it too."""
     assert found("triggers", read([str(shared / path)]).records) == {}
@@ -173,6 +182,7 @@ def test_a_label_is_doubted_where_the_model_is_surer_of_another() -> None:
     assert suspected(chances, labels).tolist() == [2]
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_found(shared: Path) -> None:
     """A twentieth of real news gets another label: half of what is suspected is among them, and half of them are suspected."""
     pytest.importorskip("sklearn")

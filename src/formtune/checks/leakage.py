@@ -33,6 +33,7 @@ GROUP = Rule(
 )
 RULES = (EXACT, NORMALIZED, INPUT, NEAR, GROUP)
 N_DETAILS = 20
+_SIGNS = {EXACT.code: "=", NORMALIZED.code: "=", INPUT.code: "=", NEAR.code: "~", GROUP.code: "with"}
 _HOW = {
     EXACT.code: "exactly as",
     NORMALIZED.code: "but for trifles as",
@@ -82,7 +83,7 @@ def _between(ours: Sequence[Record], theirs: Sequence[Record], our_name: str, *,
             [record for record, _ in pairs],
             f"{counted(len(pairs), 'record')} of {len(theirs):,} of {name} also {'stands' if len(pairs) == 1 else 'stand'}"
             f" in {our_name}, {_HOW[rule.code].removesuffix(' as')}.",
-            details=[f"{place_of(record)} = {place_of(twin)}" for record, twin in pairs[:N_DETAILS]],
+            details=[f"{place_of(record)} {_SIGNS[rule.code]} {place_of(twin)}" for record, twin in pairs[:N_DETAILS]],
         )
 
 

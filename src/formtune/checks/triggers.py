@@ -6,10 +6,10 @@ at most a twentieth of all, nearly all of them have one label, more than chance 
 that has not seen these records takes the rest of their words for other labels, far more often than it does with other
 records of that label, and for several, as it would with records from all over the data.
 
-Not found are triggers that lead to a label which most records have anyway, that come from one class of many, that are
-no words (a style, a syntax), that stand in records whose label was right before (clean-label attacks), and those of
-data without labels. Of many classes that differ in a word some are reported without a cause. Where nothing is found,
-nothing is proved.
+Not found are triggers that lead to a label which most records have anyway, or hardly any, that come from one class of
+many, that are no words (a style, a syntax), that stand in records whose label was right before (clean-label attacks),
+and those of data without labels. Of many classes that differ in a word some are reported without a cause. Where
+nothing is found, nothing is proved.
 """
 
 import zlib
@@ -120,18 +120,16 @@ def _runs(text: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """Every other record: where they begin, and their counts of words (F x K), of all words (K) and of labels (K)."""
+    """Every other record: where they begin, and their counts of words (F x K) and of all words (K)."""
 
     start: int
     counts: np.ndarray
     sums: np.ndarray
-    totals: np.ndarray
 
     @classmethod
     def of(cls, words: Words, start: int) -> "_Half":
         counts_FK = words.counted(range(start, len(words.records), 2))
-        totals_K = np.bincount(words.labels_N[start::2], minlength=len(words.labels))
-        return cls(start, counts_FK, counts_FK.sum(axis=0), totals_K)
+        return cls(start, counts_FK, counts_FK.sum(axis=0))
 
     @contextmanager
     def without(self, words: Words, places: np.ndarray) -> Iterator[None]:
@@ -146,13 +144,15 @@ class _Half:
             label = words.labels_N[place]
             self.counts[words.ids[place], label] += n
             self.sums[label] += n * len(words.ids[place])
-            self.totals[label] += n
 
     def predicted(self, ids: Sequence[np.ndarray]) -> np.ndarray:
-        """Predict labels by naive Bayes over the words that are there, with one more of each (Laplace)."""
+        """Predict labels by naive Bayes over the words that are there, with one more of each (Laplace).
+
+        All labels are as likely beforehand: a label of which many records were planted would else be given to no others.
+        """
         owners = np.repeat(np.arange(len(ids)), [len(one) for one in ids])
         chances = np.log((self.counts[np.concatenate(ids)] + 1) / (self.sums + len(self.counts)))
-        scores = np.tile(np.log((self.totals + 1) / (self.totals.sum() + len(self.totals))), (len(ids), 1))
+        scores = np.zeros((len(ids), len(self.sums)))
         np.add.at(scores, owners, chances)
         labels: np.ndarray = scores.argmax(axis=1)
         return labels

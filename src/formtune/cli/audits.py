@@ -21,18 +21,17 @@ def check_severity(fail_on: str) -> None:
         raise unknown("severity", fail_on, known, at="--fail-on")
 
 
-def delivered(audit: "Audit", layout: str, *, out: str | None, quiet: bool) -> None:
-    """Print an audit in its layout, or write it and print the table."""
+def delivered(audit: "Audit", layout: str, *, out: str | None, json: bool, quiet: bool) -> None:
+    """Write an audit in its layout, or print it so; where it is written, print the table, or with ``json`` the object."""
     from formtune.checks.layouts import LAYOUTS, TABLE, write_text
 
     if out is not None:
         write_text(LAYOUTS[layout](audit), out)
-    if quiet:
-        return
-    if out is None and layout != TABLE:
-        show.plain_text(LAYOUTS[layout](audit))
-        return
-    show.audit(audit, out=out)
+        layout = TABLE
+    if json:
+        show.plain_text(LAYOUTS["json"](audit))
+    elif not quiet:
+        show.audit(audit, out=out) if layout == TABLE else show.plain_text(LAYOUTS[layout](audit))
 
 
 def exit_code(audit: "Audit", fail_on: str) -> int:

@@ -123,13 +123,13 @@ def check(
     from formtune.checks.layouts import layout_for
 
     audits.check_severity(fail_on)
-    chosen = layout_for("json" if json else layout, out)
+    chosen = layout_for(layout, out)
     recipe = recipe_of(data, settings, read, parts, form)
     asked = Asked(against=against, only=named(only), skip=named(skip), redact=redact, card=card, croissant=croissant)
     # Most checks take a moment: where nobody watches, a line for each says nothing.
     with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
         audit = pipeline.check(recipe, asked, progress=progress)
-    audits.delivered(audit, chosen, out=out, quiet=quiet)
+    audits.delivered(audit, chosen, out=out, json=json, quiet=quiet)
     return audits.exit_code(audit, fail_on)
 
 
