@@ -167,4 +167,5 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "a text, or a list of texts",
         "Write the outputs as texts.",
     ),
+    ("FT372", "a label that is neither 1 nor 0", "1 where the first answer is preferred, else 0", "Write 1 or 0."),
 )
