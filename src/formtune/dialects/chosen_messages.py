@@ -54,6 +54,7 @@ def _written(message: Message) -> Object:
     row = as_row(message)
     if not message.parts:
         row["content"] = [{"type": "text", "value": message.content}]
+    row.pop("weight", None)
     if message.weight is not None:
-        row["loss_weight"] = row.pop("weight")
+        row["loss_weight"] = message.weight
     return row
