@@ -273,7 +273,8 @@ def preferences(
 
 texts = message("assistant", words)
 turning = st.one_of(
-    texts, st.builds(Message, st.just("assistant"), said, tool_calls=calls(words), weight=st.sampled_from([None, 0.0, 1.0]))
+    texts,
+    st.builds(Message, st.just("assistant"), said, tool_calls=calls(words), weight=st.sampled_from([None, 0.0, 1.0])),
 )
 asked = in_turn(words).map(lambda record: (*record.messages[:-1],))
 short = st.one_of(st.tuples(message("user", words)), st.tuples(message("system", words), message("user", words)))
