@@ -1,7 +1,7 @@
 """What holds for every dialect: one test body, all of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -176,7 +176,7 @@ def bare(record: Record) -> Record:
     return msgspec.structs.replace(record, id="", origin=None, group=None)
 
 
-def reread(dialect: Dialect, pieces: list[object]) -> list[Record]:
+def reread(dialect: Dialect, pieces: Sequence[object]) -> list[Record]:
     """Read what was written, by way of JSON text."""
     decoded = [msgspec.json.decode(msgspec.json.encode(piece)) for piece in pieces]
     rows = [Row(value, Origin("a.jsonl", line)) for line, value in enumerate(decoded, 1)]
@@ -227,7 +227,10 @@ def test_a_dialect_writes_all_that_it_holds(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"plain"}))
 def test_what_a_dialect_writes_is_taken_for_no_other(name: str) -> None:
-    """Its own evidence is the strongest. (A text beside other columns is plain only where that is asked for.)"""
+    """Its own evidence is the strongest, or that of a dialect which reads the same: messages without a mark are messages.
+
+    (A text beside other columns is plain only where that is asked for.)
+    """
 
     @settings(max_examples=30)
     @given(st.lists(HELD[name], min_size=1, max_size=3))
@@ -238,7 +241,10 @@ def test_what_a_dialect_writes_is_taken_for_no_other(name: str) -> None:
         rows = [Row(value, Origin("a.jsonl", line)) for line, value in enumerate(decoded, 1)]
         found = {other: module.recognize(rows, Columns()) for other, module in DIALECTS.items()}
         scores = {other: evidence.score for other, evidence in found.items() if evidence is not None}
-        assert max(scores, key=lambda other: scores[other]) == name
+        best = max(scores, key=lambda other: scores[other])
+        assert best == name or [bare(one) for one in reread(DIALECTS[best], pieces)] == [
+            bare(one) for one in reread(DIALECTS[name], pieces)
+        ]
 
     law()
 
