@@ -207,18 +207,20 @@ class TestCompared:
     def test_what_was_done_is_not_done_again(
         self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A comparison that ended behind one arm goes on with the other, with the threads that it began with."""
-        asked = {"seeds": 2, "resamples": 200, "arms_at_once": 2}
-        recipe = recipe_for(reviews, tmp_path / "out", comparison=asked)
+        """A comparison that ended behind one arm goes on with the other, however many are done at once."""
+        asked: dict[str, Any] = {"seeds": 2, "resamples": 200}
+        alone, together = (
+            recipe_for(reviews, tmp_path / "out", comparison={**asked, "arms_at_once": count}) for count in (1, 2)
+        )
 
         def ends(_event: Event) -> None:
             if list(tmp_path.glob("out.checkpoints/arm-*")):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            pipeline.compare(recipe, progress=ends)
+            pipeline.compare(alone, progress=ends)
         events: list[Event] = []
-        pipeline.compare(recipe, progress=events.append)
+        pipeline.compare(together, progress=events.append)
         assert sum(event.stage.endswith(": done before") for event in events) >= 1
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from formtune.dialects import DIALECTS, Columns, Reading, read
-from formtune.errors import DataError
-from formtune.records import Conversation, Message
+from formtune.records import Conversation, Message, kind_of
 
 HUMAN = {"from": "human", "value": "Weather?"}
 GPT = {"from": "gpt", "value": "Sunny."}
@@ -101,10 +100,10 @@ def test_a_call_behind_an_answer_of_its_own_is_refused() -> None:
 
 
 def test_system_and_tools_stand_beside_the_turns(tmp_path: Path) -> None:
-    """The system text becomes the first message, the tools JSON text without blanks, which are written again."""
+    """The system text becomes the first message, the tools JSON text as it stands."""
     record = talk(tmp_path, HUMAN, GPT, system="Be brief.", tools='[{"name": "weather"}]', id="a")
     assert said(record)[0] == ("system", "Be brief.")
-    assert (record.tools, record.extra) == ('[{"name":"weather"}]', '{"id":"a"}')
+    assert (record.tools, record.extra) == ('[{"name": "weather"}]', '{"id":"a"}')
     assert DIALECTS["sharegpt"].write(record) == {
         "id": "a",
         "conversations": [{"from": "system", "value": "Be brief."}, HUMAN, GPT],
@@ -157,10 +156,10 @@ def test_reasoning_has_no_place(tmp_path: Path) -> None:
     }
 
 
-def test_preferences_in_turns_are_refused(tmp_path: Path) -> None:
+def test_preferences_in_turns_are_no_conversations(tmp_path: Path) -> None:
     """One side of them is an answer that should not be given."""
-    with pytest.raises(DataError, match="do not tell what is text and what is the answer"):
-        rows(tmp_path, {"conversations": [HUMAN, GPT], "rejected": GPT, "chosen": GPT})
+    found = rows(tmp_path, {"conversations": [HUMAN], "rejected": GPT, "chosen": GPT})
+    assert {kind_of(record) for record in found.records} == {"preference"}
 
 
 # --- NeMo and ChatGLM ------------------------------------------------------------------------------------------------

@@ -179,6 +179,8 @@ def _lost(record: Record, again: Record | None) -> dict[str, Any]:
         return {"record": msgspec.to_builtins(record)}
     before, after = _flat(record), _flat(again)
     lost = {key: value for key, value in before.items() if after.get(key) != value}
+    if again.group is not None:  # what belongs together does, under whatever name
+        lost.pop("group", None)
     if kind_of(record) != kind_of(again):
         lost["kind"] = kind_of(record)
     given = record.id and record.id.split("-")[0] != content_digest(record)
@@ -196,7 +198,7 @@ def _flat(record: Record) -> dict[str, Any]:
     if isinstance(flat.get("tools"), str):
         flat["tools"] = value_of(flat["tools"])
     for name in ("messages", "prompt", "chosen", "rejected"):
-        if isinstance(flat.get(name), list):
+        if isinstance(flat.get(name), (list, tuple)):
             flat |= _columns(name, flat.pop(name))
     return flat
 

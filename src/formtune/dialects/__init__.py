@@ -290,7 +290,9 @@ def _recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tu
     able = _able(dialect, columns)
     _refuse_two_roles(columns, names)
     evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
-    if dialect in able and not evidence and _reads(able[dialect], rows, columns):  # marks are for telling dialects apart
+    if (
+        dialect in able and not evidence and _reads(able[dialect], rows, columns)
+    ):  # marks are for telling dialects apart
         evidence[dialect] = Evidence(_ENOUGH, "you name it, and rows can be read so", columns)
     best = max(evidence, key=lambda name: evidence[name].score, default=None)
     if best is None or (dialect is None and evidence[best].score < _ENOUGH):

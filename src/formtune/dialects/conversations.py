@@ -90,7 +90,9 @@ def messages_in(
     """
     listed = list(found)
     try:
-        return tuple([_bare(part, roles) or _message(part, roles) for part in listed])
+        if roles is ROLES:
+            return tuple([_bare(part) or _message(part, roles) for part in listed])
+        return tuple([_message(part, roles) for part in listed])
     except RowFault:
         raise all_of(_faults_in(listed, roles, at=at)) from None
 
@@ -106,12 +108,12 @@ def _faults_in(listed: Iterable[object], roles: Mapping[str, str], *, at: str) -
     return faults
 
 
-def _bare(part: object, roles: Mapping[str, str]) -> Message | None:
+def _bare(part: object) -> Message | None:
     """Read a message that is a role and a text, as most are (in a third of the time); None for any other."""
     if not isinstance(part, dict) or len(part) != 2:
         return None
     role, content = part.get("role"), part.get("content")
-    if isinstance(role, str) and role in BARE_ROLES and roles.get(role) == role and isinstance(content, str):
+    if isinstance(role, str) and role in BARE_ROLES and isinstance(content, str):
         return Message(role, content)
     return None
 
@@ -223,24 +225,20 @@ def first_name(roles: Mapping[str, str], role: str) -> str | None:
 
 
 def json_text(value: object, what: str) -> str | None:
-    """Give a value as JSON text, in one spelling whether the data holds it as a value or as text.
-
-    An empty list, or nothing, is None.
+    """Give a value as JSON text; text that is JSON already stays as it is. An empty list, or nothing, is None.
 
     Raises:
         RowFault: when it is text, but not JSON.
     """
-    if isinstance(value, str) and value:
-        try:
-            value = value_of(value)
-        except msgspec.DecodeError as error:
-            raise RowFault(f"{what} that are not JSON", str(error), path=what.replace(" ", "_")) from error
-    return None if value is None or value in ("", []) else text_of(value)
-
-
-def spaced(text: str) -> str:
-    """Give JSON text with a blank after each comma and colon, as most files hold it within a string."""
-    return msgspec.json.format(text, indent=0)
+    if value is None or value in ("", []):
+        return None
+    if not isinstance(value, str):
+        return text_of(value)
+    try:
+        found = value_of(value)
+    except msgspec.DecodeError as error:
+        raise RowFault(f"{what} that are not JSON", str(error), path=what.replace(" ", "_")) from error
+    return None if found in (None, []) else value
 
 
 def _message(part: object, roles: Mapping[str, str]) -> Message:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import msgspec
 
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
-from formtune.dialects.conversations import is_judged, is_messages, json_text, spaced
+from formtune.dialects.conversations import is_judged, is_messages, json_text
 from formtune.errors import nearest
 from formtune.records import Conversation, Message
 from formtune.sources import Row
@@ -72,7 +72,7 @@ def row_of(
     if not written:
         return None
     text = record.tools or ""
-    tools: object = spaced(text) if text and has_text_tools else msgspec.Raw(text.encode())
+    tools: object = text if has_text_tools else msgspec.Raw(text.encode())
     row: Object = {column: list(written), **({"tools": tools} if text else {})}
     return with_rest(row, record.extra, ("tools", *reserved))
 
