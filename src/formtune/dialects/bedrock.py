@@ -7,7 +7,7 @@ import msgspec
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
 from formtune.dialects.layouts import alternates, seen
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 NAME = "bedrock"
 SUMMARY = "Conversations for Amazon Bedrock (bedrock-conversation-2024): system and messages as blocks of text."
@@ -75,7 +75,7 @@ def _blocks(found: object) -> list[Object]:
 def _message(role: str, blocks: Sequence[Object], *, extra: str | None = None) -> Message:
     typed = [_typed(block) for block in blocks]
     texts = [str(block["text"]) for block in typed if block["type"] == "text"]
-    parts = None if len(texts) == len(typed) else msgspec.json.encode(typed).decode()
+    parts = None if len(texts) == len(typed) else text_of(typed)
     return Message(role, "".join(texts), parts=parts, extra=extra)
 
 

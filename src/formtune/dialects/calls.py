@@ -11,6 +11,7 @@ import msgspec
 from formtune.dialects.columns import Object, RowFault
 from formtune.dialects.conversations import extra_of, without
 from formtune.records import Message
+from formtune.sources import text_of
 
 _NO_CALL = "a tool call that is not JSON with a name"
 
@@ -37,7 +38,7 @@ def as_calls(functions: Sequence[Object]) -> str:
     """
     if not functions or not all(isinstance(function.get("name"), str) for function in functions):
         raise RowFault(_NO_CALL)
-    return msgspec.json.encode([{"type": "function", "function": function} for function in functions]).decode()
+    return text_of([{"type": "function", "function": function} for function in functions])
 
 
 def functions_in(tool_calls: str) -> list[Object] | None:
@@ -62,7 +63,7 @@ def text_of_call(function: Object) -> str:
 
 def together(tool_calls: Iterable[str]) -> str:
     """Put the JSON texts of lists of calls into one list."""
-    return msgspec.json.encode([call for text in tool_calls for call in msgspec.json.decode(text)]).decode()
+    return text_of([call for text in tool_calls for call in msgspec.json.decode(text)])
 
 
 def joined(texts: Sequence[str]) -> str:
@@ -137,7 +138,7 @@ def _turns(message: Message, texts: Sequence[str], names: Sequence[str]) -> list
 
 def _named(message: Message, text: str, name: str) -> Message:
     """Make a turn of a call, under the name that its role has."""
-    extra = msgspec.json.encode({**extra_of(message), "role": name}).decode()
+    extra = text_of({**extra_of(message), "role": name})
     return msgspec.structs.replace(message, content=text, tool_calls=None, extra=extra)
 
 
@@ -190,4 +191,4 @@ def _is_json(text: str) -> bool:
 
 
 def _encoded(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return text_of(value)

@@ -16,7 +16,7 @@ from formtune.dialects.conversations import (
 )
 from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 NAME = "chatglm"
 SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3, LMSYS)."
@@ -96,9 +96,9 @@ def _as_messages(turn: object) -> list[object]:
         return [turn]
     match turn:
         case {"role": "tool", "name": str(name), "observation": observation}:
-            arguments = {"arguments": msgspec.json.encode(turn["parameters"]).decode()} if "parameters" in turn else {}
+            arguments = {"arguments": text_of(turn["parameters"])} if "parameters" in turn else {}
             call = text_of_call({"name": name, **arguments})
-            result = observation if isinstance(observation, str) else msgspec.json.encode(observation).decode()
+            result = observation if isinstance(observation, str) else text_of(observation)
             aside = {key: value for key, value in turn.items() if key not in _TOOL}
             return [{"role": _CALLS[0], "content": call}, {**aside, "role": "observation", "content": result}]
     raise RowFault("a tool's turn without its name and its observation")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from formtune.dialects.columns import RowFault
+from formtune.sources import text_of
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ def calls_of(tool_calls: str | None) -> list[Call] | None:
 
 def calls_text(calls: Sequence[Call]) -> str | None:
     """Write calls as a message holds them; None where there are none."""
-    return msgspec.json.encode([_openai(call) for call in calls]).decode() if calls else None
+    return text_of([_openai(call) for call in calls]) if calls else None
 
 
 def named_calls(found: str | bytes) -> list[Call]:
@@ -61,7 +62,7 @@ def named_calls(found: str | bytes) -> list[Call]:
 
 def named_text(call: Call) -> str:
     """Write a call as ``{"name": ..., "arguments": ...}``, with the arguments as a JSON value."""
-    return f'{{"name": {msgspec.json.encode(call.name).decode()}, "arguments": {call.arguments}}}'
+    return f'{{"name": {text_of(call.name)}, "arguments": {call.arguments}}}'
 
 
 def wrapped(tools: str | None) -> str | None:
@@ -117,7 +118,7 @@ def _call(found: dict[str, msgspec.Raw]) -> Call:
     function = _decode_function(found["function"])
     name = msgspec.json.decode(found.get("id", b"null"), type=str | None)
     beside = {key: value for key, value in found.items() if key not in _OWN}
-    text = msgspec.json.encode(beside).decode() if beside else None
+    text = text_of(beside) if beside else None
     return Call(function.name, _text(function.arguments), name, text)
 
 

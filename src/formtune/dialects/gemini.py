@@ -14,7 +14,7 @@ from formtune.dialects.conversations import json_text, messages_in
 from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import listed, seen
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 NAME = "gemini"
 SUMMARY = "Conversations for tuning Gemini (Vertex AI): system instruction, contents of parts, function calls."
@@ -131,7 +131,7 @@ def _said(content: Object, parts: Sequence[Object]) -> Message:
         content="".join(texts),
         tool_calls=calls_text(calls),
         thinking="".join(map(str, thoughts)) if thoughts else None,
-        parts=None if len(texts) == len(typed) else msgspec.json.encode(typed).decode(),
+        parts=None if len(texts) == len(typed) else text_of(typed),
         extra=rest(content, {"role", "parts"}),
     )
 
@@ -151,7 +151,7 @@ def _call(part: Object) -> Call:
     found = _under(part, _CALL)
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         raise RowFault("a function call without a name")
-    arguments = msgspec.json.encode(found.get("args", {})).decode()
+    arguments = text_of(found.get("args", {}))
     return Call(found["name"], arguments, _optional_id(found), rest(part, _CALL))
 
 
@@ -172,7 +172,7 @@ def _answer(found: object, beside: Object) -> Message:
 
 def _text(response: Object) -> str:
     output = response.get("output")
-    return output if len(response) == 1 and isinstance(output, str) else msgspec.json.encode(response).decode()
+    return output if len(response) == 1 and isinstance(output, str) else text_of(response)
 
 
 def _content(message: Message) -> Object | None:

@@ -11,7 +11,7 @@ import msgspec
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
 from formtune.dialects.layouts import only_says, seen
 from formtune.records import Conversation, LeftOut, Message, Origin, Record
-from formtune.sources import Row, raw_lines
+from formtune.sources import Row, raw_lines, text_of
 
 NAME = "natural-instructions"
 SUMMARY = "Tasks with a definition and instances of input and outputs (Super-NaturalInstructions)."
@@ -71,7 +71,7 @@ def joined(tasks: Sequence[Object]) -> Object | list[Object]:
         around = {name: content for name, content in task.items() if name != "Instances"}
         instances = task["Instances"]
         assert isinstance(instances, list)
-        found.setdefault(msgspec.json.encode(around), []).extend(instances)
+        found.setdefault(text_of(around).encode(), []).extend(instances)
     documents = [{**msgspec.json.decode(around), "Instances": instances} for around, instances in found.items()]
     return documents[0] if len(documents) == 1 else documents
 

@@ -14,7 +14,7 @@ import msgspec
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.layouts import seen
 from formtune.records import Conversation, LeftOut, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 NAME = "oasst"
 SUMMARY = "Trees of messages (Open Assistant): a conversation for each way from the root to a last reply."
@@ -92,7 +92,7 @@ def joined(trees: Sequence[Object]) -> list[Object]:
     """Put the ways of each tree together again: messages of one id, under one parent, are one."""
     found: dict[str, Object] = {}
     for tree in trees:
-        key = msgspec.json.encode([tree["message_tree_id"], _name(tree["prompt"])]).decode()
+        key = text_of([tree["message_tree_id"], _name(tree["prompt"])])
         if key in found:
             _merge(found[key]["prompt"], tree["prompt"])
         else:

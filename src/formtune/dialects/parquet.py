@@ -10,7 +10,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,7 +30,7 @@ def parquet(rows: Sequence[Object]) -> bytes:
             as_text.append(name)
         columns[name] = found
     out = io.BytesIO()
-    table = pa.table(columns).replace_schema_metadata({JSON_COLUMNS: msgspec.json.encode(as_text)})
+    table = pa.table(columns).replace_schema_metadata({JSON_COLUMNS: text_of(as_text).encode()})
     pq.write_table(table, out, compression="zstd")
     return out.getvalue()
 

@@ -13,6 +13,7 @@ from formtune.dialects.columns import Object, RowFault, filled_in, text_in
 from formtune.dialects.conversations import as_row, is_messages, messages_in
 from formtune.dialects.functions import calls_of, calls_text, named_calls, named_text
 from formtune.records import Message, Preference
+from formtune.sources import text_of
 
 Side = tuple[Message, ...]
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
@@ -166,7 +167,7 @@ def from_value(part: Object) -> Message:
     if not isinstance(value, str):
         raise RowFault("a message with a value that is not a text", type(value).__name__)
     aside = {name: found for name, found in part.items() if name not in ("from", "value")}
-    extra = msgspec.json.encode(aside).decode() if aside else None
+    extra = text_of(aside) if aside else None
     if said == "function_call":
         return Message("assistant", "", tool_calls=calls_text(named_calls(value)), extra=extra)
     return Message(_FROM[said], value, extra=extra)

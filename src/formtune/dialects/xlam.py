@@ -5,14 +5,12 @@ Zhang et al. 2024, xLAM; Liu et al. 2024, APIGen.
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest, with_rest
 from formtune.dialects.conversations import json_text
 from formtune.dialects.functions import calls_of, calls_text, is_json, named_calls, named_text, unwrapped
 from formtune.dialects.layouts import seen
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 NAME = "xlam"
 SUMMARY = "A request, the tools at hand, and the calls that answer it, as JSON text in columns (xLAM, APIGen)."
@@ -35,7 +33,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     answers = value.get("answers")
     if not _is_list(answers):
         raise RowFault("answers that are not a list of calls", type(answers).__name__)
-    calls = named_calls(answers if isinstance(answers, str) else msgspec.json.encode(answers))
+    calls = named_calls(answers if isinstance(answers, str) else text_of(answers).encode())
     answer = [Message("assistant", "", tool_calls=calls_text(calls))] if calls else []
     tools = json_text(value.get("tools"), "tools")
     yield Conversation(
