@@ -1,6 +1,8 @@
 """Any dialect to any that can hold the record: what is carried, what is told, what is kept beside."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
+from formtune import conversion
 from formtune.cli import run
 from formtune.conversion import convert, holding
 from formtune.dialects import DIALECTS, read
@@ -95,6 +98,25 @@ def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     lost = json.loads((tmp_path / "out.tsv.lost.jsonl").read_text())
     assert lost["at"] == "a.csv:2"
     assert lost["lost"]["extra.n"] == 5
+
+
+def test_where_nothing_can_be_written_the_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not a hidden one of ours."""
+
+    def refused(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "hidden")
+
+    monkeypatch.setattr(conversion, "TemporaryDirectory", refused)
+    told = rf"^{tmp_path}: Nothing can be written there \(Permission denied\)\. Name a folder that is yours\.$"
+    with pytest.raises(SettingError, match=told):
+        convert([CHAT], "messages", tmp_path / "out.jsonl")
+
+
+def test_records_without_ids_are_kept_apart_too(tmp_path: Path) -> None:
+    """As they are made in Python."""
+    bare_chat = Conversation(messages=(Message("user", "Hi"),), origin=Origin("a", 1))
+    written = convert([bare_chat, Question(question="Why?", origin=Origin("a", 2))], "messages", tmp_path / "out.jsonl")
+    assert (written.n_kept, [str(one.at) for one in written.left_out]) == (1, ["a:2"])
 
 
 def test_a_record_without_a_place_is_kept_beside(tmp_path: Path) -> None:
@@ -192,6 +214,8 @@ class TestCommand:
             (["--to", "alpaca"], "--out: Nothing says where the records go"),
             (["-o", "x.jsonl"], "--to: Nothing says what the records become"),
             (["--to", "alpaca", "-o", "no/x.jsonl"], "no: There is no such folder"),
+            (["--to", "alpaca", "-o", str(tmp_path)], f"{tmp_path}: This is a folder. Name the file to write."),
+            (["--to", "messages", "-o", "x.txt"], "Choose another ending: .jsonl holds everything"),
             (["--to", "alpaca", "-o", "x.doc"], "There is no way to write a file that ends in '.doc'"),
         ):
             assert run(["convert", str(chats), *words]) == 2

@@ -1,14 +1,13 @@
 """Questions and replies under many names: ms-swift, OpenOrca, Databricks, Firefly, XTuner, MOSS; text in stretches."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from formtune.dialects import DIALECTS, Reading, read
 from formtune.errors import DataError
-from formtune.records import Conversation, Message, Record, Span, kind_of
+from formtune.records import Conversation, Message, Span, kind_of
 
 TALK = Conversation(
     messages=(Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d"))
@@ -118,20 +117,22 @@ def test_pairs_of_something_else_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("row", "dialect"),
     [
-        {"query": "a", "response": "b", "rejected_response": "c"},
-        {"prompt": "a", "response": "b", "label": True},
-        {"conversation": [{"human": "a", "assistant": "b"}], "label": False},
-        {"instruction": "a", "output": "b", "kto_tag": False},
+        ({"query": "a", "response": "b", "rejected_response": "c"}, "swift-preference"),
+        ({"prompt": "a", "response": "b", "label": True}, None),
+        ({"conversation": [{"human": "a", "assistant": "b"}], "label": False}, None),
+        ({"instruction": "a", "output": "b", "kto_tag": False}, "kto"),
     ],
 )
-def test_judged_replies_are_not_learned_from(tmp_path: Path, row: object) -> None:
-    """They hold answers that should not be given: they are judgments, or nothing."""
-    found: list[Record] = []
-    with suppress(DataError):
-        found = rows(tmp_path, row).records
-    assert {kind_of(record) for record in found} <= {"preference"}
+def test_judged_replies_are_not_learned_from(tmp_path: Path, row: object, dialect: str | None) -> None:
+    """They hold answers that should not be given: they are judgments where the layout is known, else refused."""
+    if dialect is None:
+        with pytest.raises(DataError, match="do not tell what is text and what is the answer"):
+            rows(tmp_path, row)
+        return
+    found = rows(tmp_path, row)
+    assert (found.dialect, [kind_of(record) for record in found.records]) == (dialect, ["preference"])
 
 
 # --- XTuner ----------------------------------------------------------------------------------------------------------

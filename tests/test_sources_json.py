@@ -71,13 +71,15 @@ def test_a_long_number_may_be_a_label(tmp_path: Path) -> None:
     assert read([str(tmp_path / "a.jsonl")]).records[0].labels == ("0.1000000000000000055511151231257827",)
 
 
-def test_dialects_write_json_by_the_encoder_that_keeps_numbers() -> None:
-    """Another one would refuse a long decimal, or shorten it."""
+def test_dialects_read_and_write_json_in_the_way_that_keeps_numbers() -> None:
+    """Another one would refuse a long decimal, or shorten it. (What is decoded to a type holds raw texts.)"""
     folder = Path(dialects.__file__).parent
     for path in sorted(folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr == "encode":
                 assert ast.unparse(node) != "msgspec.json.encode", f"{path.name}:{node.lineno}: use sources.text_of"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "msgspec.json.decode":
+                assert node.keywords, f"{path.name}:{node.lineno}: use sources.value_of"
 
 
 # --- keys that stand twice -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ knows no numbers), and what a round trip changes cannot go unnoticed.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,17 +78,21 @@ def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool 
     """
     if not out.parent.is_dir():
         raise SettingError("There is no such folder.", "Make it, or name another.", at=out.parent)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    if out.is_dir():
+        raise SettingError("This is a folder.", "Name the file to write.", at=out)
+    with _folder_beside(out) as folder:
         staged = Path(folder) / out.name
         left_out = dialects.write(records, dialect, str(staged))
         missing = {(one.id, str(one.at)) for one in left_out}
         kept = [one for one in records if _place(one) not in missing]
         if not kept:
             kinds = ", ".join(sorted({kind_of(one) for one in records}))
+            able = holding(records[0])
+            where, remedy = "", f"Choose a dialect that holds it: {', '.join(able)}."
+            if dialect in able:
+                where, remedy = " to such a file", "Choose another ending: .jsonl holds everything."
             raise SettingError(
-                f"No record can be written as {dialect}; they are of the kind {kinds}.",
-                f"Choose a dialect that holds it: {', '.join(holding(records[0]))}.",
-                at="--to",
+                f"No record can be written as {dialect}{where}; they are of the kind {kinds}.", remedy, at="--to"
             )
         written = Written(sorted(Path(folder).iterdir()), len(kept), left_out, _losses(kept, dialect, folder, out=out))
         if strict and (left_out or written.losses):
@@ -97,6 +102,19 @@ def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool 
         (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
         final = [path.replace(out.parent / path.name) for path in sorted(Path(folder).iterdir())]
     return Written(final, written.n_kept, left_out, written.losses)
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[str]:
+    """Give a folder that lasts for a while, on the disk that the file goes to."""
+    try:
+        made = TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise SettingError(
+            f"Nothing can be written there ({error.strerror}).", "Name a folder that is yours.", at=out.parent
+        ) from error
+    with made as folder:
+        yield folder
 
 
 def holding(record: Record) -> list[str]:
@@ -126,7 +144,7 @@ def _lost_lines(records: Sequence[Record], written: Written, missing: set[tuple[
 
 
 def _place(record: Record) -> tuple[str | None, str]:
-    return record.id, str(record.origin)
+    return record.id or None, str(record.origin)
 
 
 def _losses(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> list[Loss]:

@@ -26,9 +26,9 @@ from formtune.updates import n_computed
 
 SETTING = "comparison.arms_at_once"
 GAIN = (
-    0.6  # T threads are T^0.6 times as fast as one (measured with two: 1.44 for updates of 200 tokens, 1.8 for 1,000)
+    0.6  # T threads are taken to be T^0.6 times as fast as one: benchmarks/arms_at_once.py holds this against a machine
 )
-THREAD_FLOPS = 3e10  # a second that one thread reaches in small updates (measured: 2e10 to 6e10)
+THREAD_FLOPS = 3e10  # a second that one thread is taken to reach in small updates: a low guess, since it decides little
 LONG_S = 30.0  # work that takes less is not worth the start of another process
 BESIDES_BYTES = 2_500_000_000  # that a worker takes beside weights: libraries, activations, scores
 

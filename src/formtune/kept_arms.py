@@ -69,10 +69,12 @@ def arms_done(rosters: Sequence[Roster], *, crew: Crew, progress: Progress) -> l
     left = [n for n in longest_first([(task.readied, task.plan) for task in tasks]) if n not in done]
     if crew.n_workers > 1 and left:
         progress(Event(f"{crew.n_workers} arms at a time, threads of each: {crew.n_threads}"))
-        jobs = [Job(tasks[n].readied.arm.name, partial(_do_in_worker, tasks[n], crew)) for n in left]
+        jobs = [Job(tasks[n].readied.arm.name, partial(tasks[n].keep, crew)) for n in left]
         done_side_by_side(jobs, crew, progress=[tells[n] for n in left])
-        done |= {n: tasks[n].read() for n in left}
-    runs = iter(done[n] if n in done else task.do(progress=tells[n]) for n, task in enumerate(tasks))
+    else:
+        for n in sorted(left):
+            tasks[n].keep(crew, progress=tells[n])
+    runs = iter(done[n] if n in done else task.read() for n, task in enumerate(tasks))
     return [[next(runs) for _ in roster.arms] for roster in rosters]
 
 
@@ -132,20 +134,13 @@ class _ArmTask:
         progress(Event(f"{self.readied.arm.name}: done before"))
         return kept
 
-    def do(self, *, progress: Progress) -> ArmRuns:
-        """Do the arm and keep it."""
-        done = run_arm(self.readied, self.plan, progress=progress)
-        _write(self.place, done, measured=self.measured)
-        return replace(done, weights=OnDisk(self.place / _WEIGHTS))
+    def keep(self, crew: Crew, *, progress: Progress) -> None:
+        """Do the arm, with its part of the memory, and keep what came of it on disk."""
+        plan = shared_out(self.plan, crew, self.readied.arm.model)
+        _write(self.place, run_arm(self.readied, plan, progress=progress), measured=self.measured)
 
     def read(self) -> ArmRuns:
         return _read(self.place, self.readied, self.plan)
-
-
-def _do_in_worker(task: _ArmTask, crew: Crew, *, progress: Progress) -> None:
-    """Do an arm in a process of its own; what came of it is on disk."""
-    done = run_arm(task.readied, shared_out(task.plan, crew, task.readied.arm.model), progress=progress)
-    _write(task.place, done, measured=task.measured)
 
 
 def _job(readied: Readied, plan: Plan) -> dict[str, Any]:

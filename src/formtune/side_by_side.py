@@ -29,7 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _WORKER = "from formtune.side_by_side import work; work()"
 
 
-class Work(Protocol):
+class Action(Protocol):
     """What a job does: a function of a module, or a ``partial`` of one, since it is pickled on its way."""
 
     def __call__(self, *, progress: Progress) -> Any:
@@ -46,7 +46,7 @@ class Job:
     """
 
     name: str
-    work: Work
+    work: Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +190,13 @@ def work() -> None:
     """Be a worker: do the jobs that standard input holds, until it ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between
-    jobs: SimpleQueue[Work] = SimpleQueue()
+    jobs: SimpleQueue[Action] = SimpleQueue()
     threading.Thread(target=_listen, args=(os.fdopen(os.dup(0), "rb"), jobs), daemon=True).start()
     while True:
         _do(jobs.get(), out)
 
 
-def _do(job: Work, out: IO[bytes]) -> None:
+def _do(job: Action, out: IO[bytes]) -> None:
     """Do a job, and write what happens and what comes of it."""
     try:
         _send(out, ("done", job(progress=lambda event: _send(out, ("event", event)))))
@@ -206,7 +206,7 @@ def _do(job: Work, out: IO[bytes]) -> None:
         _send(out, ("failed", RuntimeError(traceback.format_exc())))
 
 
-def _listen(file: IO[bytes], jobs: "SimpleQueue[Work]") -> None:
+def _listen(file: IO[bytes], jobs: "SimpleQueue[Action]") -> None:
     """Take in jobs; at the end of the file end the process, whatever it does."""
     code = 1
     try:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
 from formtune.dialects.layouts import alternates, seen
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row, text_of
+from formtune.sources import Row, text_of, value_of
 
 NAME = "bedrock"
 SUMMARY = "Conversations for Amazon Bedrock (bedrock-conversation-2024): system and messages as blocks of text."
@@ -93,7 +91,7 @@ def _content(message: Message) -> list[Object] | None:
         return None
     if message.parts is None:
         return [{"text": message.content}]
-    typed = msgspec.json.decode(message.parts)
+    typed = value_of(message.parts)
     if not all(isinstance(part, dict) and part["type"] in ("text", *_MEDIA) for part in typed):
         return None
     return [{name: found for name, found in part.items() if name != "type"} for part in typed]

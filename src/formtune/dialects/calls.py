@@ -10,8 +10,9 @@ import msgspec
 
 from formtune.dialects.columns import Object, RowFault
 from formtune.dialects.conversations import extra_of, without
+from formtune.dialects.functions import is_json
 from formtune.records import Message
-from formtune.sources import text_of
+from formtune.sources import text_of, value_of
 
 _NO_CALL = "a tool call that is not JSON with a name"
 
@@ -43,7 +44,7 @@ def as_calls(functions: Sequence[Object]) -> str:
 
 def functions_in(tool_calls: str) -> list[Object] | None:
     """Give name and arguments of each call; None where something else is called, or a call is in another layout."""
-    calls = msgspec.json.decode(tool_calls)
+    calls = value_of(tool_calls)
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     known = [function for function in functions if isinstance(function, dict) and isinstance(function.get("name"), str)]
     return known if known and len(known) == len(calls) else None
@@ -57,13 +58,13 @@ def call_texts(tool_calls: str) -> list[str] | None:
 
 def text_of_call(function: Object) -> str:
     """Write name and arguments of a call as the text of a turn."""
-    fields = (f"{_encoded(key)}: {_value(key, value)}" for key, value in function.items())
+    fields = (f"{text_of(key)}: {_value(key, value)}" for key, value in function.items())
     return f"{{{', '.join(fields)}}}"
 
 
 def together(tool_calls: Iterable[str]) -> str:
     """Put the JSON texts of lists of calls into one list."""
-    return text_of([call for text in tool_calls for call in msgspec.json.decode(text)])
+    return text_of([call for text in tool_calls for call in value_of(text)])
 
 
 def joined(texts: Sequence[str]) -> str:
@@ -164,31 +165,19 @@ def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 def _function(fields: dict[str, msgspec.Raw]) -> Object:
     """Decode a call's fields, but for its arguments, which stay the text that they are."""
-    return {key: _argument_text(raw) if key == "arguments" else msgspec.json.decode(raw) for key, raw in fields.items()}
+    return {key: _argument_text(raw) if key == "arguments" else value_of(raw) for key, raw in fields.items()}
 
 
 def _argument_text(raw: msgspec.Raw) -> str:
     text = bytes(raw).decode()
     if not text.startswith('"'):
         return text
-    decoded: str = msgspec.json.decode(raw)
+    decoded: str = value_of(raw)
     return decoded
 
 
 def _value(key: str, value: object) -> str:
     """Write a field of a call; arguments that are the text of a JSON value stand as that value."""
-    is_value = key == "arguments" and isinstance(value, str) and _is_json(value)
-    return str(value) if is_value else msgspec.json.format(_encoded(value), indent=0)
-
-
-def _is_json(text: str) -> bool:
-    """Say whether a text is a JSON value and can stand as one without becoming another text when it is read."""
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return False
-    return not text.startswith('"') and text == text.strip()
-
-
-def _encoded(value: object) -> str:
-    return text_of(value)
+    if key == "arguments" and isinstance(value, str) and value == value.strip() and is_json(value) and value[0] != '"':
+        return value
+    return msgspec.json.format(text_of(value), indent=0)

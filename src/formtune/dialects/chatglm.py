@@ -16,7 +16,7 @@ from formtune.dialects.conversations import (
 )
 from formtune.dialects.message_columns import conversation_in, kept_apart, row_of
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row, text_of
+from formtune.sources import Row, text_of, value_of
 
 NAME = "chatglm"
 SUMMARY = "Turns with 'role' and 'content' in 'conversations'; a tool's with 'parameters' and 'observation' (ChatGLM3, LMSYS)."
@@ -120,4 +120,4 @@ def _tool(call: Message, result: Message | None) -> Object | None:
 
 def _value(arguments: object) -> object:
     """Give a call's arguments as a value; raises a DecodeError where they are no JSON."""
-    return msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+    return value_of(arguments) if isinstance(arguments, str) else arguments

@@ -14,7 +14,7 @@ from formtune.dialects import alpaca, plain, sharegpt
 from formtune.dialects.columns import Object
 from formtune.errors import DataError, SettingError, unknown
 from formtune.records import LeftOut
-from formtune.sources import Row, expand, normalize
+from formtune.sources import Row, expand, normalize, value_of
 
 FILE = "dataset_info.json"
 _PLACES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
@@ -149,7 +149,7 @@ def place_of(path: str) -> tuple[str, Layout | None]:
 def _entries(file: str) -> dict[str, Object] | None:
     """Read a descriptor; None where the file is something else."""
     try:
-        found = msgspec.json.decode(Path(file).read_bytes())
+        found = value_of(Path(file).read_bytes())
     except msgspec.DecodeError as error:
         raise DataError(f"The descriptor is not JSON ({error}).", "Correct it.", at=file) from error
     if not isinstance(found, dict) or not found:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import (
     Columns,
     Evidence,
@@ -18,7 +16,7 @@ from formtune.dialects.columns import (
 )
 from formtune.dialects.exchanges import messages_of, texts_of
 from formtune.records import Conversation, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "firefly"
 SUMMARY = "The kind of a task, its input and its target (Firefly 1.1M)."
@@ -49,5 +47,5 @@ def write(record: Record) -> Object | None:
     if found is None or found[0] is not None or len(found[1]) > 1 or not found[1][0][0].strip():
         return None
     [(asked, target)] = found[1]
-    kind = (msgspec.json.decode(record.extra) if record.extra else {}).get("kind", "")
+    kind = (value_of(record.extra) if record.extra else {}).get("kind", "")
     return with_rest({"kind": kind, "input": asked, "target": target or ""}, record.extra)

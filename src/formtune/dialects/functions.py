@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from formtune.dialects.columns import RowFault
-from formtune.sources import text_of
+from formtune.sources import text_of, value_of
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -78,8 +78,8 @@ def unwrapped(tools: str | None) -> str | None:
 def is_json(text: str) -> bool:
     """Say whether a text is JSON."""
     try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value_of(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return False
     return True
 
@@ -97,12 +97,12 @@ def _each(tools: str | None, change: Callable[[str], str]) -> str | None:
 
 
 def _is_bare(schema: str) -> bool:
-    found = msgspec.json.decode(schema)
+    found = value_of(schema)
     return isinstance(found, dict) and "name" in found and "function" not in found
 
 
 def _inner(schema: str) -> str:
-    found = msgspec.json.decode(schema)
+    found = value_of(schema)
     if not isinstance(found, dict) or found.get("type") != "function" or set(found) != {"type", "function"}:
         return schema
     return bytes(msgspec.json.decode(schema, type=dict[str, msgspec.Raw])["function"]).decode()
@@ -110,7 +110,7 @@ def _inner(schema: str) -> str:
 
 def _openai(call: Call) -> dict[str, object]:
     head = {} if call.id is None else {"id": call.id}
-    beside = msgspec.json.decode(call.beside) if call.beside else {}
+    beside = value_of(call.beside) if call.beside else {}
     return {**head, "type": "function", "function": {"name": call.name, "arguments": call.arguments}, **beside}
 
 

@@ -14,7 +14,7 @@ from formtune.dialects.conversations import json_text, messages_in
 from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import listed, seen
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row, text_of
+from formtune.sources import Row, text_of, value_of
 
 NAME = "gemini"
 SUMMARY = "Conversations for tuning Gemini (Vertex AI): system instruction, contents of parts, function calls."
@@ -74,7 +74,7 @@ def write(record: Record) -> Object | None:
         row["systemInstruction"] = with_rest({"parts": [{"text": system[0].content}]}, system[0].extra)
     row["contents"] = contents
     if record.tools:
-        row["tools"] = _declared(msgspec.json.decode(wrapped(record.tools) or "[]"))
+        row["tools"] = _declared(value_of(wrapped(record.tools) or "[]"))
     return with_rest(row, record.extra)
 
 
@@ -195,7 +195,7 @@ def _parts(message: Message) -> list[Object] | None:
     thought: list[Object] = [] if message.thinking is None else [{"text": message.thinking, "thought": True}]
     if message.parts is None:
         return [*thought, {"text": message.content}] if message.content else thought
-    typed = msgspec.json.decode(message.parts)
+    typed = value_of(message.parts)
     if not all(isinstance(part, dict) and part["type"] in ("text", *_FILES) for part in typed):
         return None
     return [*thought, *({name: found for name, found in part.items() if name != "type"} for part in typed)]

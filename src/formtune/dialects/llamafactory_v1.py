@@ -10,7 +10,7 @@ from formtune.dialects.conversations import ROLES as ROLE_NAMES
 from formtune.dialects.conversations import Spelling, messages_in, spelled
 from formtune.dialects.message_columns import conversation_in, marked, row_of
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "llamafactory-v1"
 SUMMARY = "Messages whose content is parts with 'type' and 'value', and 'loss_weight' (LLaMA-Factory v1)."
@@ -88,7 +88,7 @@ def _written(message: Message) -> Object | None:
     if row is None or calls is None:
         return None
     if message.parts is not None:
-        is_apart = message.thinking is None and not calls and _values(msgspec.json.decode(message.parts)) is None
+        is_apart = message.thinking is None and not calls and _values(value_of(message.parts)) is None
         return row if is_apart else None
     values = {
         "reasoning": [] if message.thinking is None else [message.thinking],

@@ -8,7 +8,7 @@ from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_ob
 from formtune.dialects.conversations import is_judged, is_messages, json_text
 from formtune.errors import nearest
 from formtune.records import Conversation, Message
-from formtune.sources import Row, text_of
+from formtune.sources import Row, text_of, value_of
 
 MESSAGES = "messages"
 _UNMARKED = 0.5  # messages that any dialect of messages could have written: less than the plainest of them claims
@@ -85,7 +85,7 @@ def kept_apart(
     """Give written messages; None where reading would join those that stand apart, a call with the answer before it."""
     if not written or not any(message.tool_calls for message in record.messages):
         return written
-    again = messages_in(msgspec.json.decode(text_of(written).encode()))
+    again = messages_in(value_of(text_of(written)))
     return written if len(again) == len(record.messages) else None
 
 

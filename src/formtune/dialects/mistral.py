@@ -15,7 +15,7 @@ from formtune.dialects.conversations import as_row, is_messages, json_text, mess
 from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import seen, tools_row, with_system
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "mistral"
 SUMMARY = "Conversations for fine-tuning Mistral's models: OpenAI's layout with call ids of nine characters."
@@ -100,7 +100,7 @@ def _named(messages: Sequence[Message]) -> list[Message] | None:
 def _called(message: Message, calls: Sequence[Call]) -> Message:
     """Put calls in place of a message's own, unless they say the same: then its bytes stay."""
     text = calls_text(calls) or "[]"
-    same = msgspec.json.decode(text) == msgspec.json.decode(message.tool_calls or "[]")
+    same = value_of(text) == value_of(message.tool_calls or "[]")
     return message if same else msgspec.structs.replace(message, tool_calls=text)
 
 

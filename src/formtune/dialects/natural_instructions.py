@@ -11,7 +11,7 @@ import msgspec
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
 from formtune.dialects.layouts import only_says, seen
 from formtune.records import Conversation, LeftOut, Message, Origin, Record
-from formtune.sources import Row, raw_lines, text_of
+from formtune.sources import Row, raw_lines, text_of, value_of
 
 NAME = "natural-instructions"
 SUMMARY = "Tasks with a definition and instances of input and outputs (Super-NaturalInstructions)."
@@ -55,7 +55,7 @@ def write(record: Record) -> Object | None:
     roles = [message.role for message in record.messages]
     if roles not in (["system", "user", "assistant"], ["system", "user"]) or not record.messages[1].content.strip():
         return None
-    around = msgspec.json.decode(record.extra) if record.extra else {}
+    around = value_of(record.extra) if record.extra else {}
     texts = [message.content for message in record.messages]
     known = around.pop("output", None)
     outputs = known if isinstance(known, list) and known[:1] == texts[2:] else texts[2:]
@@ -66,13 +66,13 @@ def write(record: Record) -> Object | None:
 
 def joined(tasks: Sequence[Object]) -> Object | list[Object]:
     """Put the instances of each task together again; one task alone is the whole document."""
-    found: dict[bytes, list[object]] = {}
+    found: dict[str, list[object]] = {}
     for task in tasks:
         around = {name: content for name, content in task.items() if name != "Instances"}
         instances = task["Instances"]
         assert isinstance(instances, list)
-        found.setdefault(text_of(around).encode(), []).extend(instances)
-    documents = [{**msgspec.json.decode(around), "Instances": instances} for around, instances in found.items()]
+        found.setdefault(text_of(around), []).extend(instances)
+    documents = [{**value_of(around), "Instances": instances} for around, instances in found.items()]
     return documents[0] if len(documents) == 1 else documents
 
 

@@ -6,14 +6,12 @@ group. Zhu et al. 2023.
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest
 from formtune.dialects.layouts import seen
 from formtune.dialects.preferences import as_text, prompt_of, prompt_text
 from formtune.dialects.questions import context_group
 from formtune.records import Message, Preference, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "nectar"
 SUMMARY = "A prompt with answers and their ranks; the best is preferred to each of the others (Nectar)."
@@ -61,7 +59,7 @@ def write(record: Record) -> Object | None:
     prompt = prompt_text(record.prompt)
     if not prompt or not all(texts):
         return None
-    extra = msgspec.json.decode(record.extra) if record.extra else {}
+    extra = value_of(record.extra) if record.extra else {}
     both = zip(("chosen", "rejected"), texts, strict=True)
     answers = [{**_object(extra.pop(name, None)), "answer": text} for name, text in both]
     answers = [one if "rank" in one else {**one, "rank": place} for place, one in enumerate(answers, 1)]

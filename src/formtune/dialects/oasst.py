@@ -9,12 +9,10 @@ Köpf et al. 2023.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.layouts import seen
 from formtune.records import Conversation, LeftOut, Message, Record
-from formtune.sources import Row, text_of
+from formtune.sources import Row, text_of, value_of
 
 NAME = "oasst"
 SUMMARY = "Trees of messages (Open Assistant): a conversation for each way from the root to a last reply."
@@ -76,7 +74,7 @@ def write(record: Record) -> Object | None:
     is_bare = not any(message.tool_calls or message.parts for message in record.messages)
     if not is_bare or roles != [("user", "assistant")[place % 2] for place in range(len(roles))]:
         return None
-    own = [msgspec.json.decode(message.extra) if message.extra else {} for message in record.messages]
+    own = [value_of(message.extra) if message.extra else {} for message in record.messages]
     tree = record.group or own[0].get("message_id") or record.id or "0"
     names = [keys.get("message_id") or (f"{tree}-{place}" if place else tree) for place, keys in enumerate(own)]
     reply: Object | None = None

@@ -10,7 +10,7 @@ from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_ob
 from formtune.dialects.conversations import Spelling, as_weight, json_text, messages_in, spelled
 from formtune.dialects.message_columns import conversation_in, marked, row_of
 from formtune.records import Conversation, Message, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "openai-functions"
 SUMMARY = "Messages with 'function_call' and role 'function', beside 'functions' (OpenAI before tools)."
@@ -102,7 +102,7 @@ def _written(message: Message) -> Object | None:
 
 def _functions(text: str | None) -> list[Object] | None:
     """Give the functions of tools or of calls; None where there is something else."""
-    found = msgspec.json.decode(text) if text else []
+    found = value_of(text) if text else []
     functions = [one.get("function") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     known = [function for function in functions if isinstance(function, dict)]
     return known if len(known) == len(found) else None

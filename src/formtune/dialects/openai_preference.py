@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import is_messages, json_text, messages_in
 from formtune.dialects.functions import wrapped
 from formtune.dialects.layouts import seen, tools_row
 from formtune.dialects.preferences import answer, has_both, rows_of
 from formtune.records import Preference, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "openai-preference"
 SUMMARY = "Messages with a preferred and a non-preferred output (direct preference tuning at OpenAI and others)."
@@ -52,7 +50,7 @@ def write(record: Record) -> Object | None:
         return None
     asked: Object = {"messages": rows_of(record.prompt)}
     asked |= tools_row(wrapped(record.tools))
-    extra = msgspec.json.decode(record.extra) if record.extra else {}
+    extra = value_of(record.extra) if record.extra else {}
     beside = extra.get("input")
     row = {"input": {**(beside if isinstance(beside, dict) else {}), **asked}}
     outputs = dict(zip(_ANSWERS, (rows_of(record.chosen), rows_of(record.rejected)), strict=True))

@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
-import msgspec
-
 from formtune.dialects.columns import Object, RowFault, filled_in, text_in
 from formtune.dialects.conversations import as_row, is_messages, messages_in
 from formtune.dialects.functions import calls_of, calls_text, named_calls, named_text
 from formtune.records import Message, Preference
-from formtune.sources import text_of
+from formtune.sources import text_of, value_of
 
 Side = tuple[Message, ...]
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
@@ -175,7 +173,7 @@ def from_value(part: Object) -> Message:
 
 def as_value(message: Message) -> Object | None:
     """Write one message as ShareGPT does; None where its call has no place there."""
-    aside = msgspec.json.decode(message.extra) if message.extra else {}
+    aside = value_of(message.extra) if message.extra else {}
     if not message.tool_calls:
         return None if message.parts else {**aside, "from": _TO[message.role], "value": message.content}
     calls = calls_of(message.tool_calls)

@@ -5,14 +5,12 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest, with_rest
 from formtune.dialects.layouts import seen
 from formtune.dialects.preferences import answer, as_text
 from formtune.dialects.questions import context_group
 from formtune.records import Message, Preference, Record
-from formtune.sources import Row
+from formtune.sources import Row, value_of
 
 NAME = "shp"
 SUMMARY = "A post with two answers and a label that says which is better (Stanford Human Preferences)."
@@ -55,6 +53,6 @@ def write(record: Record) -> Object | None:
     post = as_text(record.prompt, "user")
     if not post or not all(texts):
         return None
-    label = (msgspec.json.decode(record.extra) if record.extra else {}).get("labels", 1)
+    label = (value_of(record.extra) if record.extra else {}).get("labels", 1)
     ordered = texts[::-1] if str(label) == "0" else texts
     return with_rest({"history": post, **dict(zip(_ANSWERS, ordered, strict=True)), "labels": label}, record.extra)

@@ -6,6 +6,7 @@ import gzip
 import io
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -166,6 +167,8 @@ def save(data: bytes, path: str) -> None:
         part.write_bytes(pack(data) if pack else data)
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise SettingError(
             f"The file cannot be written ({error.strerror}).", "Name a folder that exists and is yours.", at=path
         ) from error

@@ -33,7 +33,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     answers = value.get("answers")
     if not _is_list(answers):
         raise RowFault("answers that are not a list of calls", type(answers).__name__)
-    calls = named_calls(answers if isinstance(answers, str) else text_of(answers).encode())
+    calls = named_calls(answers if isinstance(answers, str) else text_of(answers))
     answer = [Message("assistant", "", tool_calls=calls_text(calls))] if calls else []
     tools = json_text(value.get("tools"), "tools")
     yield Conversation(
