@@ -30,6 +30,14 @@ class Bearing(NamedTuple):
     cut: int = 0
     type: int = 0
 
+    def most(self, *others: "Bearing") -> "Bearing":
+        """Give the most of each: what a token carries that stands in several parts.
+
+        So a token of scaffold and content is content, and it weighs what the heavier weighs.
+        """
+        part, weight, cut, type_ = (max(column) for column in zip(self, *others, strict=True))
+        return Bearing(int(part), weight, int(cut), int(type_))
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -307,10 +315,7 @@ class _Rows:
         self._append(masks_T, np.concatenate([filling, masks_T[len(filling) :]]), owners_T)
 
     def _owners_of(self, item: Text, offsets_T2: np.ndarray) -> np.ndarray:
-        """Find the bearing of each token by the characters it covers; one that covers several gets the most of each.
-
-        So a token of scaffold and content is content, and it weighs what the heavier weighs.
-        """
+        """Find the bearing of each token by the characters it covers; one that covers several gets the most of each."""
         last = len(item.ends) - 1
         firsts_T = offsets_T2[:, 0]
         lasts_T = np.maximum(offsets_T2[:, 1] - 1, firsts_T)
@@ -319,8 +324,8 @@ class _Rows:
         numbers = np.array([self._number(bearing) for bearing in item.bearings])
         owners_T = numbers[begin_T]
         for t in np.flatnonzero(begin_T < end_T):
-            several = item.bearings[begin_T[t] : end_T[t] + 1]
-            owners_T[t] = self._number(Bearing(*(max(column) for column in zip(*several, strict=True))))
+            first, *others = item.bearings[begin_T[t] : end_T[t] + 1]
+            owners_T[t] = self._number(first.most(*others))
         return owners_T
 
     def columns(self, lengths: Sequence[int]) -> list[Columns]:

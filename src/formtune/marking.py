@@ -72,6 +72,7 @@ class Marker:
         control = "|".join(sorted(map(re.escape, controls), key=len, reverse=True)) or "(?!)"
         self._control = re.compile(control)
         self._watched = re.compile("|".join(map(re.escape, sorted(watched, key=len, reverse=True))) or "(?!)")
+        self._watches_nothing = not watched
         self._compared = frozenset(compared)
         mark = f'{OPEN}(?P<turn>\\d+)(?P<field>[,!])(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
         self._marks = re.compile(f"{mark}|(?P<control>{control})")
@@ -80,6 +81,10 @@ class Marker:
     def has_control(self, text: str) -> bool:
         """Tell whether a text, or the JSON text of a value, may hold a control token."""
         return "\\u" in text or self._control.search(text) is not None
+
+    def is_opaque(self, content: str) -> bool:
+        """Tell whether a content holds nothing that the template may look for or compare it with."""
+        return content not in self._compared and (self._watches_nothing or self._watched.search(content) is None)
 
     def wrap(self, value: Any) -> Any:
         """Wrap the control tokens in every string of a JSON value."""

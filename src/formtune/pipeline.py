@@ -3,7 +3,6 @@
 Only this module, :mod:`formtune.planning` and the command line know the recipe; every stage takes plain arguments.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -43,7 +42,7 @@ from formtune.provenance import input_digests, split_digests
 from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
-from formtune.shards import check_place, staged, sweep, write_tokens
+from formtune.shards import check_place, staged, sweep
 from formtune.sources import expand
 from formtune.splits import Splits, has_answer
 
@@ -230,41 +229,21 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
     return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
 
 
-def prepare(recipe: Recipe) -> "Result":
-    """Turn the training records into tokens with loss weights, packed, and write them; works without torch.
+def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent) -> "Result":
+    """Turn the training records into shards of tokens with loss weights, and pack them; works without torch.
 
-    Records are held back for choosing and testing only where the recipe says how many.
+    Records are held back for choosing and testing only where the recipe says how many. What was stopped goes on, and
+    shards of an older preparation at the same place stay where their slices and all that decides on them are the same.
+
+    Args:
+        recipe: every setting.
+        fresh: make every shard anew.
+        progress: told of each slice.
     """
-    from formtune.batches import by_budget
+    from formtune.preparation import prepared
     from formtune.results import Result
-    from formtune.updates import MICRO_BATCH_TOKENS
 
-    out = out_of(recipe, "prepared")
-    unasked = {size: 0 for size in ("n_dev", "n_test") if getattr(recipe.data, size) is None}
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=unasked)})
-    readied, parts, _task = _one_arm(recipe)
-    tokens = list(readied.train.tokens.values())
-    capacity = recipe.training.micro_batch_tokens or MICRO_BATCH_TOKENS
-    lengths = [len(t.ids_T) + (len(t.decoder.ids_T) if t.decoder else 0) for t in tokens]
-    rows = by_budget(lengths, capacity, sort=False)
-    sequence = {index: row for row, indices in enumerate(rows) for index in indices}
-    left_out = [*parts.left_out, *readied.left_out]
-    facts = {
-        "records": len(tokens),
-        "sequences": len(rows),
-        "tokens": sum(lengths),
-        "learned_tokens": sum(int(((t.decoder or t).weights_T > 0).sum()) for t in tokens),
-        "corrupted": sum(t.corrupt is not None for t in tokens),
-        "truncated": readied.n_truncated,
-        "lossy": readied.n_lossy,
-        "left_out": tally(left_out),
-        "engine": "local",
-    }
-    manifest = {"kind": "prepared", **facts, **_origins(recipe, parts), "recipe": recipe.to_dict()}
-    with staged(out, manifest) as staging:
-        write_tokens(staging / "tokens.arrow", tokens, sequences=[sequence[i] for i in range(len(tokens))])
-    digest = json.loads((out / "manifest.json").read_text())["files"]["tokens.arrow"]
-    return Result({**facts, "digest": digest, "out": str(out)})
+    return Result(prepared(recipe, out_of(recipe, "prepared"), fresh=fresh, progress=progress))
 
 
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
     from formtune.updates import TrainSettings
 
 
+def columns_of(recipe: Recipe) -> dialects.Columns:
+    """Give the columns that the recipe names."""
+    return dialects.Columns(**recipe.data.columns.model_dump())
+
+
 def read(recipe: Recipe, paths: Sequence[str]) -> dialects.Reading:
     """Read records from files, as the recipe's ``data`` section says."""
     data = recipe.data
-    columns = dialects.Columns(**data.columns.model_dump())
-    return dialects.read(paths, dialect=data.dialect, columns=columns, encoding=data.encoding, header=data.header)
+    return dialects.read(
+        paths, dialect=data.dialect, columns=columns_of(recipe), encoding=data.encoding, header=data.header
+    )
 
 
 def paths_of(recipe: Recipe) -> Sequence[str]:

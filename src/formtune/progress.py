@@ -24,6 +24,8 @@ class Event:
         n_padded: places that a trainer that pads would have computed.
         memory_bytes: what the process holds of the memory that it trains in; 0 where that is not known.
         lane: which of the stages that go on at the same time this is of, from 0.
+        n_rows: rows that were read.
+        n_bytes: of the files that they stand in.
     """
 
     stage: str
@@ -38,6 +40,8 @@ class Event:
     n_padded: int = 0
     memory_bytes: int = 0
     lane: int = 0
+    n_rows: int = 0
+    n_bytes: int = 0
 
 
 Progress = Callable[[Event], None]
@@ -57,7 +61,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last_s = clock()
-        self._weight = self._seconds = self._learned = 0.0
+        self._weight = self._seconds = self._learned = self._rows = self._bytes = 0.0
         self._n_looks = self._look_s = 0.0
         self._computed, self._padded = 0.0, 0
         self._left = (0, 0)
@@ -71,6 +75,8 @@ class Pace:
         self._weight = FADING * self._weight + 1.0
         self._seconds = FADING * self._seconds + event.seconds
         self._learned = FADING * self._learned + event.n_learned
+        self._rows = FADING * self._rows + event.n_rows
+        self._bytes = FADING * self._bytes + event.n_bytes
         if event.shown:
             self._n_looks, self._look_s = self._n_looks + 1, self._look_s + max(0.0, passed_s - event.seconds)
         self._computed += event.n_computed
@@ -81,6 +87,16 @@ class Pace:
     def learned_per_s(self) -> float | None:
         """Learned tokens (examples, for a class head) a second; None before the first update."""
         return self._learned / self._seconds if self._seconds else None
+
+    @property
+    def rows_per_s(self) -> float | None:
+        """Rows read a second; None where none were."""
+        return self._rows / self._seconds if self._rows else None
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """Bytes read a second; None where none were."""
+        return self._bytes / self._seconds if self._bytes else None
 
     @property
     def computed_share(self) -> float | None:

@@ -18,14 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
 import formtune
 from formtune.errors import FormtuneError, SettingError
 from formtune.progress import Progress
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 _WORKER = "from formtune.side_by_side import work; work()"
 
 
@@ -51,9 +51,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """Jobs that wait, by their places, and what is told of those that are done: lane, place, kind, value."""
+    """Jobs that wait, by their places, and what is told of those that are done: lane, place, kind, value.
 
-    waiting: "SimpleQueue[tuple[int, Job]]"
+    In place of a job None says to one worker that there are no more.
+    """
+
+    waiting: "SimpleQueue[tuple[int, Job] | None]"
     told: "SimpleQueue[tuple[int, int, str, Any]]"
 
 
@@ -83,7 +86,7 @@ class Crew:
 
 
 def done_side_by_side(jobs: Sequence[Job], crew: Crew, *, progress: Sequence[Progress]) -> list[Any]:
-    """Do jobs in the order given, as many at a time as there are workers.
+    """Do jobs in the order given, as many at a time as there are workers; each worker ends when none is left.
 
     Args:
         jobs: what is to be done; who is free takes the next one.
@@ -98,23 +101,52 @@ def done_side_by_side(jobs: Sequence[Job], crew: Crew, *, progress: Sequence[Pro
         RuntimeError: where a job ends with any other error, with its traceback.
         SettingError: where a worker is ended in the middle of a job.
     """
-    exchange = _Exchange(SimpleQueue(), SimpleQueue())
-    for place, job in enumerate(jobs):
-        exchange.waiting.put((place, job))
-    outcomes: dict[int, Any] = {}
-    with _workers(crew, min(crew.n_workers, len(jobs)), exchange) as workers:
-        while len(outcomes) < len(jobs):
-            lane, place, kind, value = exchange.told.get()
+    with at_work(crew, most=len(jobs)) as workers:
+        workers.hand_out(jobs)
+        workers.dismiss()
+        return workers.outcomes(len(jobs), progress=progress)
+
+
+class Workers:
+    """Processes that are started and wait for jobs."""
+
+    def __init__(self, started: Sequence[subprocess.Popen[bytes]], exchange: _Exchange, setting: str) -> None:
+        self._started = started
+        self._exchange = exchange
+        self._setting = setting
+        self._jobs: list[Job] = []
+
+    def done(self, jobs: Sequence[Job], *, progress: Sequence[Progress]) -> list[Any]:
+        """Do jobs as :func:`done_side_by_side` does, and wait for further ones."""
+        self.hand_out(jobs)
+        return self.outcomes(len(jobs), progress=progress)
+
+    def hand_out(self, jobs: Sequence[Job]) -> None:
+        """Let workers take jobs; what came of them must be asked for before others are handed out."""
+        self._jobs = list(jobs)
+        for place, job in enumerate(jobs):
+            self._exchange.waiting.put((place, job))
+
+    def dismiss(self) -> None:
+        """Let each worker end, and give back its memory, when no job is left."""
+        for _ in self._started:
+            self._exchange.waiting.put(None)
+
+    def outcomes(self, count: int, *, progress: Sequence[Progress]) -> list[Any]:
+        """Wait for what comes of the jobs that were handed out."""
+        found: dict[int, Any] = {}
+        while len(found) < count:
+            lane, place, kind, value = self._exchange.told.get()
             match kind:
                 case "event":
                     progress[place](replace(value, lane=lane))
                 case "done":
-                    outcomes[place] = value
+                    found[place] = value
                 case "failed":
                     raise value
                 case _:
-                    raise _ended(jobs[place].name, workers[lane].wait(), setting=crew.setting)
-    return [outcomes[place] for place in range(len(jobs))]
+                    raise _ended(self._jobs[place].name, self._started[lane].wait(), setting=self._setting)
+        return [found[place] for place in range(count)]
 
 
 def _ended(name: str, code: int, *, setting: str) -> SettingError:
@@ -129,11 +161,22 @@ def _ended(name: str, code: int, *, setting: str) -> SettingError:
 
 
 @contextmanager
-def _workers(crew: Crew, count: int, exchange: _Exchange) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start workers that take what waits, and end them in any case."""
+def at_work(crew: Crew, *, most: int | None = None) -> Iterator[Workers]:
+    """Start workers that take what is handed out, and end them in any case.
+
+    Args:
+        crew: who they are.
+        most: how many of them at most.
+    """
+    exchange = _Exchange(SimpleQueue(), SimpleQueue())
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(crew.environment(lane), lane, exchange)) for lane in range(count)]
-        yield workers
+        count = crew.n_workers if most is None else min(crew.n_workers, most)
+        started = [stack.enter_context(_worker(crew.environment(lane), lane, exchange)) for lane in range(count)]
+        workers = Workers(started, exchange, crew.setting)
+        try:
+            yield workers
+        finally:
+            workers.dismiss()
 
 
 @contextmanager
@@ -161,11 +204,11 @@ def _oversee(worker: subprocess.Popen[bytes], lane: int, exchange: _Exchange) ->
     assert worker.stdin is not None
     assert worker.stdout is not None
     while True:
-        try:
-            place, job = exchange.waiting.get_nowait()
-        except Empty:
+        taken = exchange.waiting.get()
+        if taken is None:
             worker.stdin.close()  # it ends, and gives back its memory
             return
+        place, job = taken
         try:
             _send(worker.stdin, job.work)
             kind = ""

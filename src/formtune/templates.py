@@ -94,6 +94,15 @@ class ChatTemplate:
         """The texts of all control tokens that end a turn, past or last (GLM's is the beginning of the next)."""
         return self._found_ends()[1] - self._inside()
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it takes contents over as they are, but for outer white space."""
+        return not self._compiled.is_risky
+
+    def is_opaque(self, content: str) -> bool:
+        """Tell whether a content holds nothing that it may look for, so that it stands for any other such content."""
+        return self._marker.is_opaque(content)
+
     def _found_ends(self) -> tuple[str | None, frozenset[str]]:
         """Find what ends a last turn, and what ends any; to lay those turns out, neither has to be known."""
         if self._turn_ends is None:

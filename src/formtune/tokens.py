@@ -108,8 +108,15 @@ _Known = dict[object, tuple[tuple[Item, ...], ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
-    """One example, planned: its sequence, the decoder's side of it, and its candidates."""
+class Planned:
+    """One example, planned: its sequence, the decoder's side of it, and its candidates.
+
+    Attributes:
+        example: which.
+        items: its sequence; for an encoder-decoder what the encoder sees.
+        decoder: what an encoder-decoder's decoder sees, else None.
+        candidates: what is scored, as it stands behind the prompt or in the slot.
+    """
 
     example: Example
     items: list[Item]
@@ -140,7 +147,7 @@ def tokenize(
     """
     start = _start(shape, decoder_start_id)
     known: _Known = {}
-    planned = [_planned(e, tokenizer, shape=shape, start=start, known=known) for e in examples]
+    planned = [plan(e, tokenizer, shape=shape, start=start, known=known) for e in examples]
     encoded = _encoded(planned, tokenizer)
     for one in planned:
         check_targets([*one.items, *(one.decoder or ())], encoded, tokenizer)
@@ -157,16 +164,16 @@ def tokenize_each(
         ValueError: where an encoder-decoder comes without ``decoder_start_id``.
     """
     start = _start(shape, decoder_start_id)
-    planned: list[_Planned] = []
+    planned: list[Planned] = []
     left_out: list[LeftOut] = []
     known: _Known = {}
     for example in examples:
         try:
-            planned.append(_planned(example, tokenizer, shape=shape, start=start, known=known))
+            planned.append(plan(example, tokenizer, shape=shape, start=start, known=known))
         except DataError as error:
             left_out.append(LeftOut(error.problem, id=example.id))
     encoded = _encoded(planned, tokenizer)
-    kept: list[_Planned] = []
+    kept: list[Planned] = []
     lossy: list[str] = []
     for one in planned:
         try:
@@ -199,8 +206,7 @@ def prompts(
     """
     known: _Known = {}
     planned = [
-        _planned(unanswered(e), tokenizer, shape=shape, start=decoder_start_id, known=known, asking=True)
-        for e in examples
+        plan(unanswered(e), tokenizer, shape=shape, start=decoder_start_id, known=known, asking=True) for e in examples
     ]
     return _built(planned, _encoded(planned, tokenizer), tokenizer)
 
@@ -232,15 +238,29 @@ def _start(shape: Shape, decoder_start_id: int | None) -> int | None:
     return decoder_start_id
 
 
-def _planned(
+def plan(
     example: Example,
     tokenizer: Tokenizer,
     *,
     shape: Shape,
     start: int | None,
-    known: _Known,
+    known: _Known | None = None,
     asking: bool = False,
-) -> _Planned:
+) -> Planned:
+    """Plan one example: what is encoded together, what stands fixed, and what each part carries.
+
+    Args:
+        example: of any format.
+        tokenizer: the model's.
+        shape: the model's.
+        start: what an encoder-decoder's decoder starts with; None plans its encoder's side alone.
+        known: candidates that were planned already; what is planned is added.
+        asking: whether its answer is still to come.
+
+    Raises:
+        DataError: where the model's chat template refuses the conversation.
+        SettingError: where the model lacks a token that the format needs.
+    """
     segments = example.segments
     if example.turns:
         template = tokenizer.chat_template
@@ -260,8 +280,9 @@ def _planned(
     else:
         planner.extend(segments[n_asked:])
         planner.pause()
+    known = {} if known is None else known
     candidates = _candidates(example, tokenizer, shape=shape, follows=follows, known=known)
-    return _Planned(example, _surrounded(planner, example, tokenizer, shape=shape), decoder, candidates)
+    return Planned(example, _surrounded(planner, example, tokenizer, shape=shape), decoder, candidates)
 
 
 def _surrounded(planner: Planner, example: Example, tokenizer: Tokenizer, *, shape: Shape) -> list[Item]:
@@ -305,7 +326,7 @@ def _answer_of(example: Example, text: str, tokenizer: Tokenizer) -> list[Segmen
     return answer[:-1] if answer and answer[-1].control else answer
 
 
-def _encoded(planned: Sequence[_Planned], tokenizer: Tokenizer) -> dict[tuple[Follows, str], Encoded]:
+def _encoded(planned: Sequence[Planned], tokenizer: Tokenizer) -> dict[tuple[Follows, str], Encoded]:
     wanted: Requests = {}
     for one in planned:
         for key, offsets in requests(one.all_items()).items():
@@ -314,7 +335,7 @@ def _encoded(planned: Sequence[_Planned], tokenizer: Tokenizer) -> dict[tuple[Fo
 
 
 def _built(
-    planned: Sequence[_Planned], encoded: dict[tuple[Follows, str], Encoded], tokenizer: Tokenizer
+    planned: Sequence[Planned], encoded: dict[tuple[Follows, str], Encoded], tokenizer: Tokenizer
 ) -> list[Tokens]:
     """Assemble all sequences, then the decoders' sides; candidates that several examples share are built once."""
     columns = assemble([one.items for one in planned], encoded, tokenizer)

@@ -17,6 +17,7 @@ from formtune.cli.flags import (
     FormatFlags,
     ModelFlags,
     OutFlags,
+    PrepareFlags,
     ReadFlags,
     RecipeFlags,
     SplitFlags,
@@ -171,17 +172,26 @@ def preview(
 
 def prepare(
     *data: Data,
+    fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
     form: FormatFlags = FormatFlags(),
+    making: PrepareFlags = PrepareFlags(),
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Turn records into tokens with loss weights, and write them."""
+    """Turn records into shards of tokens with loss weights; what was stopped goes on, and what is the same stays.
+
+    Args:
+        fresh: Make every shard anew.
+    """
     from formtune import pipeline
 
-    return show.result(pipeline.prepare(recipe_of(data, settings, read, parts, form, out)), show.numbers, common)
+    recipe = recipe_of(data, settings, read, parts, form, making, out)
+    with drawn(common) as progress:
+        found = pipeline.prepare(recipe, fresh=fresh, progress=progress)
+    return show.result(found, show.numbers, common)
 
 
 def train(

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(
-        ("Data", "Checks", "Split", "Format and model", "Training", "Search", "Comparison", "Recipe and output")
+        (
+            *("Data", "Checks", "Split", "Format and model", "Preparation", "Training", "Search", "Comparison"),
+            "Recipe and output",
+        )
     )
 }
 
@@ -104,6 +107,23 @@ class FormatFlags:
     """Short name, folder, GGUF file or hub name; several with commas."""
     max_length: int | None = None
     """Longest input in tokens."""
+
+
+@Parameter(name="*", group=GROUPS["Preparation"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareFlags:
+    """How records become token shards."""
+
+    prepare_engine: Annotated[str | None, Parameter(name="--engine")] = None
+    """Who does it: local, or ray."""
+    prepare_workers: Annotated[int | None, Parameter(name="--workers")] = None
+    """Slices of the data that are prepared at the same time."""
+    address: str | None = None
+    """Address of the Ray cluster."""
+    packing: str | None = None
+    """Which sequences share a row: best-fit, in-order, similar-length or none."""
+    pack_tokens: int | None = None
+    """The most tokens of a row."""
 
 
 @Parameter(name="*", group=GROUPS["Training"])
@@ -205,6 +225,7 @@ Flags = (
     | SplitFlags
     | ModelFlags
     | FormatFlags
+    | PrepareFlags
     | TrainFlags
     | EngineFlags
     | TuneFlags
@@ -223,6 +244,9 @@ PLACES: Mapping[str, str] = {
     **{name: name for name in ("seed", "formats", "models", "out")},
     **{name: f"model.{name}" for name in ("max_length", "freeze")},
     "lora": "model.lora.rank",
+    "prepare_engine": "preparation.engine",
+    "prepare_workers": "preparation.workers",
+    **{name: f"preparation.{name}" for name in ("address", "packing", "pack_tokens")},
     **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size", "engine", "workers")},
     **{name: f"tuning.{name}" for name in ("search", "trials", "hours", "pruner")},
     **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin", "arms_at_once")},

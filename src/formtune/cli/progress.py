@@ -141,6 +141,10 @@ def going(event: Event, pace: Pace) -> Iterator[str]:
         yield f"loss {event.loss:.3f}"
     if pace.learned_per_s:
         yield f"{pace.learned_per_s:,.0f} learned/s"
+    if pace.rows_per_s:
+        yield f"{pace.rows_per_s:,.0f} rows/s"
+    if pace.bytes_per_s:
+        yield f"{pace.bytes_per_s / 1e6:,.1f} MB/s"
     if pace.computed_share is not None:
         yield f"computed {100 * pace.computed_share:.0f} % of the padded tokens"
     if event.memory_bytes:

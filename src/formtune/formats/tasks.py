@@ -6,7 +6,7 @@ It is read off the training records once, before any rendering, so that every fo
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -52,6 +52,37 @@ def infer_task(
     task = _with_asks(task, records, instruction=instruction, question=question)
     _check_words(task)
     return task
+
+
+def witnesses(records: Iterable[Record]) -> list[Record]:
+    """Keep the records that say something of the whole data set which none before them says.
+
+    With the first :data:`N_LANGUAGE_RECORDS` records before them, :func:`infer_task` makes of these what it makes of all.
+    """
+    seen: set[Hashable] = set()
+    choices: set[frozenset[str]] = set()
+    kept = []
+    for record in records:
+        said = _said_of_all(record)
+        is_new = said not in seen
+        if isinstance(record, Question) and len(choices) < 2 and frozenset(record.choices) not in choices:
+            choices.add(frozenset(record.choices))
+            is_new = True
+        if is_new:
+            seen.add(said)
+            kept.append(record)
+    return kept
+
+
+def _said_of_all(record: Record) -> Hashable:
+    match record:
+        case Labelled():
+            return "labelled", record.labels
+        case Question():
+            return "question", len(record.choices), bool(record.context), record.answerable
+        case Pair():
+            return "pair", record.source_language, record.target_language
+    return kind_of(record)
 
 
 def tidy(label: str) -> str:

@@ -311,6 +311,23 @@ class TuningSettings(_Section):
     """Whether the first trial has the recipe's own values, or what is searched that lies nearest to them."""
 
 
+class PreparationSettings(_Section):
+    """How records become token shards on disk."""
+
+    engine: Literal["local", "ray"] = "local"
+    """Who does it: processes of this machine, or a Ray cluster."""
+    workers: Count | None = None
+    """Slices of the data that are prepared at the same time; one on this machine, as many as there are processors on a
+    cluster."""
+    address: str | None = None
+    """Of the Ray cluster (``auto``, ``ray://host:10001``); one of this machine's own where none is given."""
+    packing: Literal["best-fit", "in-order", "similar-length", "none"] = "best-fit"
+    """Which sequences share a row: ``best-fit`` over the whole set; ``in-order`` keeps neighbors together;
+    ``similar-length`` makes batches for models that pad, as encoder-decoders always get; ``none`` lets each stand alone."""
+    pack_tokens: Count | None = None
+    """The most tokens of a row, and so of a sequence; what the model can take where it is not given."""
+
+
 class Recipe(_Section):
     """Every setting of a piece of work."""
 
@@ -330,6 +347,8 @@ class Recipe(_Section):
     """How arms are compared."""
     tuning: TuningSettings = TuningSettings()
     """How good settings are searched for."""
+    preparation: PreparationSettings = PreparationSettings()
+    """How records become token shards."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where all chance comes from."""
     out: str | None = None

@@ -1,0 +1,344 @@
+"""Records to sheets of tokens, many at a time: the work per record is little, and the work per token is none.
+
+Records are taken apart and grouped by shape (:mod:`formtune.outlines`). The texts of all of them are encoded in a few
+calls, and where the bearing of tokens changes within a text is found by counting bytes. A record that has no outline, or
+whose tokens cannot be parted so, goes the whole way through format, planner and encoder; so do some records of each
+shape, to compare. Where one of these differs, all of its shape go the whole way.
+
+What comes out is the same whichever way a record went, and depends on nothing but the records that are given.
+
+Shape letters: N records, G records of one shape.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import msgspec
+import numpy as np
+
+from formtune.arms import Arm, present_all
+from formtune.errors import DataError
+from formtune.examples import Task
+from formtune.filling import Batch, Filled, Row, fill
+from formtune.fitting import TOO_LONG, truncate
+from formtune.label_words import check_distinct
+from formtune.leaves import CORRUPTIONS, Leaf, Words, in_use
+from formtune.outlines import OPEN, Outline, Taker, outline_of
+from formtune.records import LeftOut, Record, answer_text, input_text
+from formtune.sheets import Group, Pool, Sheet, assemble, pieces_of, pool_of
+from formtune.splits import has_answer
+from formtune.tokens import Tokenizer, Tokens, plan, tokenize_each
+
+COMPARED = 512  # of each shape the first record is compared, and then one in so many of the slice
+NOT_LEARNED = "nothing in it is learned"
+NO_ANSWER = "no answer"
+COLUMNS = ("ids_T", "labels_T", "weights_T", "parts_T", "types_T", "cuts_T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What became of some records.
+
+    Attributes:
+        leaf: their sequences.
+        left_out: the other records, in their order, with place and reason.
+        n_truncated: sequences whose content was cut.
+        n_lossy: sequences whose content lost characters that the vocabulary lacks.
+        n_controls: records in whose texts a control token is spelled; it stays text.
+    """
+
+    leaf: Leaf
+    left_out: list[LeftOut]
+    n_truncated: int
+    n_lossy: int
+    n_controls: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Records that went the whole way, by their numbers."""
+
+    tokens: Mapping[int, Tokens]
+    left_out: Mapping[int, LeftOut]
+    lossy: frozenset[int]
+
+    def and_(self, other: "_Whole") -> "_Whole":
+        """Take further ones in."""
+        return _Whole({**self.tokens, **other.tokens}, {**self.left_out, **other.left_out}, self.lossy | other.lossy)
+
+
+@dataclass(slots=True, kw_only=True)
+class Preparer:
+    """Turns records into sheets, and remembers the outlines of shapes that it has met.
+
+    Attributes:
+        arm: the format and the model.
+        task: what the format knows of the whole data set.
+        tokenizer: the model's.
+        start_id: what an encoder-decoder's decoder starts with, else None.
+        capacity: the most tokens of a sequence.
+    """
+
+    arm: Arm
+    task: Task
+    tokenizer: Tokenizer
+    start_id: int | None
+    capacity: int
+    _outlines: dict[Hashable, Outline | None] = field(default_factory=dict, init=False)
+    _checked: set[tuple[str, ...]] = field(default_factory=set, init=False)
+
+    def prepare(self, records: Sequence[Record]) -> Prepared:
+        """Turn records, which need no ids, into one sequence each, in their order.
+
+        Raises:
+            SettingError: where the model lacks a token that the format needs, or cannot tell two label words apart.
+            DataError: where a text yields a control token, which is a defect of the vocabulary.
+        """
+        is_answered = [has_answer(record) for record in records]
+        batches, others = self._grouped(records, np.flatnonzero(is_answered).tolist())
+        filled, pool = fill(batches, self.tokenizer)
+        compared = [_to_compare(batch, one) for batch, one in zip(batches, filled, strict=True)]
+        failing = [batch.numbers_G[one.fails_G] for batch, one in zip(batches, filled, strict=True)]
+        whole = self._whole(records, [others, *failing, *compared])
+        for batch, one, numbers_G in zip(batches, filled, compared, strict=True):
+            if not _is_equal(batch, one, pool, numbers=numbers_G, whole=whole):
+                whole = whole.and_(self._whole(records, [np.setdiff1d(batch.numbers_G, numbers_G)]))
+                one.fails_G[:] = True
+        leaf = _leaf(list(zip(batches, filled, strict=True)), pool, whole)
+        left_out = {
+            **whole.left_out,
+            **{n: LeftOut(NO_ANSWER) for n in np.flatnonzero(np.invert(is_answered)).tolist()},
+        }
+        leaf, n_truncated = self._fitting(leaf, left_out)
+        lossy = whole.lossy.union(*(b.numbers_G[f.loses_G].tolist() for b, f in zip(batches, filled, strict=True)))
+        texts = [row for batch in batches for row in batch.rows]
+        texts += [(input_text(records[n]), answer_text(records[n])) for n in others.tolist()]
+        return Prepared(
+            leaf=leaf,
+            left_out=[
+                msgspec.structs.replace(left_out[n], at=left_out[n].at or records[n].origin, id=records[n].id or None)
+                for n in sorted(left_out)
+            ],
+            n_truncated=n_truncated,
+            n_lossy=len(lossy.intersection(leaf.numbers_N.tolist())),
+            n_controls=n_spelling(texts, list(self.tokenizer.controls)),
+        )
+
+    def _grouped(self, records: Sequence[Record], numbers: Sequence[int]) -> tuple[list[Batch], np.ndarray]:
+        """Group records by shape; the numbers of those that have no outline stand apart."""
+        taker = Taker(self.task)
+        shapes: dict[Hashable, tuple[list[int], list[Row]]] = {}
+        others: list[int] = []
+        may_outline = self._may_outline()
+        for n in numbers:
+            fields = taker.fields(records[n]) if may_outline else None
+            if fields is None:
+                others.append(n)
+                continue
+            members = shapes.setdefault(fields.shape, ([], []))
+            members[0].append(n)
+            members[1].append(fields.texts)
+        batches = []
+        for shape, (members_G, rows) in shapes.items():
+            if shape not in self._outlines:
+                self._outlines[shape] = self._outline(taker.marked(records[members_G[0]]))
+            found, numbers_G = self._outlines[shape], np.array(members_G)
+            opaque_G = np.zeros(len(rows), dtype=bool) if found is None else self._opaque(found, rows)
+            others += numbers_G[~opaque_G].tolist()
+            if found is not None and opaque_G.any():
+                kept = [row for row, is_opaque in zip(rows, opaque_G, strict=True) if is_opaque]
+                batches.append(Batch(found, numbers_G[opaque_G], kept))
+        return batches, np.array(others, dtype=np.int64)
+
+    def _may_outline(self) -> bool:
+        """Say whether the format is one of our own, and what stands in all records holds none of our marks."""
+        fixed = (*self.task.labels, *self.task.words, self.task.instruction, self.task.question, *self.task.inputs)
+        return self.arm.format.template is None and not any(OPEN in text for text in fixed)
+
+    def _outline(self, marked: Record) -> Outline | None:
+        try:
+            example = self.arm.cell.present(marked, self.task, self.arm.shape)
+            planned = plan(example, self.tokenizer, shape=self.arm.shape, start=self.start_id)
+        except DataError:
+            return None
+        found = outline_of(planned, self.tokenizer)
+        if found is not None:
+            self._check_words(found.words, found.candidates)
+        return found
+
+    def _check_words(self, words: tuple[str, ...], candidates: Words) -> None:
+        """Refuse label words that the model cannot tell apart, once for each list of them."""
+        if candidates and words not in self._checked:
+            check_distinct(candidates, words)
+            self._checked.add(words)
+
+    def _opaque(self, found: Outline, rows: Sequence[Row]) -> np.ndarray:
+        """Say of each record whether a chat template cannot tell its texts from others."""
+        template = self.tokenizer.chat_template
+        if not found.in_template:
+            return np.ones(len(rows), dtype=bool)
+        return np.array([all(map(template.is_opaque, row)) for row in rows])
+
+    def _whole(self, records: Sequence[Record], numbers: Sequence[np.ndarray]) -> _Whole:
+        """Take records the whole way, one by one."""
+        chosen = np.unique(np.concatenate(numbers)).tolist()
+        named = [msgspec.structs.replace(records[n], id=str(n)) for n in chosen]
+        examples, unpresentable = present_all(self.arm, named, self.task)
+        tokenized = tokenize_each(examples, self.tokenizer, shape=self.arm.shape, decoder_start_id=self.start_id)
+        words = {example.id: example.candidates for example in examples}
+        for one in tokenized.tokens:
+            self._check_words(words[one.id], one.candidates)
+        return _Whole(
+            {int(one.id): one for one in tokenized.tokens},
+            {int(one.id or 0): one for one in (*unpresentable, *tokenized.left_out)},
+            frozenset(map(int, tokenized.lossy)),
+        )
+
+    def _fitting(self, leaf: Leaf, left_out: dict[int, LeftOut]) -> tuple[Leaf, int]:
+        """Cut content so that every sequence fits, and keep those in which something is learned.
+
+        Args:
+            leaf: all sequences.
+            left_out: the records that are left out, by number; those that now are, are added.
+
+        Returns:
+            The sequences that go on, and how many of them were cut.
+        """
+        is_kept_N = _learned(leaf)
+        left_out |= {n: LeftOut(NOT_LEARNED) for n in leaf.numbers_N[~is_kept_N].tolist()}
+        if leaf.decoder is not None:
+            is_over_N = is_kept_N & (leaf.decoder.lengths > self.capacity)
+            left_out |= {n: LeftOut(TOO_LONG) for n in leaf.numbers_N[is_over_N].tolist()}
+            is_kept_N &= ~is_over_N
+        cut: dict[int, Tokens] = {}
+        for place in np.flatnonzero(is_kept_N & (leaf.sheet.lengths > self.capacity)).tolist():
+            shorter = truncate(leaf.tokens(place), self.capacity)
+            if shorter is None:
+                is_kept_N[place] = False
+                left_out[int(leaf.numbers_N[place])] = LeftOut(TOO_LONG)
+            else:
+                cut[place] = shorter
+        if cut:
+            leaf = leaf.with_tokens(np.array(list(cut)), list(cut.values()))
+        return (leaf if is_kept_N.all() else leaf.taken(np.flatnonzero(is_kept_N))), len(cut)
+
+
+def n_spelling(rows: Sequence[Sequence[str]], controls: Sequence[str]) -> int:
+    """Count the records whose texts spell a control token.
+
+    Few do, so all texts are first searched at once for the two characters that control tokens begin with.
+
+    >>> n_spelling([("a <b", "c"), ("<|im_end|>", "")], ["<|im_end|>", "<|im_start|>"])
+    1
+    """
+    beginnings = {control[:2] for control in controls}
+    everything = "\n".join(chain.from_iterable(rows))
+    if not any(beginning in everything for beginning in beginnings):
+        return 0
+    return sum(any(c in text for c in controls) for text in map("\n".join, rows) if any(b in text for b in beginnings))
+
+
+def _to_compare(batch: Batch, filled: Filled) -> np.ndarray:
+    """Choose records of a batch that go the whole way too."""
+    numbers_G = batch.numbers_G[~filled.fails_G]
+    return np.union1d(numbers_G[:1], numbers_G[numbers_G % COMPARED == 0])
+
+
+def _is_equal(batch: Batch, filled: Filled, pool: Pool, *, numbers: np.ndarray, whole: _Whole) -> bool:
+    """Tell whether some records of a batch became what the whole way made of them."""
+    chosen_G = np.isin(batch.numbers_G, numbers)
+    places = np.arange(len(numbers))
+    sides = [assemble([group.only(chosen_G).numbered(places)], pool, n_sequences=len(places)) for group in filled.sides]
+    return all(
+        _is_same(batch.outline, sides, place, tokens=whole.tokens.get(n)) for place, n in enumerate(numbers.tolist())
+    )
+
+
+def _is_same(outline: Outline, sides: Sequence[Sheet], place: int, *, tokens: Tokens | None) -> bool:
+    if tokens is None or (tokens.gold, tokens.corrupt) != (outline.gold, outline.corrupt):
+        return False
+    both = [tokens] if tokens.decoder is None else [tokens, tokens.decoder]
+    pairs = list(zip(outline.candidates, tokens.candidates, strict=False))
+    for sheet, one in zip(sides, both, strict=True):
+        own = sheet.tokens(place)
+        pairs += [(getattr(own, name), getattr(one, name)) for name in COLUMNS]
+    return len(outline.candidates) == len(tokens.candidates) and all(np.array_equal(*pair) for pair in pairs)
+
+
+def _leaf(batches: Sequence[tuple[Batch, Filled]], pool: Pool, whole: _Whole) -> Leaf:
+    """Assemble the sequences of all batches, and those that went the whole way and stand in no batch."""
+    groups = [[side.only(~one.fails_G) for side in one.sides] for _, one in batches]
+    fast = [sides[0].numbers_G for sides in groups]
+    slow = sorted(set(whole.tokens).difference(*(numbers_G.tolist() for numbers_G in fast)))
+    numbers_N = np.sort(np.concatenate([np.array(slow, dtype=np.int64), *fast]))
+    tokens = [whole.tokens[n] for n in slow]
+    n_sides = max([1, *(len(sides) for sides in groups), *(1 + (one.decoder is not None) for one in tokens)])
+    sheets = []
+    for side in range(n_sides):
+        own = [one if side == 0 else one.decoder for one in tokens]
+        found, joint = _with_tokens(pool, [one for one in own if one is not None], slow)
+        members = [*(sides[side] for sides in groups), *found]
+        placed = [group.numbered(np.searchsorted(numbers_N, group.numbers_G)) for group in members]
+        sheets.append(assemble(placed, joint, n_sequences=len(numbers_N)))
+    about = _About(numbers_N)
+    for (batch, _), numbers_G in zip(batches, fast, strict=True):
+        known = batch.outline
+        about.add(numbers_G, gold=known.gold, corrupt=known.corrupt, candidates=known.candidates)
+    for n, one in zip(slow, tokens, strict=True):
+        about.add(np.array([n]), gold=one.gold, corrupt=one.corrupt, candidates=one.candidates)
+    return about.leaf(sheets)
+
+
+def _with_tokens(pool: Pool, tokens: Sequence[Tokens], numbers: Sequence[int]) -> tuple[list[Group], Pool]:
+    """Put tokens into a pool behind what is there, each a group of its own."""
+    if not tokens:
+        return [], pool
+    labels_T = pool.ids_T if pool.labels_T is None else pool.labels_T
+    joint = pool_of([pool.ids_T, *(one.ids_T for one in tokens)], [labels_T, *(one.labels_T for one in tokens)])
+    starts = len(pool.ids_T) + np.cumsum([0, *(len(one.ids_T) for one in tokens)])
+    groups = [
+        Group(np.array([n]), list(pieces_of(one, int(start))))
+        for n, one, start in zip(numbers, tokens, starts, strict=False)
+    ]
+    return groups, joint
+
+
+class _About:
+    """What belongs to sequences besides their tokens, as it is found out."""
+
+    def __init__(self, numbers_N: np.ndarray) -> None:
+        self._numbers_N = numbers_N
+        self._golds_N = np.full(len(numbers_N), -1, dtype=np.int32)
+        self._words_N = np.full(len(numbers_N), -1, dtype=np.int32)
+        self._corruptions_N = np.zeros(len(numbers_N), dtype=np.uint8)
+        self._words: dict[tuple[tuple[int, ...], ...], tuple[int, Words]] = {}
+
+    def add(self, numbers_G: np.ndarray, *, gold: int | None, corrupt: str | None, candidates: Words) -> None:
+        """Say it of some records."""
+        places_G = np.searchsorted(self._numbers_N, numbers_G)
+        self._corruptions_N[places_G] = CORRUPTIONS.index(corrupt)
+        if gold is not None:
+            self._golds_N[places_G] = gold
+        if candidates:
+            key = tuple(tuple(ids.tolist()) for ids in candidates)
+            number, _ = self._words.setdefault(key, (len(self._words), candidates))
+            self._words_N[places_G] = number
+
+    def leaf(self, sheets: Sequence[Sheet]) -> Leaf:
+        """Put it beside the sequences."""
+        words_N, words = in_use(self._words_N, tuple(candidates for _, candidates in self._words.values()))
+        return Leaf(
+            sheet=sheets[0],
+            decoder=sheets[1] if len(sheets) > 1 else None,
+            numbers_N=self._numbers_N,
+            golds_N=self._golds_N,
+            words_N=words_N,
+            corruptions_N=self._corruptions_N,
+            words=words,
+        )
+
+
+def _learned(leaf: Leaf) -> np.ndarray:
+    """Say of each sequence whether the loss asks for something."""
+    return (leaf.golds_N >= 0) | (leaf.corruptions_N > 0) | (leaf.target.n_learned() > 0)

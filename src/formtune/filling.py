@@ -1,0 +1,250 @@
+"""Outlines filled in: the texts of many records encoded in a few calls, and parted where their bearing changes.
+
+Where a token ends is known without characters being counted: tokens of a byte-level vocabulary stand for so many bytes
+each, and those of a text add up to its bytes. A token that stands on both sides of a seam bears the most of each. Of
+other vocabularies only the commonest seam is found, behind a beginning that is the same in every record.
+
+Shape letters: T tokens of all texts, J texts, G records of one shape, K tokens of a beginning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from formtune.outlines import Outline, Standing, Stretch, Writing
+from formtune.sheets import Group, Piece, Pool
+from formtune.text_encoders import Follows
+from formtune.tokens import Tokenizer
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Records of one shape: their numbers, and the fields of each."""
+
+    outline: Outline
+    numbers_G: np.ndarray
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """What became of a batch.
+
+    Attributes:
+        sides: for each side of its outline the pieces that its sequences are made of.
+        fails_G: bool, of which records that cannot be said: a seam is not found, or a target is not in the vocabulary.
+        loses_G: bool, in which records content lost characters that the vocabulary lacks.
+    """
+
+    sides: tuple[Group, ...]
+    fails_G: np.ndarray
+    loses_G: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """All texts that follow the same, as ids.
+
+    Attributes:
+        texts: what they were.
+        ids_T: their ids.
+        offset: where these begin in the pool.
+        ends_J: where each text ends in them.
+        bytes_T: bytes up to the end of each token, and 0 before the first; None where tokens do not tell.
+        lost_J: bool, whether bytes were dropped.
+        unknown_J: bool, whether a token stands for what the vocabulary lacks.
+    """
+
+    texts: list[str]
+    ids_T: np.ndarray
+    offset: int
+    ends_J: np.ndarray
+    bytes_T: np.ndarray | None
+    lost_J: np.ndarray
+    unknown_J: np.ndarray
+
+
+def fill(batches: Sequence[Batch], tokenizer: Tokenizer) -> tuple[list[Filled], Pool]:
+    """Encode what the records of several shapes say, and tell what their sequences are made of.
+
+    Returns:
+        For each batch its pieces, and the pool that all of them are cut from.
+
+    Raises:
+        DataError: where a text yields a control token, which is a defect of the vocabulary.
+    """
+    wanted: dict[Follows, list[str]] = {}
+    firsts: dict[tuple[int, int, int], int] = {}
+    for n, batch in enumerate(batches):
+        for key, writing in _writings(batch.outline):
+            texts = wanted.setdefault(writing.follows, [])
+            firsts[n, *key] = len(texts)
+            texts += writing.texts(batch.rows)
+    pooled = _Pooled()
+    encoded = {follows: _encode(texts, follows, tokenizer, pooled=pooled) for follows, texts in wanted.items()}
+    found = []
+    for n, batch in enumerate(batches):
+        filler = _Filler(batch, tokenizer)
+        sides = []
+        for side, places in enumerate(batch.outline.sides):
+            pieces: list[Piece] = []
+            for k, place in enumerate(places):
+                if isinstance(place, Standing):
+                    pieces.append(Piece(pooled.add(place.ids_T, place.labels_T), len(place.ids_T), place.bearing))
+                else:
+                    pieces += filler.pieces(place, encoded[place.follows], firsts[n, side, k])
+            sides.append(Group(batch.numbers_G, pieces))
+        found.append(Filled(tuple(sides), filler.fails_G, filler.loses_G))
+    return found, pooled.pool()
+
+
+def _writings(outline: Outline) -> list[tuple[tuple[int, int], Writing]]:
+    """List the texts of an outline, each with its side and its place there."""
+    return [
+        ((side, k), place)
+        for side, places in enumerate(outline.sides)
+        for k, place in enumerate(places)
+        if isinstance(place, Writing)
+    ]
+
+
+class _Pooled:
+    """Ids that are being collected, and labels where they differ."""
+
+    def __init__(self) -> None:
+        self._ids: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._differ = False
+        self._n_tokens = 0
+
+    def add(self, ids_T: np.ndarray, labels_T: np.ndarray | None = None) -> int:
+        """Take ids in; give the place of the first."""
+        start = self._n_tokens
+        self._ids.append(ids_T)
+        self._labels.append(ids_T if labels_T is None else labels_T)
+        self._differ = self._differ or (labels_T is not None and not np.array_equal(ids_T, labels_T))
+        self._n_tokens += len(ids_T)
+        return start
+
+    def pool(self) -> Pool:
+        """Give all of them."""
+        empty = [np.zeros(0, dtype=np.int32)]
+        labels_T = np.concatenate(self._labels) if self._differ else None
+        return Pool(np.concatenate(self._ids or empty), labels_T)
+
+
+def _encode(texts: list[str], follows: Follows, tokenizer: Tokenizer, *, pooled: _Pooled) -> _Encoded:
+    flat = tokenizer.encode_flat(texts, follows)
+    unknown_J = np.zeros(len(texts), dtype=bool)
+    if tokenizer.unk_id is not None:
+        unknown_J[flat.owners(np.flatnonzero(flat.ids_T == tokenizer.unk_id))] = True
+    lengths_V = tokenizer.byte_lengths
+    return _Encoded(
+        texts=texts,
+        ids_T=flat.ids_T,
+        offset=pooled.add(flat.ids_T),
+        ends_J=flat.ends_N,
+        bytes_T=None if lengths_V is None else np.concatenate([[0], np.cumsum(lengths_V[flat.ids_T], dtype=np.int64)]),
+        lost_J=_lost(texts, tokenizer),
+        unknown_J=unknown_J,
+    )
+
+
+def _lost(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+    """Say of each text whether the vocabulary lacks some of its bytes; all are looked at at once, which mostly says no."""
+    if tokenizer.missing_bytes and tokenizer.lost("".join(texts)):
+        return np.array([bool(tokenizer.lost(text)) for text in texts])
+    return np.zeros(len(texts), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """One text of each record of a batch, among all that follow the same: where its ids begin and end."""
+
+    encoded: _Encoded
+    texts: Sequence[str]
+    starts_G: np.ndarray
+    ends_G: np.ndarray
+
+
+_Seam = tuple[np.ndarray, np.ndarray]  # where the tokens before it end, and those behind it begin: one may stand on it
+
+
+class _Filler:
+    """Finds the pieces of one batch.
+
+    Attributes:
+        fails_G: as in :class:`Filled`.
+        loses_G: likewise.
+    """
+
+    def __init__(self, batch: Batch, tokenizer: Tokenizer) -> None:
+        self._rows = batch.rows
+        self._tokenizer = tokenizer
+        self.fails_G = np.zeros(len(batch.rows), dtype=bool)
+        self.loses_G = np.zeros(len(batch.rows), dtype=bool)
+
+    def pieces(self, writing: Writing, encoded: _Encoded, first: int) -> list[Piece]:
+        """Give the pieces of one text of each record; records in which they cannot be told fail.
+
+        Args:
+            writing: the text.
+            encoded: all texts that follow the same.
+            first: the place of the first record's among them.
+        """
+        own = slice(first, first + len(self._rows))
+        ends_G = encoded.ends_J[own]
+        starts_G = np.concatenate([encoded.ends_J[first - 1 : first] if first else [0], ends_G[:-1]])
+        self.fails_G |= encoded.lost_J[own]
+        if writing.is_target:
+            self.fails_G |= encoded.unknown_J[own]
+        else:
+            self.loses_G |= encoded.unknown_J[own]
+        return self._parted(writing, _Own(encoded, encoded.texts[own], starts_G, ends_G))
+
+    def _parted(self, writing: Writing, own: _Own) -> list[Piece]:
+        offset, place_G = own.encoded.offset, own.starts_G
+        pieces = []
+        for (before_G, behind_G), (this, following) in zip(
+            self._seams(writing, own), pairwise(writing.stretches), strict=True
+        ):
+            self.fails_G |= before_G < place_G  # one token on two seams
+            pieces.append(Piece(place_G + offset, before_G - place_G, this.bearing))
+            pieces.append(Piece(before_G + offset, behind_G - before_G, this.bearing.most(following.bearing)))
+            place_G = behind_G
+        return [*pieces, Piece(place_G + offset, own.ends_G - place_G, writing.stretches[-1].bearing)]
+
+    def _seams(self, writing: Writing, own: _Own) -> list[_Seam]:
+        stretches, bytes_T = writing.stretches, own.encoded.bytes_T
+        if len(stretches) == 1:
+            return []
+        if bytes_T is not None:
+            return self._seams_by_bytes(stretches[:-1], bytes_T, own.starts_G)
+        if len(stretches) == 2 and stretches[0].is_fixed:
+            return [self._seam_behind(stretches[0].texts([()])[0], writing.follows, own)]
+        self.fails_G[:] = True
+        return [(own.starts_G, own.starts_G)] * (len(stretches) - 1)
+
+    def _seams_by_bytes(self, stretches: Sequence[Stretch], bytes_T: np.ndarray, starts_G: np.ndarray) -> list[_Seam]:
+        reached_G = bytes_T[starts_G]
+        seams = []
+        for stretch in stretches:
+            reached_G = reached_G + stretch.n_bytes(self._rows)
+            behind_G = np.minimum(np.searchsorted(bytes_T, reached_G, side="left"), len(bytes_T) - 1)
+            seams.append((behind_G - (bytes_T[behind_G] != reached_G), behind_G))
+        return seams
+
+    def _seam_behind(self, beginning: str, follows: Follows, own: _Own) -> _Seam:
+        """Find the seam behind a beginning, whose ids the text must begin with, and with a letter behind it."""
+        ids_K = self._tokenizer.encode_flat([beginning], follows).ids_T
+        goes_on_G = np.array([text[len(beginning)].isalnum() for text in own.texts])
+        fits_G = goes_on_G & (own.ends_G - own.starts_G > len(ids_K))
+        places_GK = own.starts_G[fits_G][:, None] + np.arange(len(ids_K))
+        fits_G[fits_G] = (own.encoded.ids_T[places_GK] == ids_K).all(axis=1)
+        self.fails_G |= ~fits_G
+        behind_G = own.starts_G + np.where(fits_G, len(ids_K), 0)
+        return behind_G, behind_G

@@ -1,0 +1,191 @@
+"""Preparation as the recipe asks for it: what is read, by whom it is done, and what is said of it.
+
+Files are read slice by slice where their dialect can be and nothing is drawn: memory then does not grow with the data.
+Else all records are read first. Either way the same records become the same sequences.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from formtune.dialects.streaming import Streamed, plan_reading, records_of
+from formtune.engines import ENGINES, Run
+from formtune.errors import SettingError
+from formtune.examples import Task
+from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
+from formtune.inspection import tally
+from formtune.planning import columns_of, formats_of, models_of, paths_of, read, splits_of, task_of
+from formtune.prepared import COUNTED, being_made, gather
+from formtune.preparing import Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
+from formtune.progress import Event, Progress
+from formtune.provenance import input_digests
+from formtune.recipe import Recipe
+from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, input_text
+from formtune.side_by_side import Job
+from formtune.sources import Slice
+from formtune.splits import has_answer
+
+_SAMPLED = 128  # records whose texts a tokenizer library is compared on
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is prepared: slices, or records where it cannot be read slice by slice.
+
+    Attributes:
+        dialect: of the data.
+        files: every file, in order.
+        streamed: how slices are read, or None.
+        slices: each with the number of its file.
+        records: where there are no slices.
+        left_out: rows and records that do not go on, where there are no slices.
+        witnesses: records that say of the whole data set what a format must know.
+    """
+
+    dialect: str
+    files: tuple[str, ...]
+    streamed: Streamed | None = None
+    slices: Sequence[Slice] = ()
+    records: Sequence[Record] = ()
+    left_out: Sequence[LeftOut] = ()
+    witnesses: Sequence[Record] = ()
+
+
+def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> dict[str, Any]:
+    """Turn the training records into shards at ``out``, with what was counted.
+
+    Args:
+        recipe: data, one format, one model, and how it is done.
+        out: the folder.
+        fresh: use no shard that is there.
+        progress: told of each slice.
+
+    Returns:
+        What ``--json`` prints.
+    """
+    asked = recipe.preparation
+    with being_made(out, fresh=fresh) as folder, ENGINES[asked.engine](asked.workers, asked.address) as run:
+        source = _source(recipe, run, progress)
+        task = task_of(recipe, source.witnesses)
+        order = _order(recipe, source, task, folder=folder)
+        preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
+        jobs = _jobs(order, source)
+        made = run(jobs, _paced(progress, len(jobs)))
+        if source.left_out:
+            made = [*made, Made("", _unread(source.left_out))]
+        choices = {follows: choice.to_dict() for follows, choice in preparer.tokenizer.engines.choices.items()}
+        manifest = {
+            "inputs": input_digests(recipe.data.named),
+            "sources": list(source.files),
+            "dialect": source.dialect,
+            "order": order_digest(order),
+            "tokenizer": {"digest": preparer.tokenizer.digest, "libraries": choices},
+            "template": None
+            if preparer.tokenizer.chat_template.is_default
+            else preparer.tokenizer.chat_template.source,
+            "engine": asked.engine,
+            "recipe": recipe.to_dict(),
+        }
+        facts = gather(
+            out, made, folder, packing=asked.packing, capacity=asked.pack_tokens or preparer.capacity, manifest=manifest
+        )
+    return {**facts, "engine": asked.engine, "out": str(out)}
+
+
+def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
+    """Find out how the data can be read, and read as much of them as a format must know."""
+    data = recipe.data
+    if data.n_train or data.n_dev or data.n_test or data.dev or data.test:
+        parts, dialect = splits_of(recipe)
+        return _held(parts.train, parts.left_out, dialect)
+    paths = data.train or paths_of(recipe)
+    plan = plan_reading(
+        paths, dialect=data.dialect, columns=columns_of(recipe), encoding=data.encoding, header=data.header
+    )
+    if not isinstance(plan, Streamed):
+        reading = read(recipe, paths)
+        return _held(reading.records, reading.left_out, reading.dialect)
+    found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
+    if not isinstance(next(iter(found), None), Conversation | Plain | None):
+        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, part)) for part in plan.slices]
+        found += chain.from_iterable(run(jobs, progress))
+    return Source(plan.dialect, plan.files, streamed=plan, slices=plan.slices, witnesses=found)
+
+
+def _held(records: Sequence[Record], left_out: Sequence[LeftOut], dialect: str) -> Source:
+    """Prepare records that are all in memory."""
+    files = dict.fromkeys(record.origin.file for record in records if record.origin)
+    answered = [record for record in records if has_answer(record)]
+    return Source(dialect, tuple(files), records=records, left_out=left_out, witnesses=answered)
+
+
+def _answered(plan: Streamed) -> Iterator[Record]:
+    """Give the records that have an answer, from the beginning on."""
+    for part in plan.slices:
+        for batch in records_of(plan, part):
+            yield from (row for row in batch if not isinstance(row, LeftOut) and has_answer(row))
+
+
+def witnesses_in(plan: Streamed, part: Slice, *, progress: Progress) -> list[Record]:
+    """Give the records of a slice that say something of the whole data set."""
+    del progress  # reading alone takes no time worth telling
+    rows = chain.from_iterable(records_of(plan, part))
+    return witnesses(row for row in rows if not isinstance(row, LeftOut) and has_answer(row))
+
+
+def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order:
+    chosen, models = formats_of(recipe), models_of(recipe)
+    if len(chosen) > 1 or len(models) > 1:
+        raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
+    limits = [limit for limit in (recipe.model.max_length, recipe.preparation.pack_tokens) if limit is not None]
+    return Order(
+        format=chosen[0].name,
+        template=chosen[0].template,
+        place=recipe.formats[0] if chosen[0].template is not None else None,
+        model=models[0],
+        task=task,
+        max_length=min(limits, default=None),
+        streamed=source.streamed,
+        files=source.files,
+        folder=folder,
+        sample=_sample(source.witnesses),
+    )
+
+
+def _sample(records: Sequence[Record]) -> tuple[str, ...]:
+    """Give texts of the data at hand, from all over what was read."""
+    chosen = records[:: max(1, len(records) // _SAMPLED)]
+    return tuple(text for record in chosen for text in (input_text(record), answer_text(record)) if text)
+
+
+def _jobs(order: Order, source: Source) -> list[Job]:
+    if source.streamed is None:
+        return [Job("records", partial(make_records, order, lot)) for lot in lots_of(source.records)]
+    number_of = {name: number for number, name in enumerate(source.files)}
+    return [
+        Job(f"{part.path}:{part.first_line}", partial(make_slice, order, part, number_of[part.path]))
+        for part in source.slices
+    ]
+
+
+def _unread(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Count rows that were left out before any lot was made."""
+    nothing = dict.fromkeys(COUNTED, 0)
+    return {**nothing, "rows": sum(not one.kept for one in left_out), "left_out": tally(left_out)}
+
+
+def _paced(progress: Progress, n_lots: int) -> Progress:
+    """Tell of each lot how many there are, and the time since the one before."""
+    done, last_s = 0, time.monotonic()
+
+    def tell(event: Event) -> None:
+        nonlocal done, last_s
+        done, now_s = done + 1, time.monotonic()
+        progress(replace(event, step=done, steps=n_lots, seconds=max(now_s - last_s, 1e-9), lane=0))
+        last_s = now_s
+
+    return tell

@@ -1,0 +1,228 @@
+"""A prepared folder: shards, what shares a row, and a manifest that counts everything; how it is made whole, and read.
+
+While it is being made, shards stand in a folder beside it under their digests, so that what was killed goes on. When all
+are there they move over at once. A folder that is made anew keeps the shards whose lots and order are the same.
+
+Shape letters: T tokens, N sequences, P packs.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from formtune.errors import DataError, SettingError
+from formtune.leaves import Leaf
+from formtune.locks import hold_alone
+from formtune.model_files import read_json
+from formtune.packing import Packs, best_fit, in_order, of_similar_length
+from formtune.preparing import Made
+from formtune.shard_files import Shard, read_shard, shard_lengths
+from formtune.shards import MANIFEST, digest_of, read_manifest, staged
+from formtune.tokens import Tokens
+
+KIND = "prepared"
+PACKS = "packs.arrow"
+Packing = Literal["best-fit", "in-order", "similar-length", "none"]
+_LOCK = "lock"
+COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncated", "lossy", "control_texts")
+_N_PLACES = 5
+
+
+@contextmanager
+def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
+    """Hold the folder in which the shards of a preparation are put, for this process alone.
+
+    Shards of an older preparation at the same place are put there first. When the block ends well the folder is removed.
+
+    Args:
+        out: where the prepared folder will stand.
+        fresh: use nothing that is there.
+
+    Raises:
+        SettingError: where another process prepares to the same place, or it cannot be written.
+        DataError: where the older preparation is damaged.
+    """
+    folder = out.with_name(f"{out.name}.shards")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise SettingError(
+            f"No shard can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
+        ) from error
+    with lock:
+        hold_alone(lock, at=folder, busy="Another process prepares here.", remedy="Wait for it, or give another --out.")
+        for left in folder.iterdir():
+            if left.name.startswith(".") or (fresh and left.name != _LOCK):
+                left.unlink()
+        if not fresh and (out / MANIFEST).is_file():
+            _bring_over(out, folder)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def _bring_over(out: Path, folder: Path) -> None:
+    for shard in read_manifest(out, kind=KIND).get("shards", ()):
+        place = folder / f"{shard['name']}.arrow"
+        if not place.is_file():
+            _link(out / shard["file"], place)
+
+
+def _link(source: Path, place: Path) -> None:
+    """Let a file stand at a second place; where the file system has no links it is copied."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
+
+
+def gather(
+    out: Path, made: Sequence[Made], folder: Path, *, packing: Packing, capacity: int, manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """Make a prepared folder of its shards, whole or absent.
+
+    Args:
+        out: where it will stand.
+        made: the shards, in the order of the data.
+        folder: where they are.
+        packing: how sequences share a row.
+        capacity: the most tokens of a row.
+        manifest: what it was made of; counts are added.
+
+    Returns:
+        What was counted: the keys of ``prepare --json``.
+    """
+    kept = [one for one in made if one.facts["records"]]
+    counts = {name: sum(one.facts[name] for one in made) for name in COUNTED}
+    packs = _packed([shard_lengths(folder / f"{one.name}.arrow") for one in kept], packing, capacity)
+    files = [f"shard-{number:05}.arrow" for number in range(len(kept))]
+    facts = {
+        **counts,
+        "packs": len(packs),
+        "packing": packing,
+        "capacity": capacity,
+        "filled": round(counts["tokens"] / (len(packs) * capacity), 4) if len(packs) else 0.0,
+        "left_out": merged_tallies(one.facts["left_out"] for one in made),
+    }
+    manifest |= {"kind": KIND, **facts}
+    manifest["shards"] = [
+        {"file": file, "name": one.name, "records": one.facts["records"], "tokens": one.facts["tokens"]}
+        for file, one in zip(files, kept, strict=True)
+    ]
+    with staged(out, manifest) as staging:
+        for file, one in zip(files, kept, strict=True):
+            _link(folder / f"{one.name}.arrow", staging / file)
+        _write_packs(staging / PACKS, packs)
+    digests = read_files(out)
+    return {**facts, "digest": digest_of(digests)}
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """Give the digests of a prepared folder's files, as its manifest has them."""
+    files: dict[str, str] = read_json(folder / MANIFEST)["files"]
+    return files
+
+
+def _packed(lengths: Sequence[np.ndarray], packing: Packing, capacity: int) -> Packs:
+    sides_NS = np.concatenate(lengths) if lengths else np.zeros((0, 1), dtype=np.int64)
+    if packing == "none":
+        numbers_N = np.arange(len(sides_NS))
+        return Packs(numbers_N, numbers_N + 1)
+    if packing == "similar-length" or sides_NS.shape[1] > 1:
+        return of_similar_length(list(sides_NS.T), [capacity] * sides_NS.shape[1])
+    return (best_fit if packing == "best-fit" else in_order)(sides_NS[:, 0], capacity)
+
+
+def _write_packs(path: Path, packs: Packs) -> None:
+    offsets = pa.array(np.concatenate([[0], packs.ends_P]), pa.int64())
+    table = pa.table({"sequences": pa.LargeListArray.from_arrays(offsets, pa.array(packs.sequences_N))})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def merged_tallies(tallies: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Add up what was left out of several parts, the most frequent reason first, each with the first places."""
+    merged: dict[str, dict[str, Any]] = {}
+    for tally in tallies:
+        for one in tally:
+            known = merged.setdefault(one["reason"], {**one, "rows": 0, "places": []})
+            known["rows"] += one["rows"]
+            known["places"] = [*known["places"], *one["places"]][:_N_PLACES]
+    return sorted(merged.values(), key=lambda one: -one["rows"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedFolder:
+    """A prepared folder that was opened; shards are mapped into memory as they are asked for.
+
+    Attributes:
+        folder: where it stands.
+        manifest: what it was made of.
+        packs: which sequences share a row.
+        ends_S: int64, the number behind the last sequence of each shard.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    packs: Packs
+    ends_S: np.ndarray
+    _read: dict[int, Shard] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return int(self.ends_S[-1]) if len(self.ends_S) else 0
+
+    def shard(self, number: int) -> Shard:
+        """Give a shard, by its number from 0."""
+        if number not in self._read:
+            self._read[number] = read_shard(self.folder / self.manifest["shards"][number]["file"])
+        return self._read[number]
+
+    def tokens(self, number: int) -> Tokens:
+        """Give a sequence, by its number from 0.
+
+        Raises:
+            IndexError: where there is none.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        shard = int(np.searchsorted(self.ends_S, number, side="right"))
+        first = int(self.ends_S[shard - 1]) if shard else 0
+        return self.shard(shard).leaf.tokens(number - first, id=self.place(number))
+
+    def place(self, number: int) -> str:
+        """Say where the record of a sequence stands: its file and line."""
+        index = int(np.searchsorted(self.ends_S, number, side="right"))
+        shard = self.shard(index)
+        row = number - (int(self.ends_S[index - 1]) if index else 0)
+        file, line = int(shard.files_N[row]), int(shard.lines_N[row])
+        named = self.manifest["sources"][file] if file >= 0 else "-"
+        return f"{named}:{line}" if line else f"{named}#{number + 1}"
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Give the sequences shard by shard."""
+        for number in range(len(self.ends_S)):
+            yield self.shard(number).leaf
+
+
+def open_prepared(folder: str | Path) -> PreparedFolder:
+    """Open a prepared folder; every file is held against its digest first.
+
+    Raises:
+        DataError: where there is none, or a file is not what was written.
+    """
+    manifest = read_manifest(folder, kind=KIND)
+    if "shards" not in manifest:
+        raise DataError("An earlier version of formtune has prepared this.", "Prepare the data again.", at=folder)
+    table = pa.ipc.open_file(pa.memory_map(str(Path(folder) / PACKS))).read_all()
+    lists = table.column("sequences").combine_chunks()
+    packs = Packs(lists.values.to_numpy(), lists.offsets.to_numpy()[1:])
+    counts = [shard["records"] for shard in manifest["shards"]]
+    return PreparedFolder(Path(folder), manifest, packs, np.cumsum(counts, dtype=np.int64))

@@ -1,0 +1,226 @@
+"""Preparation, slice by slice: what a worker gets, and the one step that it does.
+
+A *lot* is what becomes one shard: a slice of a file, or a few thousand records where a file cannot be read slice by
+slice. What it becomes depends on nothing else than the lot and the *order*, so that whoever does it, wherever, makes the
+same bytes. A shard is named by the digest of both, and one that is there already is not made again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import formtune
+from formtune import formats
+from formtune.arms import make_arms
+from formtune.columnar import Prepared, Preparer
+from formtune.dialects.streaming import Streamed, records_of
+from formtune.examples import Format, Task
+from formtune.inspection import tally
+from formtune.model_files import decoder_start_in, max_length_in, resolve
+from formtune.progress import Event, Progress
+from formtune.records import LeftOut, Record
+from formtune.shard_files import shard_facts, write_shard
+from formtune.sources import Slice, open_bytes
+from formtune.tokens import load_tokenizer
+
+VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
+SLICE_BYTES = 8_000_000
+LOT_RECORDS = 16_384  # where records, not slices, are handed out
+STAGE = "preparing"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is made of every lot.
+
+    Attributes:
+        format: its name.
+        template: the text of the user's own template, where the format is one; with ``place``, its path.
+        place: likewise.
+        model: which.
+        task: what the format knows of the whole data set.
+        max_length: the most tokens of a sequence; None for the model's own limit.
+        streamed: how slices are read; None where records are handed out.
+        files: every file, in order.
+        folder: where shards are put.
+        sample: texts of the data, which a tokenizer library is compared on.
+    """
+
+    format: str
+    template: str | None
+    place: str | None
+    model: str
+    task: Task
+    max_length: int | None
+    streamed: Streamed | None
+    files: tuple[str, ...]
+    folder: Path
+    sample: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What becomes one shard: a digest of what it is, and the records (or rows that are none), in batches."""
+
+    digest: str
+    batches: Iterable[Sequence[Record | LeftOut]]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A shard that is there: the digest that names it, and what was counted."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+
+@lru_cache(maxsize=2)
+def order_digest(order: Order) -> str:
+    """Digest all of an order that decides the bytes of shards: tokenizer files, template and our own code included."""
+    preparer = preparer_of(order)
+    told = {
+        "version": VERSION,
+        "code": code_digest(),
+        "format": [order.format, order.template],
+        "tokenizer": preparer.tokenizer.digest,
+        "options": preparer.tokenizer.chat_template.options,
+        "start": preparer.start_id,
+        "capacity": preparer.capacity,
+        "shape": preparer.arm.shape,
+        "task": asdict(order.task),
+        "reading": None if order.streamed is None else order.streamed.identity(),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Digest the source of the package, so that what other code has made is not taken for what this would make."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(formtune.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def format_of(order: Order) -> Format:
+    """Look up the format of an order, or make it from the user's own template."""
+    if order.template is None or order.place is None:
+        return formats.named(order.format)
+    return formats.custom_format(order.template, Path(order.place).stem, path=order.place)
+
+
+@lru_cache(maxsize=2)
+def preparer_of(order: Order) -> Preparer:
+    """Load what an order needs, once in a process, and choose the library that encodes.
+
+    Raises:
+        SettingError: where the model cannot be used, or the format not with it.
+    """
+    arms, _ = make_arms([format_of(order)], [order.model], order.task)
+    folder = resolve(order.model)
+    tokenizer = load_tokenizer(folder)
+    tokenizer.engines.choose(order.sample)
+    return Preparer(
+        arm=arms[0],
+        task=order.task,
+        tokenizer=tokenizer,
+        start_id=decoder_start_in(folder) if arms[0].shape == "encoder-decoder" else None,
+        capacity=max_length_in(folder, order.max_length),
+    )
+
+
+def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) -> Made:
+    """Make the shard of a slice, or find it made.
+
+    Args:
+        order: what is made.
+        part: the slice.
+        number: of its file.
+        progress: told once, when it is there.
+
+    Raises:
+        DataError: where the file cannot be read.
+        SettingError: as :meth:`formtune.columnar.Preparer.prepare`.
+    """
+    assert order.streamed is not None
+    digest, n_bytes = _slice_digest(part)
+    lot = Lot(f"{digest} {number} {part.first_line}", records_of(order.streamed, part))
+    return _make(order, lot, n_bytes=n_bytes, progress=progress)
+
+
+def make_records(order: Order, records: Sequence[Record], *, progress: Progress) -> Made:
+    """Make the shard of records, which have ids, or find it made."""
+    told = "\n".join(f"{record.id} {record.origin}" for record in records)
+    digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    return _make(order, Lot(digest, [records]), n_bytes=0, progress=progress)
+
+
+def _make(order: Order, lot: Lot, *, n_bytes: int, progress: Progress) -> Made:
+    name = hashlib.sha256(f"{order_digest(order)} {lot.digest}".encode()).hexdigest()[:32]
+    path = order.folder / f"{name}.arrow"
+    facts = shard_facts(path) if path.is_file() else _written(order, lot, path)
+    progress(Event(STAGE, n_rows=facts["rows"], n_bytes=n_bytes))
+    return Made(name, facts)
+
+
+def _written(order: Order, lot: Lot, path: Path) -> dict[str, Any]:
+    rows = list(chain.from_iterable(lot.batches))
+    records = [row for row in rows if not isinstance(row, LeftOut)]
+    prepared = preparer_of(order).prepare(records)
+    facts = _facts(prepared, [row for row in rows if isinstance(row, LeftOut)], n_records=len(records))
+    files_N, lines_N = _places(records, prepared, order.files)
+    write_shard(path, prepared.leaf, files_N=files_N, lines_N=lines_N, facts=facts)
+    return facts
+
+
+def _facts(prepared: Prepared, unread: Sequence[LeftOut], *, n_records: int) -> dict[str, Any]:
+    leaf = prepared.leaf
+    sides = [leaf.sheet] if leaf.decoder is None else [leaf.sheet, leaf.decoder]
+    return {
+        "rows": n_records + sum(not one.kept for one in unread),
+        "records": len(leaf),
+        "tokens": sum(len(side.ids_T) for side in sides),
+        "learned_tokens": int(leaf.target.n_learned().sum()),
+        "corrupted": int((leaf.corruptions_N > 0).sum()),
+        "truncated": prepared.n_truncated,
+        "lossy": prepared.n_lossy,
+        "control_texts": prepared.n_controls,
+        "left_out": tally([*unread, *prepared.left_out]),
+    }
+
+
+def _places(records: Sequence[Record], prepared: Prepared, files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Say where the record of each sequence stands: the number of its file, and the line there."""
+    number_of = {name: number for number, name in enumerate(files)}
+    origins = [records[n].origin for n in prepared.leaf.numbers_N.tolist()]
+    files_N = [-1 if origin is None else number_of.get(origin.file, -1) for origin in origins]
+    lines_N = [0 if origin is None else origin.line or 0 for origin in origins]
+    return np.array(files_N, dtype=np.int32), np.array(lines_N, dtype=np.int64)
+
+
+def _slice_digest(part: Slice) -> tuple[str, int]:
+    """Digest the bytes of a slice, and count them."""
+    digest, n_bytes = hashlib.sha256(), 0
+    with open_bytes(part.path) as stream:
+        if part.start:
+            stream.seek(part.start)
+        left = None if part.end is None else part.end - part.start
+        while block := stream.read(_BLOCK if left is None else min(_BLOCK, left)):
+            digest.update(block)
+            n_bytes += len(block)
+            left = None if left is None else left - len(block)
+    return digest.hexdigest(), n_bytes
+
+
+def lots_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Part records that are handed out."""
+    for start in range(0, len(records), LOT_RECORDS):
+        yield records[start : start + LOT_RECORDS]
