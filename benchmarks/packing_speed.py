@@ -48,7 +48,7 @@ class Measured:
     peak_mb: float
 
 
-def packed(way: str, lengths_path: str, n_sequences: int, capacity: int) -> Measured:
+def packed(way: str, lengths_path: str, n_sequences: int, *, capacity: int) -> Measured:
     """Pack in this process."""
     lengths = np.load(lengths_path)[:n_sequences]
     start = time.perf_counter()
@@ -57,7 +57,7 @@ def packed(way: str, lengths_path: str, n_sequences: int, capacity: int) -> Meas
     return Measured(seconds, len(packs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def told(name: str, command: list[object], lengths: np.ndarray, capacity: int) -> Measured:
+def told(name: str, command: list[object], lengths: np.ndarray, *, capacity: int) -> Measured:
     """Measure one way in a process of its own, on one core, and print its line of the table."""
     one = Measured(**told_by(command, n_cores=1))
     filled = float(lengths.sum()) / (one.n_packs * capacity)
@@ -79,7 +79,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.own:
         way, path, n_sequences = asked.own
-        print(json.dumps(asdict(packed(way, path, int(n_sequences), asked.capacity))))
+        print(json.dumps(asdict(packed(way, path, int(n_sequences), capacity=asked.capacity))))
         return 0
     lengths = alpaca_lengths(max(*SIZES, asked.trl), model=MODEL, most=asked.capacity)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def measured(lengths: np.ndarray, path: Path, asked: argparse.Namespace) -> list
 
     def here(way: str, n_sequences: int) -> Measured:
         command = [sys.executable, __file__, "--capacity", asked.capacity, "--own", way, path, n_sequences]
-        return told(way, command, lengths[:n_sequences], asked.capacity)
+        return told(way, command, lengths[:n_sequences], capacity=asked.capacity)
 
     runs = {(way, size): here(way, size) for size in SIZES for way in WAYS}
     bounds = [
@@ -104,7 +104,7 @@ def measured(lengths: np.ndarray, path: Path, asked: argparse.Namespace) -> list
         return bounds
     mine = runs.get((BEST, asked.trl)) or here(BEST, asked.trl)
     command = [trl(), PEER, path, asked.trl, asked.capacity]
-    theirs = told("TRL, best fit", command, lengths[: asked.trl], asked.capacity)
+    theirs = told("TRL, best fit", command, lengths[: asked.trl], capacity=asked.capacity)
     return [
         *bounds,
         Bound("times sooner than TRL", theirs.seconds / mine.seconds, least=SOONER),

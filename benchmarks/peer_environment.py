@@ -47,7 +47,14 @@ def trl() -> Path:
 
 def llamafactory() -> Path:
     """Give the Python of LLaMA-Factory's; the torchvision and torchaudio that it asks for may want torch with CUDA."""
-    needed = ("transformers==5.6.0", "datasets==4.0.0", "accelerate==1.11.0", "peft==0.18.1", "trl==0.24.0", "omegaconf")
+    needed = (
+        "transformers==5.6.0",
+        "datasets==4.0.0",
+        "accelerate==1.11.0",
+        "peft==0.18.1",
+        "trl==0.24.0",
+        "omegaconf",
+    )
     return python_of("llamafactory", *needed, "sentencepiece", "tiktoken", alone=("llamafactory==0.9.5",))
 
 

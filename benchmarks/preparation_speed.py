@@ -169,7 +169,7 @@ def told(name: str, command: Sequence[object], place: Path, *, n_processes: int,
     return one
 
 
-def compared(name: str, n_rows: int, rivals: Sequence[Peer], folder: Path) -> list[Bound]:
+def compared(name: str, n_rows: int, folder: Path, *, rivals: Sequence[Peer]) -> list[Bound]:
     """Measure one job every way, print its table, and say what is promised."""
     job, rows_path = JOBS[name], folder / f"{name}.jsonl"
     real_rows.write(job.rows(n_rows), rows_path)
@@ -220,7 +220,7 @@ def main() -> int:
         bounds = [
             bound
             for name in asked.jobs
-            for bound in compared(name, asked.rows, [one for one in rivals if one.job == name], Path(folder))
+            for bound in compared(name, asked.rows, Path(folder), rivals=[one for one in rivals if one.job == name])
         ]
     return judged(bounds)
 

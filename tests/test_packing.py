@@ -115,7 +115,9 @@ def test_nothing_packs_into_nothing():
     """No sequences, no packs."""
     nothing = np.array([], dtype=np.int64)
 
-    assert [len(packs) for packs in (best_fit(nothing, 8), in_order(nothing, 8), of_similar_length([nothing], [8]))] == [
+    assert [
+        len(packs) for packs in (best_fit(nothing, 8), in_order(nothing, 8), of_similar_length([nothing], [8]))
+    ] == [
         0,
         0,
         0,

@@ -1,6 +1,6 @@
 """Labelled texts through `datasets.map` and the model's fast tokenizer, in batches; prints one JSON object.
 
-python datasets_tokenize.py MODEL ROWS.jsonl N_PROCESSES OUT
+python datasets_tokenize.py MODEL ROWS.jsonl N_PROCESSES
 
 Run with a Python that has `datasets` and transformers. Counted and left out is the same as in `trl_prepare.py`.
 """
@@ -15,7 +15,7 @@ from datasets import load_dataset
 from transformers import AutoTokenizer
 
 
-def main(model_folder: str, rows_path: str, n_processes: int, _out: str) -> None:
+def main(model_folder: str, rows_path: str, n_processes: int) -> None:
     """Prepare and tell what it took."""
     datasets.disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
@@ -34,4 +34,4 @@ def main(model_folder: str, rows_path: str, n_processes: int, _out: str) -> None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -21,9 +21,7 @@ def made(tokenizer: PreTrainedTokenizerBase, lines: list[str]) -> Iterator[tuple
     for line in lines:
         row = json.loads(line)
         if "messages" in row:
-            one = tokenizer.apply_chat_template(
-                row["messages"], return_dict=True, return_assistant_tokens_mask=True
-            )
+            one = tokenizer.apply_chat_template(row["messages"], return_dict=True, return_assistant_tokens_mask=True)
             yield one["input_ids"], one["assistant_masks"]
         else:
             ids = tokenizer(row["text"], truncation=True)["input_ids"]

@@ -33,7 +33,7 @@ class Timed(SFTTrainer):
         return prepared
 
 
-def main(model_folder: str, rows_path: str, n_processes: int, out: str) -> None:
+def main(model_folder: str, rows_path: str, *, n_processes: int, out: str) -> None:
     """Prepare and tell what it took."""
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
@@ -67,4 +67,4 @@ def main(model_folder: str, rows_path: str, n_processes: int, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], n_processes=int(sys.argv[3]), out=sys.argv[4])

@@ -155,9 +155,7 @@ def _followed(next_N: np.ndarray) -> Iterator[int]:
         yield at
 
 
-def of_similar_length(
-    lengths: Sequence[np.ndarray], capacities: Sequence[int], *, window: int = WINDOW
-) -> Packs:
+def of_similar_length(lengths: Sequence[np.ndarray], capacities: Sequence[int], *, window: int = WINDOW) -> Packs:
     """Batch sequences of similar length, for models whose sequences cannot share a row and are padded to equal length.
 
     Of so many sequences at a time, in the order given, the longest go first (by the first side, then by the next), and a
