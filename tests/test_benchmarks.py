@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from formtune.tokens import CONTENT, Tokens
 from formtune.training import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-HELPERS = {"data_folder", "peer_environment"}
+HELPERS = {"data_folder", "peer_environment", "real_rows"}
 SCRIPTS = sorted({path.stem for path in BENCHMARKS.glob("*.py")} - HELPERS)
 PROMPTS = [[40, 41, 42], [50], [60, 61]]
 
@@ -62,6 +63,14 @@ def test_a_peer_may_get_our_allocator_settings(benchmark):
 
     assert peers.told_by(ask, allocator=True) == [str(size_bytes) for size_bytes in granted]
     assert peers.told_by(ask) == ["", ""]
+
+
+def test_a_peer_gets_as_many_cores_as_it_may_use(benchmark):
+    """And this process keeps its own."""
+    peers, before = benchmark("peer_environment"), os.sched_getaffinity(0)
+
+    assert peers.told_by(["nproc"], n_cores=1) == 1
+    assert os.sched_getaffinity(0) == before
 
 
 def test_training_is_judged_against_trl_in_the_same_order(benchmark):
@@ -117,7 +126,7 @@ def test_a_benchmark_says_what_it_does_before_it_does_it(benchmark, name, capsys
 def test_benchmarks_go_on_where_one_fails(tmp_path):
     """`make bench` runs every script but what they import, and fails at the end."""
     (tmp_path / "benchmarks").mkdir()
-    for name, code in {"a": 1, "b": 0, "data_folder": 3, "peer_environment": 3}.items():
+    for name, code in {"a": 1, "b": 0, **dict.fromkeys(HELPERS, 3)}.items():
         (tmp_path / "benchmarks" / f"{name}.py").write_text(f"print('ran {name}'); raise SystemExit({code})")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
@@ -153,6 +162,35 @@ def test_naive_scores_and_answers_are_ours(benchmark):
         np.testing.assert_allclose([s.scores_K for s in scored], peer.scored(model.module, asked), atol=1e-4)
         settings = {"prompts": PROMPTS, "stop_ids": [2], "max_new_tokens": 4}
         assert peer.written(model.module, settings) == answers
+
+
+def test_prepared_rows_are_held_against_those_of_transformers(benchmark, tmp_path, monkeypatch):
+    """In any order; a row is unlike where one id is, or what is learned of it."""
+    speed = benchmark("preparation_speed")
+    rows = {"ids": np.array([5, 6, 7, 5, 8], np.int32), "learned": np.array([0, 1, 1, 0, 1], bool), "ends": [2, 3, 5]}
+    monkeypatch.setattr(speed, "told_by", lambda command: np.savez(command[-1], **rows))
+    job = speed.Job(list, "chat", str(tiny_folder("llama")))
+
+    def n_unlike(*prepared: tuple[list[int], list[float]]) -> int:
+        arrays = [(np.array(ids, np.int32), np.array(weights, np.float32)) for ids, weights in prepared]
+        monkeypatch.setattr(speed, "sequences", lambda _out: arrays)
+        return speed.n_unlike(job, tmp_path / "rows.jsonl", tmp_path)
+
+    assert n_unlike(([5, 8], [0, 1]), ([5, 6], [0, 1]), ([7], [1])) == 0
+    assert n_unlike(([5, 8], [1, 1]), ([5, 6], [0, 1]), ([7], [1])) == 1
+    assert n_unlike(([5, 8], [0, 1]), ([5, 6], [0, 1])) == 1
+
+
+@pytest.mark.slow
+def test_real_rows_stand_once_and_end_with_an_answer(benchmark, shared, monkeypatch):
+    """The same rows every time, from many sets."""
+    monkeypatch.setenv("FORMTUNE_DATA", str(shared))
+    rows = benchmark("real_rows")
+    talks, texts = rows.conversations(50_000), rows.labelled_texts(50_000)
+
+    assert len({json.dumps(row) for row in talks}) == len({row["text"] for row in texts}) == 50_000
+    assert {row["messages"][-1]["role"] for row in talks} == {"assistant"}
+    assert rows.conversations(100) == talks[:100]
 
 
 def test_answers_that_part_at_a_tie_are_alike(benchmark, monkeypatch):

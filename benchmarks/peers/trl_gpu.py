@@ -15,9 +15,9 @@ import datasets
 import torch
 import transformers
 from datasets import Dataset
+from marked_template import marked
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
-from trl_train import MARKED, PLAIN
 
 LENGTH = 2048  # of a packed row; as many rows at a time make about as many tokens as a padded batch
 
@@ -42,8 +42,7 @@ def main(model_folder: str, rows_path: str, *, batch: int, options: list[str]) -
     transformers.utils.logging.set_verbosity_error()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    assert PLAIN in tokenizer.chat_template
-    tokenizer.chat_template = tokenizer.chat_template.replace(PLAIN, MARKED)
+    tokenizer.chat_template = marked(tokenizer.chat_template)
     with pathlib.Path(rows_path).open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     way = "flex_attention" if "flex_attention" in options else "sdpa"

@@ -19,16 +19,9 @@ import datasets
 import torch
 import transformers
 from datasets import Dataset
+from marked_template import marked
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
-
-PLAIN = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-# The same text, with what the assistant says marked as learned.
-MARKED = (
-    "{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}{% generation %}"
-    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}{% else %}"
-    "{{ message['content'] + '<|im_end|>' + '\n' }}{% endif %}"
-)
 
 
 def main(model_folder: str, rows_path: str, *, layout: str, precision: str, batch_size: int = 8) -> None:
@@ -37,8 +30,7 @@ def main(model_folder: str, rows_path: str, *, layout: str, precision: str, batc
     transformers.utils.logging.set_verbosity_error()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    assert PLAIN in tokenizer.chat_template
-    tokenizer.chat_template = tokenizer.chat_template.replace(PLAIN, MARKED)
+    tokenizer.chat_template = marked(tokenizer.chat_template)
     with pathlib.Path(rows_path).open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)

@@ -1,0 +1,92 @@
+"""Prepared sequences as other trainers read them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from formtune import exporting
+from formtune.errors import DataError, SettingError
+from formtune.exporting import IGNORED, TRAINERS, Prepared, export_sequences
+from formtune.shards import read_manifest
+
+LEARNED = {(5, 6, 7, 8): (0, 0, 1, 1), (9,): (0,), (5, 9, 5): (0, 1, 0)}  # weights by ids
+
+
+def sequence(ids: tuple[int, ...], weights: tuple[float, ...]) -> Prepared:
+    """Make a sequence whose parts are all alike."""
+    return np.array(ids, np.int32), np.array(weights, np.float32), np.zeros(len(ids), np.uint8)
+
+
+def rows_in(folder: Path) -> list[dict[str, list[int]]]:
+    """Read what was written, whatever its layout."""
+    if (folder / "train.parquet").is_file():
+        return pq.read_table(folder / "train.parquet").to_pylist()
+    files = json.loads((folder / "state.json").read_text())["_data_files"]
+    with pa.memory_map(str(folder / files[0]["filename"])) as source:
+        return pa.ipc.open_stream(source).read_all().to_pylist()
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+def test_every_trainer_gets_the_same_ids_and_what_is_learned(to, tmp_path, monkeypatch):
+    """A label is the id where the weight is 1, and -100 elsewhere; slices leave no trace."""
+    monkeypatch.setattr(exporting, "SLICE_TOKENS", 4)
+    exported = export_sequences((sequence(*one) for one in LEARNED.items()), to=to, out=tmp_path / "out")
+    rows = rows_in(tmp_path / "out")
+
+    assert [row["input_ids"] for row in rows] == [list(ids) for ids in LEARNED]
+    assert [row["labels"] for row in rows] == [[IGNORED, IGNORED, 7, 8], [IGNORED], [IGNORED, 9, IGNORED]]
+    assert set(rows[0]) == set(TRAINERS[to].columns)
+    assert all(row.get("attention_mask", [1] * len(row["input_ids"])) == [1] * len(row["input_ids"]) for row in rows)
+    assert (exported.n_sequences, exported.n_tokens, exported.n_learned, exported.n_unlearned) == (3, 8, 3, 1)
+    assert str(tmp_path / "out") in exported.use
+
+
+def test_the_folder_says_what_it_holds(tmp_path):
+    """A manifest with counts and digests; the same sequences give the same files."""
+    for name in ("one", "two"):
+        export_sequences([sequence(*one) for one in LEARNED.items()], to="llamafactory", out=tmp_path / name)
+    one, two = (read_manifest(tmp_path / name, kind="exported") for name in ("one", "two"))
+
+    assert one == two
+    counts = {"sequences": 3, "tokens": 8, "learned_tokens": 3, "unlearned_sequences": 1}
+    assert {key: one[key] for key in counts} == counts
+
+
+def test_other_rows_have_another_fingerprint(tmp_path):
+    """`datasets` keeps what it makes of a data set under it."""
+    found = set()
+    for ids in ((5, 6), (5, 7)):
+        export_sequences([sequence(ids, (0, 1))], to="llamafactory", out=tmp_path / "out")
+        found.add(json.loads((tmp_path / "out" / "state.json").read_text())["_fingerprint"])
+
+    assert len(found) == 2
+
+
+def test_weights_between_are_refused_and_nothing_is_written(tmp_path):
+    """Labels cannot hold them. All sequences are looked at, so that the number told is the whole one."""
+    weights = [(0, 1), (0, 0.5), (1, 1), (0.25, 0)]
+    problem = (
+        r"^sequence 1: A loss weight is 0\.5, and labels can only say whether a token is learned; "
+        r"it is so in 2 of 4 sequences\. Prepare with weights of 0 and 1"
+    )
+    with pytest.raises(DataError, match=problem):
+        export_sequences([sequence((5, 6), pair) for pair in weights], to="trl", out=tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_trainer_is_told_with_the_nearest(tmp_path):
+    """Before anything is written."""
+    with pytest.raises(SettingError, match=r"--to: There is no trainer 'axolotel'; the nearest is 'axolotl'"):
+        export_sequences([], to="axolotel", out=tmp_path / "out")
+
+
+def test_a_sequence_without_tokens_is_the_callers_mistake(tmp_path):
+    """So are ids and weights of different lengths."""
+    for ids, weights in (((), ()), ((5, 6), (1,))):
+        with pytest.raises(ValueError, match="A sequence has"):
+            export_sequences([sequence(ids, weights)], to="trl", out=tmp_path / "out")
