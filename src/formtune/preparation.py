@@ -4,15 +4,17 @@ Files are read slice by slice where their dialect can be and nothing is drawn: m
 Else all records are read first. Either way the same records become the same sequences.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from formtune.dialects.streaming import Streamed, plan_reading, records_of
+from formtune.dialects.streaming import Plan, records_of
+from formtune.dialects.streaming import plan as plan_reading
 from formtune.engines import ENGINES, Run
 from formtune.errors import SettingError
 from formtune.examples import Task
@@ -20,7 +22,7 @@ from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
 from formtune.inspection import tally
 from formtune.planning import columns_of, formats_of, models_of, paths_of, read, splits_of, task_of
 from formtune.prepared import COUNTED, being_made, gather
-from formtune.preparing import Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
+from formtune.preparing import SLICE_BYTES, Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
 from formtune.progress import Event, Progress
 from formtune.provenance import input_digests
 from formtune.recipe import Recipe
@@ -39,7 +41,7 @@ class Source:
     Attributes:
         dialect: of the data.
         files: every file, in order.
-        streamed: how slices are read, or None.
+        plan: how slices are read, or None.
         slices: each with the number of its file.
         records: where there are no slices.
         left_out: rows and records that do not go on, where there are no slices.
@@ -48,7 +50,7 @@ class Source:
 
     dialect: str
     files: tuple[str, ...]
-    streamed: Streamed | None = None
+    plan: Plan | None = None
     slices: Sequence[Slice] = ()
     records: Sequence[Record] = ()
     left_out: Sequence[LeftOut] = ()
@@ -104,16 +106,22 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
         return _held(parts.train, parts.left_out, dialect)
     paths = data.train or paths_of(recipe)
     plan = plan_reading(
-        paths, dialect=data.dialect, columns=columns_of(recipe), encoding=data.encoding, header=data.header
+        paths,
+        dialect=data.dialect,
+        columns=columns_of(recipe),
+        encoding=data.encoding,
+        header=data.header,
+        slice_bytes=SLICE_BYTES,
     )
-    if not isinstance(plan, Streamed):
+    if plan.reason is not None:
         reading = read(recipe, paths)
         return _held(reading.records, reading.left_out, reading.dialect)
     found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
     if not isinstance(next(iter(found), None), Conversation | Plain | None):
         jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, part)) for part in plan.slices]
         found += chain.from_iterable(run(jobs, progress))
-    return Source(plan.dialect, plan.files, streamed=plan, slices=plan.slices, witnesses=found)
+    files = dict.fromkeys(part.path for part in plan.slices)
+    return Source(plan.dialect, tuple(files), plan=plan, slices=plan.slices, witnesses=found)
 
 
 def _held(records: Sequence[Record], left_out: Sequence[LeftOut], dialect: str) -> Source:
@@ -123,14 +131,14 @@ def _held(records: Sequence[Record], left_out: Sequence[LeftOut], dialect: str) 
     return Source(dialect, tuple(files), records=records, left_out=left_out, witnesses=answered)
 
 
-def _answered(plan: Streamed) -> Iterator[Record]:
+def _answered(plan: Plan) -> Iterator[Record]:
     """Give the records that have an answer, from the beginning on."""
     for part in plan.slices:
         for batch in records_of(plan, part):
             yield from (row for row in batch if not isinstance(row, LeftOut) and has_answer(row))
 
 
-def witnesses_in(plan: Streamed, part: Slice, *, progress: Progress) -> list[Record]:
+def witnesses_in(plan: Plan, part: Slice, *, progress: Progress) -> list[Record]:
     """Give the records of a slice that say something of the whole data set."""
     del progress  # reading alone takes no time worth telling
     rows = chain.from_iterable(records_of(plan, part))
@@ -149,11 +157,20 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         model=models[0],
         task=task,
         max_length=min(limits, default=None),
-        streamed=source.streamed,
+        reading="" if source.plan is None else _told(source.plan),
+        plan=source.plan,
         files=source.files,
         folder=folder,
         sample=_sample(source.witnesses),
     )
+
+
+def _told(plan: Plan) -> str:
+    """Say as text all of a plan that decides what a slice's records are."""
+    given = plan.given
+    layouts = {path: asdict(layout) for path, layout in given.described.layouts.items()}
+    told = [plan.dialect, asdict(plan.columns), plan.group, given.encoding, given.header, layouts]
+    return json.dumps([*told, sorted(given.known_names)], sort_keys=True, default=sorted)
 
 
 def _sample(records: Sequence[Record]) -> tuple[str, ...]:
@@ -163,7 +180,7 @@ def _sample(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _jobs(order: Order, source: Source) -> list[Job]:
-    if source.streamed is None:
+    if source.plan is None:
         return [Job("records", partial(make_records, order, lot)) for lot in lots_of(source.records)]
     number_of = {name: number for number, name in enumerate(source.files)}
     return [

@@ -8,7 +8,7 @@ same bytes. A shard is named by the digest of both, and one that is there alread
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ import formtune
 from formtune import formats
 from formtune.arms import make_arms
 from formtune.columnar import Prepared, Preparer
-from formtune.dialects.streaming import Streamed, records_of
+from formtune.dialects.streaming import Plan, records_of
 from formtune.examples import Format, Task
 from formtune.inspection import tally
 from formtune.model_files import decoder_start_in, max_length_in, resolve
@@ -48,9 +48,10 @@ class Order:
         model: which.
         task: what the format knows of the whole data set.
         max_length: the most tokens of a sequence; None for the model's own limit.
-        streamed: how slices are read; None where records are handed out.
+        reading: how slices are read, as JSON text; empty where records are handed out.
         files: every file, in order.
         folder: where shards are put.
+        plan: how slices are read; None where records are handed out.
         sample: texts of the data, which a tokenizer library is compared on.
     """
 
@@ -60,10 +61,12 @@ class Order:
     model: str
     task: Task
     max_length: int | None
-    streamed: Streamed | None
+    reading: str
     files: tuple[str, ...]
     folder: Path
-    sample: tuple[str, ...]
+    # Two orders are the same if all else is: ``reading`` says of the plan what decides, and no library changes ids.
+    plan: Plan | None = field(compare=False)
+    sample: tuple[str, ...] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def order_digest(order: Order) -> str:
         "capacity": preparer.capacity,
         "shape": preparer.arm.shape,
         "task": asdict(order.task),
-        "reading": None if order.streamed is None else order.streamed.identity(),
+        "reading": order.reading,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -150,9 +153,9 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
         DataError: where the file cannot be read.
         SettingError: as :meth:`formtune.columnar.Preparer.prepare`.
     """
-    assert order.streamed is not None
+    assert order.plan is not None
     digest, n_bytes = _slice_digest(part)
-    lot = Lot(f"{digest} {number} {part.first_line}", records_of(order.streamed, part))
+    lot = Lot(f"{digest} {number} {part.first_line}", records_of(order.plan, part))
     return _make(order, lot, n_bytes=n_bytes, progress=progress)
 
 

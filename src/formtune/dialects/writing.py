@@ -15,11 +15,23 @@ import zstandard
 from formtune.dialects import aligned, natural_instructions, oasst, squad
 from formtune.dialects.columns import Dialect, Object
 from formtune.dialects.parquet import parquet
-from formtune.errors import SettingError
+from formtune.dialects.table import DIALECTS
+from formtune.errors import SettingError, unknown
 from formtune.records import LeftOut, Record
 from formtune.sources import stem_and_suffix, text_of
 
 Piece = Object | str
+
+
+def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
+    """Write records in a dialect; see :func:`write_file`.
+
+    Raises:
+        SettingError: when there is no such dialect, or the file cannot be written.
+    """
+    if dialect not in DIALECTS:
+        raise unknown("dialect", dialect, list(DIALECTS), at="--to")
+    return write_file(records, DIALECTS[dialect], path)
 
 
 def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[LeftOut]:
