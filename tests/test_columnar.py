@@ -15,9 +15,10 @@ from tokenizer_folders import minilm_folder, smollm2
 
 from formtune import columnar
 from formtune.arms import Arm, present_all
-from formtune.columnar import NO_ANSWER, NOT_LEARNED, Prepared, Preparer, n_spelling
+from formtune.columnar import NO_ANSWER, NOT_LEARNED, Prepared, Preparer
 from formtune.errors import SettingError
 from formtune.examples import SHAPES, Shape, Task
+from formtune.filling import spelling
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import FORMATS, cell, infer_task
 from formtune.outlines import Taker
@@ -197,9 +198,8 @@ def test_a_shape_that_an_outline_gets_wrong_goes_the_whole_way(monkeypatch: pyte
     records = [talk(f"question {n}", f"answer {n}") for n in range(5)]
     fields = Taker.fields
 
-    def exchanged(self: Taker, record: Record) -> object:
-        found = fields(self, record)
-        return None if found is None else found._replace(texts=found.texts[::-1])
+    def exchanged(self: Taker, records: Sequence[Record]) -> list[object]:
+        return [found and found._replace(texts=found.texts[::-1]) for found in fields(self, records)]
 
     monkeypatch.setattr(Taker, "fields", exchanged)
 
@@ -211,9 +211,9 @@ def test_one_wrong_record_among_many_is_seen_where_it_is_compared(monkeypatch: p
     monkeypatch.setattr(columnar, "COMPARED", 3)
     fields = Taker.fields
 
-    def third(self: Taker, record: Record) -> object:
-        found = fields(self, record)
-        return found._replace(texts=("x", "y")) if found and found.texts[0] == "question 3" else found
+    def third(self: Taker, records: Sequence[Record]) -> list[object]:
+        found = fields(self, records)
+        return [one._replace(texts=("x", "y")) if one and one.texts[0] == "question 3" else one for one in found]
 
     monkeypatch.setattr(Taker, "fields", third)
 
@@ -226,7 +226,7 @@ def test_control_tokens_that_are_spelled_are_counted() -> None:
     found = chat().prepare([spelled, talk("a < b", "c"), talk("a", "</s>")])
 
     assert found.n_controls == 2
-    assert n_spelling([("<", "s>")], ["<s>"]) == 0
+    assert spelling(["<", "s>", "a <s>", "b"], byte_tokenizer()).tolist() == [False, False, True, False]
 
 
 def test_outlines_are_made_once_for_a_shape() -> None:
@@ -244,10 +244,10 @@ def test_outlines_are_made_once_for_a_shape() -> None:
 def test_a_marked_record_is_one_of_its_own_shape(case: Case) -> None:
     """Its texts are marks, in their order, and what is not text stays."""
     taker = Taker(case.task)
-    fields = taker.fields(case.record)
+    (fields,) = taker.fields([case.record])
     if fields is None:
         return
-    marked = taker.fields(taker.marked(case.record))
+    (marked,) = taker.fields([taker.marked(case.record)])
 
     assert marked is not None
     assert marked.shape == fields.shape

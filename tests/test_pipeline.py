@@ -19,11 +19,12 @@ from formtune.cli import run
 from formtune.examples import Task
 from formtune.fitting import NO_ROOM, TOO_LONG
 from formtune.model_files import file_digest
+from formtune.prepared import open_prepared
 from formtune.progress import Event
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import Labelled
 from formtune.runs import open_run
-from formtune.shards import read_manifest, read_tokens
+from formtune.shards import read_manifest
 
 GOOD = ("lovely", "warm", "bright", "clever", "moving", "funny")
 BAD = ("dull", "noisy", "grey", "clumsy", "empty", "slow")
@@ -585,7 +586,8 @@ def test_a_users_template_takes_part_and_is_served_again(reviews: Path, tmp_path
 def test_prepared_tokens_can_be_read_again(reviews: Path, tmp_path: Path) -> None:
     """The counts are those of the shard."""
     found = pipeline.prepare(recipe_for(reviews, tmp_path / "tokens", formats="chat", models=tiny_folder("llama")))
-    tokens = read_tokens(tmp_path / "tokens" / "tokens.arrow")
+    prepared = open_prepared(tmp_path / "tokens")
+    tokens = [prepared.tokens(n) for n in range(len(prepared))]
 
     assert (len(tokens), sum(len(t.ids_T) for t in tokens)) == (found["records"], found["tokens"])
     assert sum(int((t.weights_T > 0).sum()) for t in tokens) == found["learned_tokens"]
@@ -724,7 +726,8 @@ def test_texts_longer_than_the_model_are_cut_and_counted(reviews: Path, tmp_path
         }
     )
     found = pipeline.prepare(long)
-    tokens = read_tokens(tmp_path / "tokens" / "tokens.arrow")
+    prepared = open_prepared(tmp_path / "tokens")
+    tokens = [prepared.tokens(n) for n in range(len(prepared))]
 
     assert found["truncated"] > 0
     assert all(len(t.ids_T) <= 24 for t in tokens)

@@ -2,16 +2,12 @@
 
 import errno
 import json
-import os
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from token_examples import answering, tokens
 
 from formtune.errors import DataError, SettingError
-from formtune.shards import discard, read_manifest, read_tokens, staged, sweep, write_tokens
+from formtune.shards import discard, read_manifest, staged, sweep
 
 
 def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:
@@ -74,25 +70,6 @@ def test_a_folder_without_manifest_is_no_artefact(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"kind": "split"}))
     with pytest.raises(DataError, match="This is a 'split', not a run"):
         read_manifest(tmp_path, kind="run")
-
-
-def test_tokens_come_back_as_they_were(tmp_path: Path) -> None:
-    """Both sides of an encoder-decoder example too."""
-    path = tmp_path / "tokens.arrow"
-    corrupted = replace(tokens([5, 6], id="c"), corrupt="tokens")
-    several = replace(tokens([5], id="d"), candidates=(np.array([7, 8], np.int32), np.array([], np.int32)))
-    written = [tokens([5, 6], [7], id="a", gold=1), answering([5], [7, 8], id="b"), corrupted, several]
-    write_tokens(path, written, sequences=[0, 0, 1, 1])
-
-    for before, after in zip(written, read_tokens(path), strict=True):
-        assert after.id == before.id
-        assert after.gold == before.gold
-        assert after.corrupt == before.corrupt
-        assert [c.tolist() for c in after.candidates] == [c.tolist() for c in before.candidates]
-        assert after.ids_T.tolist() == before.ids_T.tolist()
-        assert after.weights_T.tolist() == before.weights_T.tolist()
-        assert (after.decoder is None) == (before.decoder is None)
-    assert os.path.getsize(path) > 0
 
 
 def test_what_is_removed_is_absent_at_once(tmp_path: Path) -> None:

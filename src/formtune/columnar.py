@@ -11,8 +11,8 @@ Shape letters: N records, G records of one shape.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import msgspec
 import numpy as np
@@ -20,8 +20,8 @@ import numpy as np
 from formtune.arms import Arm, present_all
 from formtune.errors import DataError
 from formtune.examples import Task
-from formtune.filling import Batch, Filled, Row, fill
-from formtune.fitting import TOO_LONG, truncate
+from formtune.filling import Batch, Filled, Row, fill, spelling
+from formtune.fitting import fit
 from formtune.label_words import check_distinct
 from formtune.leaves import CORRUPTIONS, Leaf, Words, in_use
 from formtune.outlines import OPEN, Outline, Taker, outline_of
@@ -30,7 +30,7 @@ from formtune.sheets import Group, Pool, Sheet, assemble, pieces_of, pool_of
 from formtune.splits import has_answer
 from formtune.tokens import Tokenizer, Tokens, plan, tokenize_each
 
-COMPARED = 512  # of each shape the first record is compared, and then one in so many of the slice
+COMPARED = 1024  # of each shape the first record is compared, and then one in so many of the slice
 NOT_LEARNED = "nothing in it is learned"
 NO_ANSWER = "no answer"
 COLUMNS = ("ids_T", "labels_T", "weights_T", "parts_T", "types_T", "cuts_T")
@@ -60,8 +60,8 @@ class _Whole:
     """Records that went the whole way, by their numbers."""
 
     tokens: Mapping[int, Tokens]
-    left_out: Mapping[int, LeftOut]
-    lossy: frozenset[int]
+    left_out: Mapping[int, LeftOut] = field(default_factory=dict)
+    lossy: frozenset[int] = frozenset()
 
     def and_(self, other: "_Whole") -> "_Whole":
         """Take further ones in."""
@@ -95,8 +95,7 @@ class Preparer:
             SettingError: where the model lacks a token that the format needs, or cannot tell two label words apart.
             DataError: where a text yields a control token, which is a defect of the vocabulary.
         """
-        is_answered = [has_answer(record) for record in records]
-        batches, others = self._grouped(records, np.flatnonzero(is_answered).tolist())
+        batches, others, unanswered = self._grouped(records)
         filled, pool = fill(batches, self.tokenizer)
         compared = [_to_compare(batch, one) for batch, one in zip(batches, filled, strict=True)]
         failing = [batch.numbers_G[one.fails_G] for batch, one in zip(batches, filled, strict=True)]
@@ -105,15 +104,17 @@ class Preparer:
             if not _is_equal(batch, one, pool, numbers=numbers_G, whole=whole):
                 whole = whole.and_(self._whole(records, [np.setdiff1d(batch.numbers_G, numbers_G)]))
                 one.fails_G[:] = True
+            whole = whole.and_(_Whole(self._taken_long(batch, one, pool)))
+        whole, n_truncated = self._fitting(whole)
         leaf = _leaf(list(zip(batches, filled, strict=True)), pool, whole)
-        left_out = {
-            **whole.left_out,
-            **{n: LeftOut(NO_ANSWER) for n in np.flatnonzero(np.invert(is_answered)).tolist()},
-        }
-        leaf, n_truncated = self._fitting(leaf, left_out)
+        left_out = {**whole.left_out, **dict.fromkeys(unanswered, LeftOut(NO_ANSWER))}
+        is_learned_N = _learned(leaf)
+        if not is_learned_N.all():
+            left_out |= dict.fromkeys(leaf.numbers_N[~is_learned_N].tolist(), LeftOut(NOT_LEARNED))
+            leaf = leaf.taken(np.flatnonzero(is_learned_N))
         lossy = whole.lossy.union(*(b.numbers_G[f.loses_G].tolist() for b, f in zip(batches, filled, strict=True)))
-        texts = [row for batch in batches for row in batch.rows]
-        texts += [(input_text(records[n]), answer_text(records[n])) for n in others.tolist()]
+        said = ["\0".join((input_text(records[n]), answer_text(records[n]))) for n in others.tolist()]
+        n_controls = sum(int(one.spells_G.sum()) for one in filled) + int(spelling(said, self.tokenizer).sum())
         return Prepared(
             leaf=leaf,
             left_out=[
@@ -121,40 +122,55 @@ class Preparer:
                 for n in sorted(left_out)
             ],
             n_truncated=n_truncated,
-            n_lossy=len(lossy.intersection(leaf.numbers_N.tolist())),
-            n_controls=n_spelling(texts, list(self.tokenizer.controls)),
+            n_lossy=len(lossy.intersection(leaf.numbers_N.tolist())) if lossy else 0,
+            n_controls=n_controls,
         )
 
-    def _grouped(self, records: Sequence[Record], numbers: Sequence[int]) -> tuple[list[Batch], np.ndarray]:
-        """Group records by shape; the numbers of those that have no outline stand apart."""
-        taker = Taker(self.task)
+    def _grouped(self, records: Sequence[Record]) -> tuple[list[Batch], np.ndarray, list[int]]:
+        """Group records by shape.
+
+        Returns:
+            The groups, the numbers of records that have no outline, and of those that have no answer.
+        """
+        taken = Taker(self.task).fields(records) if self._may_outline() else [None] * len(records)
         shapes: dict[Hashable, tuple[list[int], list[Row]]] = {}
         others: list[int] = []
-        may_outline = self._may_outline()
-        for n in numbers:
-            fields = taker.fields(records[n]) if may_outline else None
+        for n, fields in enumerate(taken):
             if fields is None:
                 others.append(n)
                 continue
-            members = shapes.setdefault(fields.shape, ([], []))
+            shape, texts = fields
+            members = shapes.get(shape)
+            if members is None:
+                members = shapes[shape] = [], []
             members[0].append(n)
-            members[1].append(fields.texts)
+            members[1].append(texts)
+        unanswered = [n for n in others if not has_answer(records[n])]
+        others = [n for n in others if has_answer(records[n])]
         batches = []
         for shape, (members_G, rows) in shapes.items():
-            if shape not in self._outlines:
-                self._outlines[shape] = self._outline(taker.marked(records[members_G[0]]))
-            found, numbers_G = self._outlines[shape], np.array(members_G)
+            first = records[members_G[0]]
+            if not has_answer(first):
+                unanswered += members_G
+                continue
+            found, numbers_G = self._outline_of(shape, first), np.array(members_G)
             opaque_G = np.zeros(len(rows), dtype=bool) if found is None else self._opaque(found, rows)
             others += numbers_G[~opaque_G].tolist()
             if found is not None and opaque_G.any():
-                kept = [row for row, is_opaque in zip(rows, opaque_G, strict=True) if is_opaque]
+                kept = rows if opaque_G.all() else list(compress(rows, opaque_G))
                 batches.append(Batch(found, numbers_G[opaque_G], kept))
-        return batches, np.array(others, dtype=np.int64)
+        return batches, np.array(others, dtype=np.int64), unanswered
 
     def _may_outline(self) -> bool:
         """Say whether the format is one of our own, and what stands in all records holds none of our marks."""
         fixed = (*self.task.labels, *self.task.words, self.task.instruction, self.task.question, *self.task.inputs)
         return self.arm.format.template is None and not any(OPEN in text for text in fixed)
+
+    def _outline_of(self, shape: Hashable, record: Record) -> Outline | None:
+        """Give the outline of a shape, made from a record of it where it is not known."""
+        if shape not in self._outlines:
+            self._outlines[shape] = self._outline(Taker(self.task).marked(record))
+        return self._outlines[shape]
 
     def _outline(self, marked: Record) -> Outline | None:
         try:
@@ -178,7 +194,7 @@ class Preparer:
         template = self.tokenizer.chat_template
         if not found.in_template:
             return np.ones(len(rows), dtype=bool)
-        return np.array([all(map(template.is_opaque, row)) for row in rows])
+        return np.array(template.are_opaque(rows), dtype=bool)
 
     def _whole(self, records: Sequence[Record], numbers: Sequence[np.ndarray]) -> _Whole:
         """Take records the whole way, one by one."""
@@ -195,48 +211,25 @@ class Preparer:
             frozenset(map(int, tokenized.lossy)),
         )
 
-    def _fitting(self, leaf: Leaf, left_out: dict[int, LeftOut]) -> tuple[Leaf, int]:
-        """Cut content so that every sequence fits, and keep those in which something is learned.
+    def _taken_long(self, batch: Batch, filled: Filled, pool: Pool) -> dict[int, Tokens]:
+        """Take the sequences of a batch out that are longer than the model; they are cut one by one."""
+        is_long_G = np.zeros(len(batch.numbers_G), dtype=bool)
+        for side in filled.sides:
+            is_long_G |= side.lengths() > self.capacity
+        is_long_G &= ~filled.fails_G
+        filled.fails_G[is_long_G] = True
+        return {int(one.id): one for one in _tokens(batch, filled, pool, chosen_G=is_long_G)}
 
-        Args:
-            leaf: all sequences.
-            left_out: the records that are left out, by number; those that now are, are added.
+    def _fitting(self, whole: _Whole) -> tuple[_Whole, int]:
+        """Cut content so that every sequence fits; what does not even without content is left out.
 
         Returns:
-            The sequences that go on, and how many of them were cut.
+            What fits, and how many sequences were cut.
         """
-        is_kept_N = _learned(leaf)
-        left_out |= {n: LeftOut(NOT_LEARNED) for n in leaf.numbers_N[~is_kept_N].tolist()}
-        if leaf.decoder is not None:
-            is_over_N = is_kept_N & (leaf.decoder.lengths > self.capacity)
-            left_out |= {n: LeftOut(TOO_LONG) for n in leaf.numbers_N[is_over_N].tolist()}
-            is_kept_N &= ~is_over_N
-        cut: dict[int, Tokens] = {}
-        for place in np.flatnonzero(is_kept_N & (leaf.sheet.lengths > self.capacity)).tolist():
-            shorter = truncate(leaf.tokens(place), self.capacity)
-            if shorter is None:
-                is_kept_N[place] = False
-                left_out[int(leaf.numbers_N[place])] = LeftOut(TOO_LONG)
-            else:
-                cut[place] = shorter
-        if cut:
-            leaf = leaf.with_tokens(np.array(list(cut)), list(cut.values()))
-        return (leaf if is_kept_N.all() else leaf.taken(np.flatnonzero(is_kept_N))), len(cut)
-
-
-def n_spelling(rows: Sequence[Sequence[str]], controls: Sequence[str]) -> int:
-    """Count the records whose texts spell a control token.
-
-    Few do, so all texts are first searched at once for the two characters that control tokens begin with.
-
-    >>> n_spelling([("a <b", "c"), ("<|im_end|>", "")], ["<|im_end|>", "<|im_start|>"])
-    1
-    """
-    beginnings = {control[:2] for control in controls}
-    everything = "\n".join(chain.from_iterable(rows))
-    if not any(beginning in everything for beginning in beginnings):
-        return 0
-    return sum(any(c in text for c in controls) for text in map("\n".join, rows) if any(b in text for b in beginnings))
+        kept, left_out, n_cut = fit(list(whole.tokens.values()), self.capacity)
+        tokens = {int(one.id): one for one in kept}
+        too_long = {int(one.id or 0): one for one in left_out}
+        return _Whole(tokens, {**whole.left_out, **too_long}, whole.lossy), n_cut
 
 
 def _to_compare(batch: Batch, filled: Filled) -> np.ndarray:
@@ -247,23 +240,38 @@ def _to_compare(batch: Batch, filled: Filled) -> np.ndarray:
 
 def _is_equal(batch: Batch, filled: Filled, pool: Pool, *, numbers: np.ndarray, whole: _Whole) -> bool:
     """Tell whether some records of a batch became what the whole way made of them."""
-    chosen_G = np.isin(batch.numbers_G, numbers)
+    own = _tokens(batch, filled, pool, chosen_G=np.isin(batch.numbers_G, numbers))
+    return all(_is_same(one, whole.tokens.get(int(one.id))) for one in own)
+
+
+def _tokens(batch: Batch, filled: Filled, pool: Pool, *, chosen_G: np.ndarray) -> list[Tokens]:
+    """Give what some records of a batch became, one by one; their ids are their numbers."""
+    numbers, about = batch.numbers_G[chosen_G].tolist(), batch.outline
     places = np.arange(len(numbers))
-    sides = [assemble([group.only(chosen_G).numbered(places)], pool, n_sequences=len(places)) for group in filled.sides]
-    return all(
-        _is_same(batch.outline, sides, place, tokens=whole.tokens.get(n)) for place, n in enumerate(numbers.tolist())
+    sides = [assemble([side.only(chosen_G).numbered(places)], pool, n_sequences=len(numbers)) for side in filled.sides]
+    return [
+        replace(
+            sides[0].tokens(place, id=str(n)),
+            gold=about.gold,
+            candidates=about.candidates,
+            corrupt=about.corrupt,
+            decoder=sides[1].tokens(place, id=str(n)) if len(sides) > 1 else None,
+        )
+        for place, n in enumerate(numbers)
+    ]
+
+
+def _is_same(one: Tokens | None, other: Tokens | None) -> bool:
+    """Tell whether two sequences are the same in all that they carry."""
+    if one is None or other is None:
+        return one is other
+    pairs = [(getattr(one, name), getattr(other, name)) for name in COLUMNS]
+    pairs += zip(one.candidates, other.candidates, strict=False)
+    return (
+        (one.gold, one.corrupt, len(one.candidates)) == (other.gold, other.corrupt, len(other.candidates))
+        and all(np.array_equal(*pair) for pair in pairs)
+        and _is_same(one.decoder, other.decoder)
     )
-
-
-def _is_same(outline: Outline, sides: Sequence[Sheet], place: int, *, tokens: Tokens | None) -> bool:
-    if tokens is None or (tokens.gold, tokens.corrupt) != (outline.gold, outline.corrupt):
-        return False
-    both = [tokens] if tokens.decoder is None else [tokens, tokens.decoder]
-    pairs = list(zip(outline.candidates, tokens.candidates, strict=False))
-    for sheet, one in zip(sides, both, strict=True):
-        own = sheet.tokens(place)
-        pairs += [(getattr(own, name), getattr(one, name)) for name in COLUMNS]
-    return len(outline.candidates) == len(tokens.candidates) and all(np.array_equal(*pair) for pair in pairs)
 
 
 def _leaf(batches: Sequence[tuple[Batch, Filled]], pool: Pool, whole: _Whole) -> Leaf:

@@ -7,8 +7,10 @@ other vocabularies only the commonest seam is found, behind a beginning that is 
 Shape letters: T tokens of all texts, J texts, G records of one shape, K tokens of a beginning.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -38,14 +40,16 @@ class Filled:
         sides: for each side of its outline the pieces that its sequences are made of.
         fails_G: bool, of which records that cannot be said: a seam is not found, or a target is not in the vocabulary.
         loses_G: bool, in which records content lost characters that the vocabulary lacks.
+        spells_G: bool, in which records a text spells a control token.
     """
 
     sides: tuple[Group, ...]
     fails_G: np.ndarray
     loses_G: np.ndarray
+    spells_G: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Encoded:
     """All texts that follow the same, as ids.
 
@@ -54,18 +58,27 @@ class _Encoded:
         ids_T: their ids.
         offset: where these begin in the pool.
         ends_J: where each text ends in them.
-        bytes_T: bytes up to the end of each token, and 0 before the first; None where tokens do not tell.
+        lengths_V: bytes that each id stands for; None where tokens do not tell.
         lost_J: bool, whether bytes were dropped.
         unknown_J: bool, whether a token stands for what the vocabulary lacks.
+        spells_J: bool, whether a control token is spelled.
     """
 
     texts: list[str]
     ids_T: np.ndarray
     offset: int
     ends_J: np.ndarray
-    bytes_T: np.ndarray | None
+    lengths_V: np.ndarray | None
     lost_J: np.ndarray
     unknown_J: np.ndarray
+    spells_J: np.ndarray
+
+    @cached_property
+    def n_bytes(self) -> np.ndarray | None:
+        """Bytes up to the end of each token, and 0 before the first; None where tokens do not tell."""
+        if self.lengths_V is None:
+            return None
+        return np.concatenate([[0], np.cumsum(self.lengths_V[self.ids_T], dtype=np.int64)])
 
 
 def fill(batches: Sequence[Batch], tokenizer: Tokenizer) -> tuple[list[Filled], Pool]:
@@ -98,7 +111,7 @@ def fill(batches: Sequence[Batch], tokenizer: Tokenizer) -> tuple[list[Filled], 
                 else:
                     pieces += filler.pieces(place, encoded[place.follows], firsts[n, side, k])
             sides.append(Group(batch.numbers_G, pieces))
-        found.append(Filled(tuple(sides), filler.fails_G, filler.loses_G))
+        found.append(Filled(tuple(sides), filler.fails_G, filler.loses_G, filler.spells_G))
     return found, pooled.pool()
 
 
@@ -138,27 +151,53 @@ class _Pooled:
 
 
 def _encode(texts: list[str], follows: Follows, tokenizer: Tokenizer, *, pooled: _Pooled) -> _Encoded:
-    flat = tokenizer.encode_flat(texts, follows)
+    flat, everything = tokenizer.encode_flat(texts, follows), "".join(texts)
     unknown_J = np.zeros(len(texts), dtype=bool)
     if tokenizer.unk_id is not None:
         unknown_J[flat.owners(np.flatnonzero(flat.ids_T == tokenizer.unk_id))] = True
-    lengths_V = tokenizer.byte_lengths
     return _Encoded(
         texts=texts,
         ids_T=flat.ids_T,
         offset=pooled.add(flat.ids_T),
         ends_J=flat.ends_N,
-        bytes_T=None if lengths_V is None else np.concatenate([[0], np.cumsum(lengths_V[flat.ids_T], dtype=np.int64)]),
-        lost_J=_lost(texts, tokenizer),
+        lengths_V=tokenizer.byte_lengths,
+        lost_J=_lost(texts, everything, tokenizer),
         unknown_J=unknown_J,
+        spells_J=spelling(texts, tokenizer, everything=everything),
     )
 
 
-def _lost(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+def _lost(texts: list[str], everything: str, tokenizer: Tokenizer) -> np.ndarray:
     """Say of each text whether the vocabulary lacks some of its bytes; all are looked at at once, which mostly says no."""
-    if tokenizer.missing_bytes and tokenizer.lost("".join(texts)):
+    if tokenizer.missing_bytes and tokenizer.lost(everything):
         return np.array([bool(tokenizer.lost(text)) for text in texts])
     return np.zeros(len(texts), dtype=bool)
+
+
+def spelling(texts: Sequence[str], tokenizer: Tokenizer, *, everything: str | None = None) -> np.ndarray:
+    """Say of each text whether it spells a control token, which stays text.
+
+    All are searched at once, for the characters that control tokens begin with, since few texts spell one.
+
+    Args:
+        texts: any.
+        tokenizer: the model's.
+        everything: the texts behind one another, where they were joined already.
+
+    Returns:
+        bool, J.
+    """
+    everything = "".join(texts) if everything is None else everything
+    spells_J = np.zeros(len(texts), dtype=bool)
+    places = []
+    for first in {control[0] for control in tokenizer.controls}:
+        others = "|".join(re.escape(control[1:]) for control in tokenizer.controls if control[0] == first)
+        places += [match.span() for match in re.finditer(f"{re.escape(first)}(?:{others})", everything)]
+    if places:
+        ends_J = np.cumsum(list(map(len, texts)))
+        firsts, lasts = (np.searchsorted(ends_J, ends, side="right") for ends in (np.array(places) - (0, 1)).T)
+        spells_J[firsts[firsts == lasts]] = True  # one that stands across two texts is none
+    return spells_J
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +219,7 @@ class _Filler:
     Attributes:
         fails_G: as in :class:`Filled`.
         loses_G: likewise.
+        spells_G: likewise.
     """
 
     def __init__(self, batch: Batch, tokenizer: Tokenizer) -> None:
@@ -187,6 +227,7 @@ class _Filler:
         self._tokenizer = tokenizer
         self.fails_G = np.zeros(len(batch.rows), dtype=bool)
         self.loses_G = np.zeros(len(batch.rows), dtype=bool)
+        self.spells_G = np.zeros(len(batch.rows), dtype=bool)
 
     def pieces(self, writing: Writing, encoded: _Encoded, first: int) -> list[Piece]:
         """Give the pieces of one text of each record; records in which they cannot be told fail.
@@ -200,6 +241,7 @@ class _Filler:
         ends_G = encoded.ends_J[own]
         starts_G = np.concatenate([encoded.ends_J[first - 1 : first] if first else [0], ends_G[:-1]])
         self.fails_G |= encoded.lost_J[own]
+        self.spells_G |= encoded.spells_J[own]
         if writing.is_target:
             self.fails_G |= encoded.unknown_J[own]
         else:
@@ -219,11 +261,11 @@ class _Filler:
         return [*pieces, Piece(place_G + offset, own.ends_G - place_G, writing.stretches[-1].bearing)]
 
     def _seams(self, writing: Writing, own: _Own) -> list[_Seam]:
-        stretches, bytes_T = writing.stretches, own.encoded.bytes_T
+        stretches = writing.stretches
         if len(stretches) == 1:
             return []
-        if bytes_T is not None:
-            return self._seams_by_bytes(stretches[:-1], bytes_T, own.starts_G)
+        if own.encoded.n_bytes is not None:
+            return self._seams_by_bytes(stretches[:-1], own.encoded.n_bytes, own.starts_G)
         if len(stretches) == 2 and stretches[0].is_fixed:
             return [self._seam_behind(stretches[0].texts([()])[0], writing.follows, own)]
         self.fails_G[:] = True

@@ -3,12 +3,11 @@
 Shape letter: N sequences.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from formtune.sheets import Sheet, joined, sheet_of, take
+from formtune.sheets import Sheet, take
 from formtune.tokens import Tokens
 
 CORRUPTIONS = (None, "tokens", "spans")
@@ -69,12 +68,6 @@ class Leaf:
             corruptions_N=self.corruptions_N[places_N],
             words=words,
         )
-
-    def with_tokens(self, places_N: np.ndarray, tokens: Sequence[Tokens]) -> "Leaf":
-        """Put other tokens in the place of some sequences; what belongs to them besides stays."""
-        order_N = np.arange(len(self))
-        order_N[places_N] = len(self) + np.arange(len(places_N))
-        return replace(self, sheet=take(joined([self.sheet, sheet_of(tokens)]), order_N))
 
 
 def in_use(words_N: np.ndarray, words: tuple[Words, ...]) -> tuple[np.ndarray, tuple[Words, ...]]:

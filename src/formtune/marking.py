@@ -74,6 +74,7 @@ class Marker:
         self._watched = re.compile("|".join(map(re.escape, sorted(watched, key=len, reverse=True))) or "(?!)")
         self._watches_nothing = not watched
         self._compared = frozenset(compared)
+        self._n_compared = max(map(len, compared), default=-1)
         mark = f'{OPEN}(?P<turn>\\d+)(?P<field>[,!])(?P<number>\\d+)(?P<escape>\\\\?)"{CLOSE}'
         self._marks = re.compile(f"{mark}|(?P<control>{control})")
         self._wraps = re.compile(f"{mark}|{WRAP}(?P<wrapped>{control}){UNWRAP}|(?P<control>{control})")
@@ -82,9 +83,20 @@ class Marker:
         """Tell whether a text, or the JSON text of a value, may hold a control token."""
         return "\\u" in text or self._control.search(text) is not None
 
-    def is_opaque(self, content: str) -> bool:
-        """Tell whether a content holds nothing that the template may look for or compare it with."""
-        return content not in self._compared and (self._watches_nothing or self._watched.search(content) is None)
+    def are_opaque(self, rows: Sequence[tuple[str, ...]]) -> list[bool]:
+        """Say of each row of contents whether none holds what the template may look for, or is what it compares with."""
+        most = self._n_compared
+        are_others = [
+            min(map(len, row), default=0) > most or not any(len(c) <= most and c in self._compared for c in row)
+            for row in rows
+        ]
+        if self._watches_nothing:
+            return are_others
+        search = self._watched.search
+        return [
+            is_other and not any(search(content) for content in row)
+            for is_other, row in zip(are_others, rows, strict=True)
+        ]
 
     def wrap(self, value: Any) -> Any:
         """Wrap the control tokens in every string of a JSON value."""

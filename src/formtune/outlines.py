@@ -13,7 +13,7 @@ Whoever uses outlines compares some records of each shape with what the whole wa
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ class Fields(NamedTuple):
     texts: tuple[str, ...]
 
 
-_Taken = tuple[Hashable, Sequence[str]] | None
+_Taken = tuple[Hashable, tuple[str, ...]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,17 @@ class Taker:
 
     task: Task
 
-    def fields(self, record: Record) -> Fields | None:
-        """Take a record apart; None where it holds more than texts (calls of tools, reasoning, weighted stretches)."""
-        taken = self._taken(record)
-        if taken is None:
-            return None
-        shape, texts = taken
-        cores = tuple([text.strip() for text in texts])
-        if all(cores) and all(map(str.__eq__, cores, texts)):
-            return Fields((shape, ()), cores)
-        return Fields((shape, tuple(map(_edges, texts, cores))), cores)
+    def fields(self, records: Sequence[Record]) -> list[Fields | None]:
+        """Take records apart; None for those that hold more than texts (calls of tools, reasoning, weighted stretches).
+
+        Whether a record has an answer follows from its shape.
+        """
+        conversations = [record for record in records if type(record) is Conversation]
+        if len(conversations) == len(records):
+            taken = _taken_conversations(conversations)
+        else:
+            taken = list(map(self._taken, records))
+        return [None if one is None else _without_edges(*one) for one in taken]
 
     def marked(self, record: Record) -> Record:
         """Put marks in the place of a record's texts; its outer white space stays, and what is empty stays empty."""
@@ -85,9 +86,9 @@ class Taker:
     def _taken(self, record: Record) -> _Taken:
         match record:
             case Conversation():
-                return _taken_conversation(record)
+                return _taken_conversations([record])[0]
             case Labelled(inputs=inputs, labels=labels):
-                return (tuple(inputs), labels), list(inputs.values())
+                return (tuple(inputs), labels), tuple(inputs.values())
             case Pair(source=source, targets=targets):
                 return (record.source_language, record.target_language), (source, *targets[:1])
             case Plain(text=text):
@@ -97,15 +98,15 @@ class Taker:
         return None
 
     def _taken_question(self, record: Question) -> _Taken:
-        texts = [record.question] if record.context is None else [record.question, record.context]
+        texts = (record.question,) if record.context is None else (record.question, record.context)
         shape = (record.context is None, record.answerable, len(record.choices))
         if self.task.letters:
             places = [record.choices.index(answer) for answer in record.answers if answer in record.choices]
             is_plain = len(set(record.choices)) == len(record.choices) and (places or not record.answers)
-            return ((*shape, places[:1] and places[0]), [*texts, *record.choices]) if is_plain else None
+            return ((*shape, places[0] if places else None), (*texts, *record.choices)) if is_plain else None
         if self.task.labels:
             return (*shape, record.answers[:1]), texts
-        return shape, [*texts, *record.answers[:1]]
+        return shape, (*texts, *record.answers[:1])
 
     def _with_texts(self, record: Record, left: Iterator[str]) -> Record:
         match record:
@@ -131,13 +132,31 @@ class Taker:
         return msgspec.structs.replace(record, question=question, context=context, answers=answers)
 
 
-def _taken_conversation(record: Conversation) -> _Taken:
-    if record.tools:
-        return None
-    for m in record.messages:
-        if m.tool_calls or m.thinking or m.parts or m.spans or m.name or m.tool_call_id:
-            return None
-    return tuple([(m.role, m.weight) for m in record.messages]), [m.content for m in record.messages]
+def _taken_conversations(records: Sequence[Conversation]) -> list[_Taken]:
+    """Take conversations apart; by columns of all their messages, since there are many of them."""
+    messages = list(chain.from_iterable([record.messages for record in records]))
+    roles = [m.role for m in messages]
+    contents = [m.content for m in messages]
+    weights = [m.weight for m in messages]
+    is_more = [bool(m.tool_calls or m.thinking or m.spans or m.name or m.tool_call_id or m.parts) for m in messages]
+    has_more = any(is_more)
+    taken: list[_Taken] = []
+    end = 0
+    for record in records:
+        start, end = end, end + len(record.messages)
+        if record.tools or (has_more and any(is_more[start:end])):
+            taken.append(None)
+        else:
+            taken.append(((tuple(roles[start:end]), tuple(weights[start:end])), tuple(contents[start:end])))
+    return taken
+
+
+def _without_edges(shape: Hashable, texts: tuple[str, ...]) -> Fields:
+    """Take outer white space off texts, and into the shape."""
+    cores = tuple([text.strip() for text in texts])
+    if cores == texts and "" not in cores:
+        return Fields((shape, len(texts)), texts)
+    return Fields((shape, tuple(map(_edges, texts, cores))), cores)
 
 
 def _edges(text: str, core: str) -> tuple[str, str] | None:

@@ -16,12 +16,12 @@ from typing import Any
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
 from formtune.engines import ENGINES, Run
-from formtune.errors import SettingError
+from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
 from formtune.inspection import tally
 from formtune.planning import columns_of, formats_of, models_of, paths_of, read, splits_of, task_of
-from formtune.prepared import COUNTED, being_made, gather
+from formtune.prepared import COUNTED, being_made, gather, merged_tallies
 from formtune.preparing import SLICE_BYTES, Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
 from formtune.progress import Event, Progress
 from formtune.provenance import input_digests
@@ -79,6 +79,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
         made = run(jobs, _paced(progress, len(jobs)))
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
+        _check_something_left(made, order.format)
         choices = {follows: choice.to_dict() for follows, choice in preparer.tokenizer.engines.choices.items()}
         manifest = {
             "inputs": input_digests(recipe.data.named),
@@ -102,7 +103,8 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
     """Find out how the data can be read, and read as much of them as a format must know."""
     data = recipe.data
     if data.n_train or data.n_dev or data.n_test or data.dev or data.test:
-        parts, dialect = splits_of(recipe)
+        unasked = {size: 0 for size in ("n_dev", "n_test") if getattr(data, size) is None}
+        parts, dialect = splits_of(recipe.model_copy(update={"data": data.model_copy(update=unasked)}))
         return _held(parts.train, parts.left_out, dialect)
     paths = data.train or paths_of(recipe)
     plan = plan_reading(
@@ -187,6 +189,23 @@ def _jobs(order: Order, source: Source) -> list[Job]:
         Job(f"{part.path}:{part.first_line}", partial(make_slice, order, part, number_of[part.path]))
         for part in source.slices
     ]
+
+
+def _check_something_left(made: Sequence[Made], name: str) -> None:
+    """Refuse to write a folder without a sequence; say the commonest reason.
+
+    Raises:
+        DataError: where there is none.
+    """
+    if any(one.facts["records"] for one in made):
+        return
+    left_out = merged_tallies(one.facts["left_out"] for one in made)
+    told = f"; {left_out[0]['rows']} of them: {left_out[0]['reason']}" if left_out else ""
+    raise DataError(
+        f"No record can be used in the format {name}{told}.",
+        "Mend the records, choose another format, or raise model.max_length.",
+        at=next(iter(left_out[0]["places"]), None) if left_out else None,
+    )
 
 
 def _unread(left_out: Sequence[LeftOut]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import formtune
 from formtune import formats
 from formtune.arms import make_arms
 from formtune.columnar import Prepared, Preparer
-from formtune.dialects.streaming import Plan, records_of
+from formtune.dialects.streaming import Plan, no_collection, records_of
 from formtune.examples import Format, Task
 from formtune.inspection import tally
 from formtune.model_files import decoder_start_in, max_length_in, resolve
@@ -175,9 +175,10 @@ def _make(order: Order, lot: Lot, *, n_bytes: int, progress: Progress) -> Made:
 
 
 def _written(order: Order, lot: Lot, path: Path) -> dict[str, Any]:
-    rows = list(chain.from_iterable(lot.batches))
-    records = [row for row in rows if not isinstance(row, LeftOut)]
-    prepared = preparer_of(order).prepare(records)
+    with no_collection():
+        rows = list(chain.from_iterable(lot.batches))
+        records = [row for row in rows if not isinstance(row, LeftOut)]
+        prepared = preparer_of(order).prepare(records)
     facts = _facts(prepared, [row for row in rows if isinstance(row, LeftOut)], n_records=len(records))
     files_N, lines_N = _places(records, prepared, order.files)
     write_shard(path, prepared.leaf, files_N=files_N, lines_N=lines_N, facts=facts)

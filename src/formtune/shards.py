@@ -11,18 +11,14 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from formtune.errors import DataError, SettingError
 from formtune.model_files import read_json
-from formtune.tokens import Tokens
 
 MANIFEST = "manifest.json"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -206,61 +202,3 @@ def digest_of(value: object) -> str:
     """Digest a plain value by its JSON text: SHA-256 in hex."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-_SIDES = ("ids", "labels", "weights", "parts", "types", "cuts")
-
-
-def write_tokens(path: Path, tokens: Sequence[Tokens], *, sequences: Sequence[int]) -> None:
-    """Write examples as one Arrow file: a row an example, ``sequence`` naming the packed row that it belongs to."""
-    columns: dict[str, pa.Array] = {
-        "id": pa.array([t.id for t in tokens]),
-        "sequence": pa.array(sequences, pa.int32()),
-        "gold": pa.array([t.gold for t in tokens], pa.int32()),
-        "corrupt": pa.array([t.corrupt for t in tokens], pa.string()),
-        "candidates": pa.array([list(t.candidates) for t in tokens], pa.list_(pa.list_(pa.int32()))),
-    }
-    for prefix, side in (("", tokens), ("decoder_", [t.decoder for t in tokens])):
-        if all(one is None for one in side):
-            continue
-        for name in _SIDES:
-            values = [None if one is None else getattr(one, f"{name}_T") for one in side]
-            columns[prefix + name] = pa.array(values)
-    table = pa.table(columns)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
-def read_tokens(path: Path) -> list[Tokens]:
-    """Read what :func:`write_tokens` wrote."""
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-        return [_tokens(row) for row in table.to_pylist()]
-
-
-_DTYPES = {
-    "ids": np.int32,
-    "labels": np.int32,
-    "weights": np.float32,
-    "parts": np.uint8,
-    "types": np.uint8,
-    "cuts": np.uint8,
-}
-
-
-def _tokens(row: Mapping[str, Any]) -> Tokens:
-    decoder = None
-    if row.get("decoder_ids") is not None:
-        decoder = Tokens(id=row["id"], **_arrays(row, "decoder_"))
-    return Tokens(
-        id=row["id"],
-        gold=row["gold"],
-        corrupt=row["corrupt"],
-        candidates=tuple(np.array(ids, dtype=np.int32) for ids in row["candidates"]),
-        decoder=decoder,
-        **_arrays(row, ""),
-    )
-
-
-def _arrays(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {f"{name}_T": np.array(row[prefix + name], dtype=dtype) for name, dtype in _DTYPES.items()}

@@ -16,6 +16,8 @@ import numpy as np
 from formtune.assembly import Bearing
 from formtune.tokens import Tokens
 
+_MOST_INT32 = 2**31
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
@@ -51,11 +53,13 @@ class Sheet:
     def n_learned(self) -> np.ndarray:
         """Count the tokens of each sequence that have a loss weight: int64, N."""
         is_learned_B = np.array([bearing.weight > 0 for bearing in self.bearings], dtype=bool)
-        n_runs_N = np.diff(self.runs_N, prepend=0)
-        lengths_R = _run_lengths(self.run_ends_R, n_runs_N)
-        owners_R = np.repeat(np.arange(len(self)), n_runs_N)
-        weighed_R = lengths_R * is_learned_B[self.bearings_R] if len(self.bearings) else lengths_R
-        return np.bincount(owners_R, weights=weighed_R, minlength=len(self)).astype(np.int64)
+        lengths_R = np.diff(self.run_ends_R, prepend=0)
+        firsts_N = self.runs_N[:-1][np.diff(self.runs_N) > 0] if len(self) else self.runs_N
+        lengths_R[firsts_N] = self.run_ends_R[firsts_N]  # a sequence's first run is counted from its beginning
+        if not len(lengths_R):
+            return np.zeros(len(self), dtype=np.int64)
+        learned_R = np.cumsum(lengths_R * is_learned_B[self.bearings_R], dtype=np.int64)
+        return np.diff(np.concatenate([[0], learned_R])[self.runs_N], prepend=0)
 
     def tokens(self, number: int, *, id: str = "") -> Tokens:
         """Give one sequence as it stands in a training: an array for each thing that a token carries."""
@@ -97,6 +101,13 @@ class Group:
 
     numbers_G: np.ndarray
     pieces: Sequence[Piece]
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each of its sequences: int64, G."""
+        lengths_G = np.zeros(len(self.numbers_G), dtype=np.int64)
+        for piece in self.pieces:
+            lengths_G += piece.lengths_G
+        return lengths_G
 
     def only(self, kept_G: np.ndarray) -> "Group":
         """Keep some of its sequences: a mask."""
@@ -192,7 +203,9 @@ def spread(starts_P: np.ndarray, lengths_P: np.ndarray) -> np.ndarray:
     array([7, 8, 2, 3, 4])
     """
     ends_P = np.cumsum(lengths_P)
-    return np.repeat(starts_P - (ends_P - lengths_P), lengths_P) + np.arange(ends_P[-1] if len(ends_P) else 0)
+    n_places = int(ends_P[-1]) if len(ends_P) else 0
+    kind = np.int32 if n_places + int(np.max(starts_P, initial=0)) < _MOST_INT32 else np.int64  # half the memory
+    return np.repeat((starts_P - (ends_P - lengths_P)).astype(kind), lengths_P) + np.arange(n_places, dtype=kind)
 
 
 def take(sheet: Sheet, numbers_N: np.ndarray) -> Sheet:
@@ -264,14 +277,6 @@ def pieces_of(tokens: Tokens, start: int) -> Iterator[Piece]:
 
 def _bounds(ends_N: np.ndarray, number: int) -> tuple[int, int]:
     return (int(ends_N[number - 1]) if number else 0), int(ends_N[number])
-
-
-def _run_lengths(run_ends_R: np.ndarray, n_runs_N: np.ndarray) -> np.ndarray:
-    """Give the length of each run from where it ends in its sequence."""
-    lengths_R = np.diff(run_ends_R, prepend=0)
-    firsts_N = (np.cumsum(n_runs_N) - n_runs_N)[n_runs_N > 0]
-    lengths_R[firsts_N] = run_ends_R[firsts_N]
-    return lengths_R
 
 
 def _flat(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:

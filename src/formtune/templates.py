@@ -99,9 +99,9 @@ class ChatTemplate:
         """Whether it takes contents over as they are, but for outer white space."""
         return not self._compiled.is_risky
 
-    def is_opaque(self, content: str) -> bool:
-        """Tell whether a content holds nothing that it may look for, so that it stands for any other such content."""
-        return self._marker.is_opaque(content)
+    def are_opaque(self, rows: Sequence[tuple[str, ...]]) -> list[bool]:
+        """Say of each row of contents whether it holds nothing that this looks for, and so stands for any other such row."""
+        return self._marker.are_opaque(rows)
 
     def _found_ends(self) -> tuple[str | None, frozenset[str]]:
         """Find what ends a last turn, and what ends any; to lay those turns out, neither has to be known."""

@@ -3,6 +3,7 @@
 It is read off the training records once, before any rendering, so that every format is told the same.
 """
 
+import re
 import string
 import unicodedata
 from collections import Counter
@@ -20,6 +21,7 @@ from formtune.records import Labelled, Pair, Question, Record, input_text, kind_
 # Japanese prose is a third to a half kanji, Chinese nearly all: half of the letters parts the two.
 CHINESE_SHARE = 0.5
 N_LANGUAGE_RECORDS = 1000
+_CHINESE = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 def infer_task(
@@ -124,11 +126,9 @@ def _one_kind(records: Sequence[Record]) -> str:
 
 
 def _language(records: Sequence[Record]) -> str:
-    chinese = letters = 0
-    for record in records[:N_LANGUAGE_RECORDS]:
-        for character in input_text(record)[:1000]:
-            chinese += "\u3400" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff"
-            letters += character.isalpha()
+    beginnings = [input_text(record)[:1000] for record in records[:N_LANGUAGE_RECORDS]]
+    chinese = sum(len(_CHINESE.findall(text)) for text in beginnings)
+    letters = sum(sum(map(str.isalpha, text)) for text in beginnings)
     return "zh" if letters and chinese / letters >= CHINESE_SHARE else "en"
 
 

@@ -1,0 +1,270 @@
+"""Preparing: the same shards whoever makes them, resumed, reused, and counted to the last row."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import tiny_folder
+
+from formtune import pipeline, preparation, preparing
+from formtune.errors import DataError, FormtuneError, SettingError
+from formtune.prepared import merged_tallies, open_prepared
+from formtune.progress import Event
+from formtune.recipe import Recipe, make_recipe
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut files into slices of a few rows."""
+    monkeypatch.setattr(preparation, "SLICE_BYTES", 3000)
+    monkeypatch.setattr(preparing, "LOT_RECORDS", 16)
+
+
+def talks(path: Path, n_rows: int = 100, *, first: int = 0) -> Path:
+    """Write conversations, of which one in ten has no answer and one no JSON."""
+    rows = []
+    for n in range(first, first + n_rows):
+        turns = [
+            {"role": "user", "content": f"What is {n} and {n}?"},
+            {"role": "assistant", "content": f"It is {2 * n}."},
+        ]
+        row = json.dumps({"messages": turns[:1] if n % 10 == 3 else turns})
+        rows.append(row[:-3] if n % 10 == 7 else row)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def recipe_for(out: Path, *paths: Path, **changed: Any) -> Recipe:
+    """Ask for the chat format of a tiny Llama."""
+    data = changed.pop("data", {"paths": [str(path) for path in paths]})
+    settings = {"data": data, "formats": "chat", "models": tiny_folder("llama"), "out": str(out)}
+    return make_recipe({**settings, **changed})
+
+
+def told(out: Path) -> dict[str, str]:
+    """Give the digests of all that a prepared folder holds."""
+    files: dict[str, str] = json.loads((out / "manifest.json").read_text())["files"]
+    return files
+
+
+def test_every_row_is_accounted_for(tmp_path: Path) -> None:
+    """Rows in are sequences and what is left out, with reasons and first places."""
+    found = pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
+
+    assert found["rows"] == 100
+    assert found["records"] + sum(one["rows"] for one in found["left_out"]) == 100
+    assert {one["reason"]: one["rows"] for one in found["left_out"]} == {"not valid JSON": 10, "no answer": 10}
+    assert found["left_out"][0]["places"][0].startswith(f"{tmp_path}/a.jsonl:")
+    prepared = open_prepared(tmp_path / "out")
+    tokens = [prepared.tokens(n) for n in range(len(prepared))]
+    assert len(tokens) == found["records"]
+    assert sum(len(one.ids_T) for one in tokens) == found["tokens"]
+    assert sum(int((one.weights_T > 0).sum()) for one in tokens) == found["learned_tokens"]
+    assert [one.id.rpartition(":")[2] for one in tokens[:4]] == ["1", "2", "3", "5"]
+
+
+@pytest.mark.parametrize("packing", ["best-fit", "in-order", "none"])
+def test_packs_hold_every_sequence_once(packing: str, tmp_path: Path) -> None:
+    """And never more tokens than fit."""
+    asked = {"packing": packing, "pack_tokens": 200}
+    found = pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl"), preparation=asked))
+    prepared = open_prepared(tmp_path / "out")
+    packs = [prepared.packs[n] for n in range(len(prepared.packs))]
+
+    assert sorted(np.concatenate(packs).tolist()) == list(range(found["records"]))
+    assert all(sum(len(prepared.tokens(int(n)).ids_T) for n in pack) <= 200 for pack in packs)
+    assert len(packs) == found["packs"]
+
+
+@pytest.mark.parametrize("n_workers", [2, 3])
+def test_any_number_of_workers_makes_the_same_bytes(n_workers: int, tmp_path: Path) -> None:
+    """Processes of this machine, however the slices fall to them."""
+    data = talks(tmp_path / "a.jsonl", 300)
+    alone = pipeline.prepare(recipe_for(tmp_path / "one", data))
+    several = pipeline.prepare(recipe_for(tmp_path / "several", data, preparation={"workers": n_workers}))
+
+    assert several["digest"] == alone["digest"]
+    assert told(tmp_path / "several") == told(tmp_path / "one")
+
+
+def test_records_that_are_held_in_memory_make_the_same_sequences(tmp_path: Path) -> None:
+    """Standard input, say, is read as a whole."""
+    data = talks(tmp_path / "a.jsonl")
+    sliced = pipeline.prepare(recipe_for(tmp_path / "sliced", data))
+    command = [sys.executable, "-m", "formtune", "prepare", "-", "--format", "chat", "--model", tiny_folder("llama")]
+    with data.open("rb") as file:
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "held"), "--json"], stdin=file, capture_output=True, check=True
+        )
+    held = json.loads(done.stdout)
+    first, second = open_prepared(tmp_path / "sliced"), open_prepared(tmp_path / "held")
+
+    keys = ("rows", "records", "tokens", "learned_tokens", "packs")
+    assert {key: held[key] for key in keys} == {key: sliced[key] for key in keys}
+    assert all(np.array_equal(first.tokens(n).ids_T, second.tokens(n).ids_T) for n in range(len(first)))
+
+
+def test_only_the_shards_of_what_changed_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two files one is edited; the other's shards are the very files that were there."""
+    files = [talks(tmp_path / "a.jsonl"), talks(tmp_path / "b.jsonl", first=500)]
+    pipeline.prepare(recipe_for(tmp_path / "out", *files))
+    before = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("shard-*")}
+    text = files[1].read_text().replace("What is 500", "Who is 500")
+    files[1].write_text(text)
+    made = []
+    written = preparing._written
+    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    pipeline.prepare(recipe_for(tmp_path / "out", *files))
+    after = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("shard-*")}
+
+    assert len(made) == 1
+    assert len(set(before.items()) & set(after.items())) == len(before) - 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"model": {"max_length": 40}}, {"formats": "completion"}, {"preparation": {"pack_tokens": 64}}]
+)
+def test_nothing_of_another_recipe_is_used(
+    changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Length and format decide what a shard holds; so every shard is made again."""
+    data = talks(tmp_path / "a.jsonl")
+    first = pipeline.prepare(recipe_for(tmp_path / "out", data))
+    made = []
+    written = preparing._written
+    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    second = pipeline.prepare(recipe_for(tmp_path / "out", data, **changed))
+
+    assert second["digest"] != first["digest"]
+    assert len(made) == len(list((tmp_path / "out").glob("shard-*")))
+
+
+def test_other_packing_makes_no_shard_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which sequences share a row is decided when all are there."""
+    data = talks(tmp_path / "a.jsonl")
+    pipeline.prepare(recipe_for(tmp_path / "out", data))
+    monkeypatch.setattr(preparing, "_written", None)
+    found = pipeline.prepare(recipe_for(tmp_path / "out", data, preparation={"packing": "none"}))
+
+    assert found["packs"] == found["records"]
+
+
+def test_fresh_uses_nothing_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every shard is made anew, and comes out the same."""
+    data = talks(tmp_path / "a.jsonl")
+    first = pipeline.prepare(recipe_for(tmp_path / "out", data))
+    made = []
+    written = preparing._written
+    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    again = pipeline.prepare(recipe_for(tmp_path / "out", data), fresh=True)
+
+    assert again["digest"] == first["digest"]
+    assert len(made) == len(list((tmp_path / "out").glob("shard-*")))
+
+
+@pytest.mark.parametrize("wait_s", [0.6, 1.2, 2.0])
+def test_what_was_killed_goes_on_to_the_same_end(wait_s: float, tmp_path: Path) -> None:
+    """Nothing half is left where the result stands, and shards that were done are kept."""
+    data = talks(tmp_path / "a.jsonl", 4000)
+    whole = pipeline.prepare(recipe_for(tmp_path / "whole", data))
+    program = (
+        "import sys\nfrom formtune import pipeline, preparation\nfrom formtune.recipe import make_recipe\nimport json\n"
+        "preparation.SLICE_BYTES = 3000\npipeline.prepare(make_recipe(json.loads(sys.argv[1])))\n"
+    )
+    settings = recipe_for(tmp_path / "out", data, preparation={"workers": 2}).to_dict()
+    process = subprocess.Popen([sys.executable, "-c", program, json.dumps(settings)], process_group=0)
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out").exists() or told(tmp_path / "out") == told(tmp_path / "whole")
+    found = pipeline.prepare(recipe_for(tmp_path / "out", data))
+
+    assert found["digest"] == whole["digest"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "out", "whole"]
+
+
+def test_two_processes_do_not_prepare_to_one_place(tmp_path: Path) -> None:
+    """The second is told so, and the first goes on."""
+    from formtune.prepared import being_made
+
+    with being_made(tmp_path / "out"), pytest.raises(SettingError, match="Another process prepares here"):
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
+
+
+def test_a_task_is_known_from_all_slices(tmp_path: Path) -> None:
+    """A label that stands in the last row only is a class all the same, and classes are numbered as in a training."""
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": f"a film, number {n}", "label": "bad" if n % 2 else "good"} for n in range(200)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "so", "label": "awful"}]))
+    pipeline.prepare(recipe_for(tmp_path / "out", path, formats="classification", models=tiny_folder("bert")))
+    prepared = open_prepared(tmp_path / "out")
+
+    assert [prepared.tokens(n).gold for n in (0, 1, 200)] == [2, 1, 0]
+
+
+def test_parts_that_are_drawn_are_kept_apart(tmp_path: Path) -> None:
+    """Records held back for choosing and testing are not among those that are prepared."""
+    data = {"paths": [str(talks(tmp_path / "a.jsonl"))], "n_dev": 10, "n_test": 20}
+    found = pipeline.prepare(recipe_for(tmp_path / "out", data=data))
+
+    assert found["records"] == 80 - 30
+
+
+def test_progress_tells_of_each_slice(tmp_path: Path) -> None:
+    """With rows and bytes, and how many slices there are."""
+    events: list[Event] = []
+    pipeline.prepare(recipe_for(tmp_path / "out", data := talks(tmp_path / "a.jsonl")), progress=events.append)
+    slices = [event for event in events if event.steps]
+
+    assert [event.step for event in slices] == list(range(1, len(slices) + 1))
+    assert sum(event.n_rows for event in slices) == 100
+    assert sum(event.n_bytes for event in slices) == data.stat().st_size
+
+
+def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path: Path) -> None:
+    """An empty folder would tell nobody anything."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "why"}, {"role": "assistant", "content": ""}]}\n' * 3)
+
+    with pytest.raises(
+        DataError, match="No record can be used in the format chat; 3 of them: nothing in it is learned"
+    ):
+        pipeline.prepare(recipe_for(tmp_path / "out", path))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"preparation": {"address": "auto"}}, "preparation.address"),
+        ({"formats": "chat,completion"}, "--format"),
+        ({"models": "nowhere/at-all"}, "--model"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changed: dict[str, Any], place: str, tmp_path: Path) -> None:
+    """With their place."""
+    with pytest.raises(FormtuneError) as caught:
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl"), **changed))
+
+    assert str(caught.value).startswith(place)
+
+
+def test_tallies_add_up() -> None:
+    """Rows are added, first places kept, the most frequent reason stands first."""
+    first = [{"code": None, "reason": "a", "rows": 2, "places": ["x:1", "x:2"]}]
+    second = [
+        {"code": None, "reason": "b", "rows": 9, "places": ["y:1"]},
+        {"code": None, "reason": "a", "rows": 1, "places": ["z:1"]},
+    ]
+
+    assert merged_tallies([first, second]) == [
+        {"code": None, "reason": "b", "rows": 9, "places": ["y:1"]},
+        {"code": None, "reason": "a", "rows": 3, "places": ["x:1", "x:2", "z:1"]},
+    ]
