@@ -11,7 +11,6 @@ their tokens too). Each run has a process of its own. It ends with 1 where a pro
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 from peer_environment import Bound, judged, told_by, trl
 from real_rows import alpaca_lengths
 
+from formtune.machine import peak_resident_bytes
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 
 MODEL = "smollm2-135m"
@@ -54,7 +54,7 @@ def packed(way: str, lengths_path: str, n_sequences: int, *, capacity: int) -> M
     start = time.perf_counter()
     packs = WAYS[way](lengths, capacity)
     seconds = time.perf_counter() - start
-    return Measured(seconds, len(packs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Measured(seconds, len(packs), peak_resident_bytes() / 1e6)
 
 
 def told(name: str, command: list[object], lengths: np.ndarray, *, capacity: int) -> Measured:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -31,7 +32,7 @@ import pyarrow as pa
 import real_rows
 from peer_environment import Bound, judged, llamafactory, told_by, trl
 
-from formtune import arms, batches, pipeline, results, updates
+from formtune import arms, pipeline
 from formtune.model_files import resolve
 from formtune.recipe import make_recipe
 from formtune.shards import read_tokens
@@ -41,7 +42,7 @@ CAPACITY = 2048
 ROUNDS = 3
 MOST_OF_FLOOR = 2.0
 PEERS = Path(__file__).parent / "peers"
-LOADED = (arms, batches, results, updates)  # what the pipeline would import only while it is timed
+LOADED = ("formtune.batches", "formtune.results", "formtune.updates")  # what it would import only while it is timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Measured:
 
 def ours(job: Job, rows_path: str, out: str) -> Measured:
     """Prepare with formtune: how it is called and what it says stands here, what it wrote in :func:`sequences`."""
+    for name in LOADED:
+        import_module(name)
     arms.load_tokenizer = cache(load_tokenizer)
     arms.load_tokenizer(resolve(job.model))
     settings = {"data": {"paths": rows_path}, "formats": job.format, "models": job.model, "out": out}

@@ -4,12 +4,14 @@ import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from data_folder import data_folder
 
 from formtune import dialects
+from formtune.errors import DataError
 from formtune.examples import Example
 from formtune.formats import cell, infer_task, named
 from formtune.model_files import resolve
@@ -51,7 +53,7 @@ ALPACA = ASKED[0]
 
 def conversations(n_rows: int) -> list[dict[str, object]]:
     """Draw rows with ``messages``, every assistant turn of which is learned."""
-    found = {json.dumps(_messages(example)): None for paths in ASKED for example in _chats(paths)}
+    found = {json.dumps(_messages(one)): None for paths in ASKED for one in _chats(paths) if one.turns[-1].is_learned}
     return [{"messages": json.loads(text)} for text in _drawn(list(found), n_rows)]
 
 
@@ -82,11 +84,13 @@ def alpaca_lengths(n_lengths: int, *, model: str, most: int) -> np.ndarray:
 
 
 def _chats(paths: Sequence[str]) -> Iterator[Example]:
-    """Put the records of a set into turns, as the format `chat` asks and answers."""
+    """Put the records of a set into turns, as the format `chat` asks and answers; those that it refuses are no rows."""
     records = dialects.read([str(data_folder() / path) for path in paths]).records
     task = infer_task(records)
     present = cell(named("chat"), task, "decoder").present
-    return (present(record, task, "decoder") for record in records)
+    for record in records:
+        with suppress(DataError):
+            yield present(record, task, "decoder")
 
 
 def _messages(example: Example) -> list[dict[str, str]]:

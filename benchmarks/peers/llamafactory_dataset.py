@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import module_from_spec
 
 import datasets
 
@@ -39,5 +39,4 @@ def made(model_folder: str, **settings: object) -> tuple[datasets.Dataset, float
 
 def without_audio() -> None:
     """Let it be imported where torchaudio is not installed; no audio is read."""
-    sys.modules["torchaudio"] = ModuleType("torchaudio")
-    sys.modules["torchaudio"].__spec__ = ModuleSpec("torchaudio", None)
+    sys.modules["torchaudio"] = module_from_spec(ModuleSpec("torchaudio", None))

@@ -8,7 +8,7 @@ Rows hold ``messages``, whose assistant turns are learned, or ``text``. OUT gets
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from marked_template import marked
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 
-def made(tokenizer: PreTrainedTokenizerBase, lines: list[str]) -> Iterator[tuple[list[int], list[int]]]:
+def made(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> Iterator[tuple[list[int], list[int]]]:
     """Give ids, and for each whether it is learned."""
     for line in lines:
         row = json.loads(line)
@@ -33,7 +33,8 @@ def main(model: str, rows_path: str, out: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     if tokenizer.chat_template:
         tokenizer.chat_template = marked(tokenizer.chat_template)
-    rows = list(made(tokenizer, Path(rows_path).read_text(encoding="utf-8").splitlines()))
+    with Path(rows_path).open(encoding="utf-8") as file:
+        rows = list(made(tokenizer, file))
     np.savez(
         out,
         ids=np.concatenate([np.array(ids, dtype=np.int32) for ids, _ in rows]),

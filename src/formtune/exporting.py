@@ -44,7 +44,7 @@ def _saved_dataset(folder: Path, schema: pa.Schema) -> Iterator[Write]:
     with (folder / STREAM).open("rb") as file:
         # What `datasets` makes of a data set is kept under its fingerprint, so other rows must have another one.
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    state = {
+    state: dict[str, object] = {
         "_data_files": [{"filename": STREAM}],
         "_fingerprint": fingerprint,
         "_format_columns": None,
@@ -65,13 +65,11 @@ class Trainer:
         columns: those that it looks for.
         layout: how they are laid out on disk.
         use: what its user writes to have them read; ``{out}`` is the folder.
-        reference: where that is documented.
     """
 
     columns: tuple[str, ...]
     layout: Callable[[Path, pa.Schema], AbstractContextManager[Write]]
     use: str
-    reference: str
 
 
 TRAINERS: dict[str, Trainer] = {
@@ -79,19 +77,16 @@ TRAINERS: dict[str, Trainer] = {
         columns=("input_ids", "labels"),
         layout=_parquet,
         use='SFTTrainer(train_dataset=load_dataset("parquet", data_files="{out}/train.parquet", split="train"), ...)',
-        reference="trl/trainer/sft_trainer.py: rows with input_ids are not tokenized, labels are left as they are",
     ),
     "axolotl": Trainer(
         columns=("input_ids", "attention_mask", "labels"),
         layout=_parquet,
-        use='datasets: [{{path: "{out}/train.parquet", ds_type: parquet, type: }}]',
-        reference="axolotl, docs/dataset-formats/tokenized.qmd",
+        use='datasets: [{{path: "{out}/train.parquet", ds_type: parquet, type: null}}]',
     ),
     "llamafactory": Trainer(
         columns=("input_ids", "attention_mask", "labels"),
         layout=_saved_dataset,
         use='tokenized_path: "{out}"',
-        reference="LLaMA-Factory, src/llamafactory/hparams/data_args.py: tokenized_path",
     ),
 }
 _TYPES = {"input_ids": pa.int32(), "labels": pa.int32(), "attention_mask": pa.int8()}

@@ -148,9 +148,9 @@ def in_order(lengths_N: np.ndarray, capacity: int) -> Packs:
 
 def _followed(next_N: np.ndarray) -> Iterator[int]:
     """Go from the first place to the one that it names, and so on to the end."""
-    following = memoryview(next_N)  # gives whole numbers several times as fast as an array
-    at = 0
-    while at < len(following):
+    following = next_N.data  # gives whole numbers several times as fast as the array does
+    at, end = 0, len(next_N)
+    while at < end:
         at = following[at]
         yield at
 
@@ -191,11 +191,13 @@ def of_similar_length(lengths: Sequence[np.ndarray], capacities: Sequence[int], 
 
 def _rectangles(sides: Sequence[np.ndarray], capacities: Sequence[int]) -> Iterator[int]:
     """Cut sequences, of which the first side falls, into batches: give where each ends."""
-    n_sequences, at = len(sides[0]), 0
+    at, n_sequences = 0, len(sides[0])
+    # The first sequence alone says how many there can be; a longer one behind it, on another side, makes them fewer.
+    most_N = np.minimum.reduce([capacity // side for side, capacity in zip(sides, capacities, strict=True)]).tolist()
+    others = list(zip(sides[1:], capacities[1:], strict=True))
     while at < n_sequences:
-        # The first sequence alone says how many there can be; a longer one behind it, on another side, makes them fewer.
-        size = min(n_sequences - at, *(capacity // int(s[at]) for s, capacity in zip(sides, capacities, strict=True)))
-        for side, capacity in zip(sides[1:], capacities[1:], strict=True):
+        size = min(n_sequences - at, most_N[at])
+        for side, capacity in others:
             padded = np.maximum.accumulate(side[at : at + size]) * np.arange(1, size + 1)
             size = int(np.count_nonzero(padded <= capacity))
         at += size
