@@ -4,22 +4,42 @@ What the workers read and write must be in the same place for all of them: a sha
 and KubeRay have it. Ray does a slice again whose worker or node is lost; shards are whole or absent, so that is safe.
 """
 
+import io
 import logging
 import os
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from formtune.dialects.streaming import Plan
 from formtune.errors import FormtuneError, MissingExtra, SettingError
+from formtune.preparing import Order, code_digest
 from formtune.progress import Event, Progress
 from formtune.side_by_side import Job
 
 SETTING = "preparation.engine"
 _THREADS = "RAYON_NUM_THREADS"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What is the same for all jobs, and is sent to each machine once.
+
+    Attributes:
+        at: where names of files are meant from.
+        code: digest of the package that asks.
+        values: orders and plans, which jobs name by a number.
+    """
+
+    at: str
+    code: str
+    values: dict[int, Order | Plan] = field(default_factory=dict)
 
 
 @contextmanager
@@ -30,27 +50,21 @@ def on_ray(
 
     Args:
         n_workers: slices that are done at the same time, a processor each; None for as many as there are processors.
-        address: of the cluster (``auto``, ``ray://host:10001``); None for the one that ``RAY_ADDRESS`` names, or an own.
+        address: of the cluster (``auto``, ``host:6379``); None for the one that ``RAY_ADDRESS`` names, or an own.
 
     Raises:
         MissingExtra: where Ray is not installed.
-        SettingError: where the address does not answer.
+        SettingError: where the address does not answer; and later, where a slice loses its worker again and again.
     """
-    if find_spec("ray") is None:
+    if find_spec("ray") is None or find_spec("pandas") is None:  # without which Ray's data sets do not start
         raise MissingExtra("ray", "ray", at=SETTING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes over the network that nobody asked for
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     ours = not ray.is_initialized()
     if ours:
-        try:
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError) as error:
-            raise SettingError(
-                f"No Ray cluster answers at {address!r} ({error}).",
-                "Start one (ray start --head), or leave the address out.",
-                at="preparation.address",
-            ) from error
+        _connect(ray, address)
     try:
         yield partial(_mapped, n_workers)
     finally:
@@ -58,34 +72,113 @@ def on_ray(
             ray.shutdown()
 
 
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SettingError(
+            f"No Ray cluster answers at {address or os.environ.get('RAY_ADDRESS')!r} ({error}).",
+            "Start one (ray start --head), or leave the address out.",
+            at="preparation.address",
+        ) from error
+
+
 def _mapped(n_workers: int | None, jobs: Sequence[Job], progress: Progress) -> list[Any]:
     """Do jobs as a map over a data set, a row a job; what comes of them is taken as it comes."""
     import ray
+    from ray.exceptions import RayError
 
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"place": place, "job": pickle.dumps(job)} for place, job in enumerate(jobs)]
-    work = partial(_done, str(Path.cwd()))
-    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(work, num_cpus=1, concurrency=n_workers)
     found: dict[int, Any] = {}
-    for row in done.iter_rows():
-        outcome, events = pickle.loads(row["outcome"])  # noqa: S301 (our own workers wrote it)
-        if isinstance(outcome, FormtuneError):
-            raise outcome
-        for event in events:
-            progress(event)
-        found[row["place"]] = outcome
+    try:
+        for row in _rows(ray, jobs, n_workers):
+            outcome, events = pickle.loads(row["outcome"])  # noqa: S301 (our own workers wrote it)
+            if isinstance(outcome, FormtuneError | RuntimeError):
+                raise outcome
+            for event in events:
+                progress(event)
+            found[row["place"]] = outcome
+    except RayError as error:
+        raise SettingError(
+            f"Ray has given up: {str(error).partition(chr(10))[0]}",
+            "Run the same command again to go on, with fewer workers where memory is short.",
+            at=SETTING,
+        ) from error
     return [found[place] for place in range(len(jobs))]
 
 
-def _done(folder: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _rows(ray: Any, jobs: Sequence[Job], n_workers: int | None) -> Iterator[Mapping[str, Any]]:
+    if not jobs:
+        return
+    common = Common(str(Path.cwd()), code_digest())
+    rows = [{"place": place, "job": sent(job, common)} for place, job in enumerate(jobs)]
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    with ray.data.DataContext.current(context), _quiet(logging.getLogger("ray.data")):
+        data = ray.data.from_items(rows, override_num_blocks=len(rows))
+        work = partial(done, ray.put(common))
+        yield from data.map(work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=n_workers)).iter_rows()
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Let Ray say of its data sets what has gone wrong, and nothing else: what goes on is told as progress."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def sent(job: Job, common: Common) -> bytes:
+    """Pickle a job, of a few hundred bytes: what it shares with others is put among what is common to them."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+
+    def number(value: object) -> int | None:
+        if not isinstance(value, Order | Plan):
+            return None
+        common.values[id(value)] = value
+        return id(value)
+
+    pickler.persistent_id = number  # type: ignore[method-assign]
+    pickler.dump(job)
+    return file.getvalue()
+
+
+def received(job: bytes, common: Common) -> Job:
+    """Undo :func:`sent`."""
+    unpickler = pickle.Unpickler(io.BytesIO(job))  # noqa: S301 (the process that asked wrote it)
+    unpickler.persistent_load = common.values.__getitem__  # type: ignore[method-assign,assignment]
+    found: Job = unpickler.load()
+    return found
+
+
+@lru_cache(maxsize=1)
+def _common(reference: Any) -> Common:
+    """Take what is common to jobs, once in a process."""
+    import ray
+
+    common: Common = ray.get(reference)
+    if common.code != code_digest():
+        raise SettingError(
+            "A machine of the cluster has another version of formtune.",
+            "Install the same on all of them.",
+            at=SETTING,
+        )
+    if Path(common.at).is_dir():
+        os.chdir(common.at)
+    return common
+
+
+def done(reference: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """Do one job in a worker, where file names mean what they mean on the machine that asked."""
     os.environ.setdefault(_THREADS, "1")
-    if Path(folder).is_dir():
-        os.chdir(folder)
-    job: Job = pickle.loads(row["job"])  # noqa: S301 (the process that asked wrote it)
     events: list[Event] = []
     try:
-        outcome = job.work(progress=events.append)
+        outcome = received(row["job"], _common(reference)).work(progress=events.append)
     except FormtuneError as error:
         outcome = error
+    except Exception:  # noqa: BLE001 (whatever it is, the process that asked is told)
+        outcome = RuntimeError(traceback.format_exc())
     return {"place": row["place"], "outcome": pickle.dumps((outcome, events))}
