@@ -268,3 +268,52 @@ def test_tallies_add_up() -> None:
         {"code": None, "reason": "b", "rows": 9, "places": ["y:1"]},
         {"code": None, "reason": "a", "rows": 3, "places": ["x:1", "x:2", "z:1"]},
     ]
+
+
+def test_a_training_takes_what_was_prepared(tmp_path: Path) -> None:
+    """The same weights come out as from the records themselves, and the run says what it was of."""
+    data = talks(tmp_path / "a.jsonl", 40)
+    test = talks(tmp_path / "test.jsonl", 10, first=900)
+    asked = {"training": {"steps": 3, "batch_size": 4}, "model": {"precision": "float32", "cache_trunk": False}}
+    own = {"train": [str(data)], "test": [str(test)], "n_dev": 0}
+    from_records = pipeline.train(recipe_for(tmp_path / "records", data=own, **asked))
+    pipeline.prepare(recipe_for(tmp_path / "prepared", data))
+    given = {
+        "data": {"prepared": str(tmp_path / "prepared"), "test": [str(test)]},
+        "out": str(tmp_path / "run"),
+        **asked,
+    }
+    from_tokens = pipeline.train(make_recipe(given))
+
+    assert from_tokens["metrics"] == pytest.approx(from_records["metrics"], rel=0.2)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["recipe"]["formats"] == ["chat"]
+    assert manifest["recipe"]["models"] == [tiny_folder("llama")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"formats": "completion"}, "--format: The data were prepared for chat"),
+        ({"data": {"n_dev": 3}}, "--prepared: Nothing is drawn from prepared data"),
+        ({"data": {"train": ["x.jsonl"]}}, "There are both prepared and other training records"),
+        ({"data": {"prepared": "nowhere"}}, "nowhere: There is no prepared here"),
+    ],
+)
+def test_what_does_not_go_with_prepared_data_is_refused(changed: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    """Another format, sizes, other records; a folder that is none."""
+    pipeline.prepare(recipe_for(tmp_path / "prepared", talks(tmp_path / "a.jsonl", 20)))
+    data = {"prepared": str(tmp_path / "prepared"), **changed.pop("data", {})}
+
+    with pytest.raises(FormtuneError) as caught:
+        pipeline.train(make_recipe({"data": data, "out": str(tmp_path / "run"), **changed}))
+    assert problem in str(caught.value)
+
+
+def test_prepared_data_are_not_compared(tmp_path: Path) -> None:
+    """They are of one format; a comparison is of several."""
+    pipeline.prepare(recipe_for(tmp_path / "prepared", talks(tmp_path / "a.jsonl", 20)))
+    data = {"prepared": str(tmp_path / "prepared")}
+
+    with pytest.raises(SettingError, match="which train and tune take"):
+        pipeline.compare(make_recipe({"data": data, "formats": "chat", "models": tiny_folder("llama")}))

@@ -95,6 +95,19 @@ class Length:
     writes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Training records that are tokens already.
+
+    Attributes:
+        tokens: by id, in their order.
+        output: where answers are read off.
+    """
+
+    tokens: Mapping[str, Tokens]
+    output: Output
+
+
 def make_arms(formats: Sequence[Format], models: Sequence[str], task: Task) -> tuple[list[Arm], dict[str, str]]:
     """Pair formats with models.
 
@@ -135,8 +148,17 @@ def _check_names(arms: Sequence[Arm]) -> None:
         )
 
 
-def ready(arm: Arm, splits: Splits, task: Task, *, length: Length = Length()) -> Readied:
+def ready(
+    arm: Arm, splits: Splits, task: Task, *, length: Length = Length(), prepared: Prepared | None = None
+) -> Readied:
     """Turn the three splits into examples and tokens of one arm.
+
+    Args:
+        arm: which.
+        splits: the records; none to train on where these are prepared.
+        task: what the format knows of the whole data set.
+        length: how long examples and answers may be.
+        prepared: training records that are tokens already.
 
     Raises:
         DataError: where no record of a split can be used.
@@ -152,15 +174,17 @@ def ready(arm: Arm, splits: Splits, task: Task, *, length: Length = Length()) ->
         length=length,
     )
     parts = {name: maker.part(name, getattr(splits, name)) for name in ("train", "dev", "test")}
+    if prepared is not None:
+        parts["train"] = _Part(Material({}, prepared.tokens), [], 0, 0)
     return Readied(
         arm,
-        next(iter(parts["train"].material.examples.values())).output,
+        next(iter(parts["train"].material.examples.values())).output if prepared is None else prepared.output,
         **{name: part.material for name, part in parts.items()},
         left_out=[one for part in parts.values() for one in part.left_out],
         n_truncated=sum(part.n_truncated for part in parts.values()),
         n_lossy=sum(part.n_lossy for part in parts.values()),
         tokenizer_digest=maker.tokenizer.digest,
-        blanks=_blanks(arm, splits.train, task),
+        blanks=_blanks(arm, [*splits.train[:1], *splits.dev[:1], *splits.test[:1]], task),
     )
 
 
@@ -256,7 +280,7 @@ def _blanks(arm: Arm, records: Sequence[Record], task: Task) -> list[Example]:
 
     Where choices differ from record to record there are none: a letter stands for what the record says.
     """
-    if not task.labels or task.letters:
+    if not task.labels or task.letters or not records:
         return []
     pattern = unanswered(records[0])
     return present_all(arm, [_emptied(pattern, content) for content in BLANKS], task)[0]

@@ -10,7 +10,8 @@ What comes out is the same whichever way a record went, and depends on nothing b
 Shape letters: N records, G records of one shape.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import compress
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from formtune.arms import Arm, present_all
 from formtune.errors import DataError
-from formtune.examples import Task
+from formtune.examples import Output, Task
 from formtune.filling import Batch, Filled, Row, fill, spelling
 from formtune.fitting import fit
 from formtune.label_words import check_distinct
@@ -125,6 +126,17 @@ class Preparer:
             n_lossy=len(lossy.intersection(leaf.numbers_N.tolist())) if lossy else 0,
             n_controls=n_controls,
         )
+
+    def output(self, records: Iterable[Record]) -> Output:
+        """Say where answers are read off, from the first of some records that the format takes.
+
+        Raises:
+            DataError: where it takes none.
+        """
+        for record in records:
+            with suppress(DataError):
+                return self.arm.cell.present(record, self.task, self.arm.shape).output
+        raise DataError("The format takes none of the records.", "Choose another format.")
 
     def _grouped(self, records: Sequence[Record]) -> tuple[list[Batch], np.ndarray, list[int]]:
         """Group records by shape.

@@ -47,6 +47,12 @@ def paths_of(recipe: Recipe) -> Sequence[str]:
     Raises:
         SettingError: where there are none.
     """
+    if recipe.data.prepared is not None:
+        raise SettingError(
+            "Prepared records are tokens of one format, which train and tune take.",
+            "Give the files that they were made of.",
+            at="data.prepared",
+        )
     paths = recipe.data.paths or (*recipe.data.train, *recipe.data.dev, *recipe.data.test)
     columns = recipe.data.columns
     if not paths and not (columns.source and columns.target):  # which may be files, aligned line by line

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from formtune.arms import Prepared, Readied, make_arms, ready
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
 from formtune.engines import ENGINES, Run
@@ -20,16 +21,17 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
 from formtune.inspection import tally
-from formtune.planning import columns_of, formats_of, models_of, paths_of, read, splits_of, task_of
-from formtune.prepared import COUNTED, being_made, gather, merged_tallies
+from formtune.planning import columns_of, formats_of, length_of, models_of, paths_of, read, splits_of, task_of
+from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, merged_tallies, open_prepared
 from formtune.preparing import SLICE_BYTES, Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
 from formtune.progress import Event, Progress
 from formtune.provenance import input_digests
 from formtune.recipe import Recipe
 from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, input_text
+from formtune.shards import read_manifest
 from formtune.side_by_side import Job
 from formtune.sources import Slice
-from formtune.splits import has_answer
+from formtune.splits import Splits, has_answer
 
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
 
@@ -86,6 +88,8 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
             "sources": list(source.files),
             "dialect": source.dialect,
             "order": order_digest(order),
+            "task": asdict(task),
+            "output": preparer.output(source.witnesses),
             "tokenizer": {"digest": preparer.tokenizer.digest, "libraries": choices},
             "template": None
             if preparer.tokenizer.chat_template.is_default
@@ -97,6 +101,51 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
             out, made, folder, packing=asked.packing, capacity=asked.pack_tokens or preparer.capacity, manifest=manifest
         )
     return {**facts, "engine": asked.engine, "out": str(out)}
+
+
+def with_prepared(recipe: Recipe) -> Recipe:
+    """Let a recipe whose training records are prepared have the format and the model that they were prepared for.
+
+    Raises:
+        DataError: where there is no prepared folder.
+        SettingError: where the recipe asks for others.
+    """
+    if recipe.data.prepared is None:
+        return recipe
+    own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
+    for name, asked in (("formats", recipe.formats), ("models", recipe.models)):
+        if asked and list(asked) != own[name]:
+            raise SettingError(
+                f"The data were prepared for {', '.join(own[name])}.",
+                "Ask for that, or leave it out.",
+                at=f"--{name[:-1]}",
+            )
+    return recipe.model_copy(update={name: tuple(own[name]) for name in ("formats", "models")})
+
+
+def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
+    """Take training records that were prepared, and read those to choose and test on as the prepared ones were.
+
+    Whether records of these also stand among the prepared ones cannot be seen from tokens: ``check --against`` tells.
+
+    Raises:
+        DataError: where there is no prepared folder, or it is damaged.
+        SettingError: where format, model or sizes do not go with what was prepared.
+    """
+    data = recipe.data
+    folder = open_prepared(data.prepared or "")
+    if data.n_train or data.n_dev or data.n_test:
+        raise SettingError(
+            "Nothing is drawn from prepared data.", "Give --dev and --test, and leave sizes out.", at="--prepared"
+        )
+    task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in folder.manifest["task"].items()})
+    readings = [read(recipe, paths) if paths else None for paths in (data.dev, data.test)]
+    dev, test = ([r for r in reading.records if has_answer(r)] if reading else [] for reading in readings)
+    left_out = [one for reading in readings if reading for one in reading.left_out]
+    arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
+    given = Prepared(PreparedTokens(folder), folder.manifest["output"])
+    parts = Splits([], dev, test, left_out)
+    return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
 
 
 def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:

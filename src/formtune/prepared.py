@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,6 +210,28 @@ class PreparedFolder:
         """Give the sequences shard by shard."""
         for number in range(len(self.ends_S)):
             yield self.shard(number).leaf
+
+
+class PreparedTokens(Mapping[str, Tokens]):
+    """The sequences of a prepared folder by their numbers, as a training takes them; each is read as it is asked for."""
+
+    def __init__(self, prepared: PreparedFolder) -> None:
+        self._prepared = prepared
+
+    def __getitem__(self, number: str) -> Tokens:
+        """Give one sequence."""
+        try:
+            return replace(self._prepared.tokens(int(number)), id=number)
+        except (IndexError, ValueError) as error:
+            raise KeyError(number) from error
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the numbers, in order."""
+        return map(str, range(len(self._prepared)))
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return len(self._prepared)
 
 
 def open_prepared(folder: str | Path) -> PreparedFolder:

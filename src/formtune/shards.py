@@ -167,12 +167,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
+def read_manifest(folder: str | Path, *, kind: str, with_files: bool = True) -> dict[str, Any]:
     """Read and check the manifest of an artefact.
 
     Args:
         folder: the artefact.
         kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"``, ``"split"`` or ``"checkpoint"``.
+        with_files: whether the files are held against their digests too.
 
     Raises:
         DataError: where it is not there, is something else or damaged, or a file differs from its digest.
@@ -189,7 +190,7 @@ def read_manifest(folder: str | Path, *, kind: str) -> dict[str, Any]:
         )
     if not isinstance(manifest.get("files"), dict):
         raise DataError("The entry 'files' is missing or damaged.", f"Make the {kind} again.", at=path)
-    for name, digest in manifest["files"].items():
+    for name, digest in manifest["files"].items() if with_files else ():
         file = Path(folder) / name
         if not file.is_file() or _digest(file) != digest:
             raise DataError(

@@ -17,6 +17,7 @@ from formtune.cli.flags import (
     FormatFlags,
     ModelFlags,
     OutFlags,
+    PreparedFlags,
     PrepareFlags,
     ReadFlags,
     RecipeFlags,
@@ -199,6 +200,7 @@ def train(
     fresh: bool = False,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
+    made: PreparedFlags = PreparedFlags(),
     form: FormatFlags = FormatFlags(),
     learning: TrainFlags = TrainFlags(),
     engine: EngineFlags = EngineFlags(),
@@ -214,7 +216,7 @@ def train(
     """
     from formtune import pipeline
 
-    recipe = recipe_of(data, settings, read, parts, form, learning, engine, out)
+    recipe = recipe_of(data, settings, read, parts, made, form, learning, engine, out)
     if dry_run:
         with drawn(common) as progress:
             forecast = pipeline.train_forecast(recipe, progress=progress)
@@ -228,6 +230,7 @@ def tune(
     *data: Data,
     read: ReadFlags = ReadFlags(),
     parts: SplitFlags = SplitFlags(),
+    made: PreparedFlags = PreparedFlags(),
     form: FormatFlags = FormatFlags(),
     learning: TrainFlags = TrainFlags(),
     searched: TuneFlags = TuneFlags(),
@@ -238,7 +241,7 @@ def tune(
     """Search for good settings; the same command goes on with a search that stopped."""
     from formtune import pipeline
 
-    recipe = recipe_of(data, settings, read, parts, form, learning, searched, out)
+    recipe = recipe_of(data, settings, read, parts, made, form, learning, searched, out)
     with drawn(common) as progress:
         result = pipeline.tune(recipe, progress=progress)
     return show.result(result, show.tuning, common)

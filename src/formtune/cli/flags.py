@@ -83,6 +83,15 @@ class SplitFlags(FileFlags):
     """Where all chance comes from."""
 
 
+@Parameter(name="*", group=GROUPS["Split"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedFlags:
+    """Training records that are tokens already."""
+
+    prepared: str | None = None
+    """Folder that prepare wrote, instead of DATA."""
+
+
 @Parameter(name="*", group=GROUPS["Format and model"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFlags:
@@ -226,6 +235,7 @@ Flags = (
     | ModelFlags
     | FormatFlags
     | PrepareFlags
+    | PreparedFlags
     | TrainFlags
     | EngineFlags
     | TuneFlags
@@ -235,7 +245,7 @@ Flags = (
 PLACES: Mapping[str, str] = {
     **{
         name: f"data.{name}"
-        for name in ("dialect", "encoding", "header", "train", "dev", "test", "n_train", "n_dev", "n_test")
+        for name in ("dialect", "encoding", "header", "prepared", "train", "dev", "test", "n_train", "n_dev", "n_test")
     },
     **{
         name: f"data.columns.{name}"

@@ -93,6 +93,8 @@ class DataSettings(_Section):
     """Whether the first line of a table names its columns; decided from what stands under it where it is not given."""
     columns: ColumnSettings = ColumnSettings()
     """Which column holds what, where it is not recognized by its name."""
+    prepared: str | None = None
+    """Folder of training records that ``prepare`` has turned into tokens, instead of files of them."""
     train: Paths = ()
     """Files of the training records, where the data come split."""
     dev: Paths = ()
@@ -118,7 +120,10 @@ class DataSettings(_Section):
         if self.paths and files:
             problem = "There are both data to split and files that are split already."
             raise PydanticCustomError("setting", problem, {"remedy": "Give DATA, or --train, --dev and --test."})
-        if files and not self.train:
+        if self.prepared is not None and (self.paths or self.train):
+            problem = "There are both prepared and other training records."
+            raise PydanticCustomError("setting", problem, {"remedy": "Give one of the two."})
+        if files and not self.train and self.prepared is None:
             problem = "There are files to choose or test on, and none to train on."
             raise PydanticCustomError("setting", problem, {"remedy": "Give the training records with --train."})
         if sum(path in _STDIN for path in self.paths + files) > 1:
