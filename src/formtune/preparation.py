@@ -72,13 +72,15 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
         What ``--json`` prints.
     """
     asked = recipe.preparation
-    with being_made(out, fresh=fresh) as folder, ENGINES[asked.engine](asked.workers, asked.address) as run:
-        source = _source(recipe, run, progress)
-        task = task_of(recipe, source.witnesses)
-        order = _order(recipe, source, task, folder=folder)
-        preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
-        jobs = _jobs(order, source)
-        made = run(jobs, _paced(progress, len(jobs)))
+    with being_made(out, fresh=fresh) as folder:
+        with ENGINES[asked.engine](asked.workers, asked.address) as run:
+            source = _source(recipe, run, progress)
+            task = task_of(recipe, source.witnesses)
+            order = _order(recipe, source, task, folder=folder)
+            preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
+            jobs = _jobs(order, source)
+            made = run(jobs, _paced(progress, len(jobs)))
+        # Workers have given back their memory when all lengths are looked at together.
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
         _check_something_left(made, order.format)
@@ -168,11 +170,12 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
         reading = read(recipe, paths)
         return _held(reading.records, reading.left_out, reading.dialect)
     found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
+    slices, plan = plan.slices, replace(plan, slices=())  # which every job has with it
     if not isinstance(next(iter(found), None), Conversation | Plain | None):
-        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, part)) for part in plan.slices]
+        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, part)) for part in slices]
         found += chain.from_iterable(run(jobs, progress))
-    files = dict.fromkeys(part.path for part in plan.slices)
-    return Source(plan.dialect, tuple(files), plan=plan, slices=plan.slices, witnesses=found)
+    files = dict.fromkeys(part.path for part in slices)
+    return Source(plan.dialect, tuple(files), plan=plan, slices=slices, witnesses=found)
 
 
 def _held(records: Sequence[Record], left_out: Sequence[LeftOut], dialect: str) -> Source:

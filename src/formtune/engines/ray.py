@@ -8,6 +8,8 @@ import io
 import logging
 import os
 import pickle
+import re
+import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from formtune.side_by_side import Job
 
 SETTING = "preparation.engine"
 _THREADS = "RAYON_NUM_THREADS"
+_ANSWER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,26 @@ def on_ray(
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
+        _check_answers(address)
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise SettingError(
-            f"No Ray cluster answers at {address or os.environ.get('RAY_ADDRESS')!r} ({error}).",
+            f"No Ray cluster answers at {address!r} ({error}).",
             "Start one (ray start --head), or leave the address out.",
             at="preparation.address",
         ) from error
+
+
+def _check_answers(address: str | None) -> None:
+    """Look whether a host listens at all: Ray itself tries for minutes, and then ends the process.
+
+    Raises:
+        OSError: where none does.
+    """
+    if address is not None and (told := re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)):
+        socket.create_connection((told[1].strip("[]"), int(told[2])), timeout=_ANSWER_S).close()
 
 
 def _mapped(n_workers: int | None, jobs: Sequence[Job], progress: Progress) -> list[Any]:
@@ -116,7 +131,7 @@ def _rows(ray: Any, jobs: Sequence[Job], n_workers: int | None) -> Iterator[Mapp
     with ray.data.DataContext.current(context), _quiet(logging.getLogger("ray.data")):
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         work = partial(done, ray.put(common))
-        yield from data.map(work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=n_workers)).iter_rows()
+        yield from data.map(work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=n_workers and min(n_workers, len(jobs)))).iter_rows()
 
 
 @contextmanager
