@@ -1,5 +1,6 @@
 """Preparing: the same shards whoever makes them, resumed, reused, and counted to the last row."""
 
+import gzip
 import json
 import os
 import signal
@@ -120,7 +121,9 @@ def test_only_the_shards_of_what_changed_are_made_again(tmp_path: Path, monkeypa
     files[1].write_text(text)
     made = []
     written = preparing._written
-    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    monkeypatch.setattr(
+        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
+    )
     pipeline.prepare(recipe_for(tmp_path / "out", *files))
     after = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("shard-*")}
 
@@ -139,7 +142,9 @@ def test_nothing_of_another_recipe_is_used(
     first = pipeline.prepare(recipe_for(tmp_path / "out", data))
     made = []
     written = preparing._written
-    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    monkeypatch.setattr(
+        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
+    )
     second = pipeline.prepare(recipe_for(tmp_path / "out", data, **changed))
 
     assert second["digest"] != first["digest"]
@@ -162,7 +167,9 @@ def test_fresh_uses_nothing_that_is_there(tmp_path: Path, monkeypatch: pytest.Mo
     first = pipeline.prepare(recipe_for(tmp_path / "out", data))
     made = []
     written = preparing._written
-    monkeypatch.setattr(preparing, "_written", lambda order, lot, path: made.append(path) or written(order, lot, path))
+    monkeypatch.setattr(
+        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
+    )
     again = pipeline.prepare(recipe_for(tmp_path / "out", data), fresh=True)
 
     assert again["digest"] == first["digest"]
@@ -188,6 +195,22 @@ def test_what_was_killed_goes_on_to_the_same_end(wait_s: float, tmp_path: Path) 
 
     assert found["digest"] == whole["digest"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "out", "whole"]
+
+
+def test_a_file_that_cannot_be_cut_becomes_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packed file is one slice, of any size; its lots are as small as others, and the sequences the same."""
+    data = talks(tmp_path / "a.jsonl", 3000)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(data.read_bytes()))
+    monkeypatch.setattr(preparing, "SLICE_BYTES", 200)
+    first = pipeline.prepare(recipe_for(tmp_path / "one", data))
+    second = pipeline.prepare(recipe_for(tmp_path / "two", tmp_path / "b.jsonl.gz"))
+    one, two = open_prepared(tmp_path / "one"), open_prepared(tmp_path / "two")
+
+    assert len(list((tmp_path / "two").glob("shard-*"))) > 1
+    assert first["tokens"] == second["tokens"]
+    assert all(np.array_equal(one.tokens(n).ids_T, two.tokens(n).ids_T) for n in range(len(one)))
+    monkeypatch.setattr(preparing, "_written", None)  # nothing is made again
+    assert pipeline.prepare(recipe_for(tmp_path / "two", tmp_path / "b.jsonl.gz"))["digest"] == second["digest"]
 
 
 def test_two_processes_do_not_prepare_to_one_place(tmp_path: Path) -> None:
@@ -221,11 +244,13 @@ def test_progress_tells_of_each_slice(tmp_path: Path) -> None:
     """With rows and bytes, and how many slices there are."""
     events: list[Event] = []
     pipeline.prepare(recipe_for(tmp_path / "out", data := talks(tmp_path / "a.jsonl")), progress=events.append)
-    slices = [event for event in events if event.steps]
+    told = [event for event in events if event.steps]
+    slices = [event for event in told if event.n_bytes]
 
     assert [event.step for event in slices] == list(range(1, len(slices) + 1))
-    assert sum(event.n_rows for event in slices) == 100
-    assert sum(event.n_bytes for event in slices) == data.stat().st_size
+    assert {event.steps for event in told} == {len(slices)}
+    assert sum(event.n_rows for event in told) == 100
+    assert sum(event.n_bytes for event in told) == data.stat().st_size
 
 
 def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path: Path) -> None:

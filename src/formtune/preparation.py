@@ -79,7 +79,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
             order = _order(recipe, source, task, folder=folder)
             preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
             jobs = _jobs(order, source)
-            made = run(jobs, _paced(progress, len(jobs)))
+            made = list(chain.from_iterable(run(jobs, _paced(progress, len(jobs)))))
         # Workers have given back their memory when all lengths are looked at together.
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
@@ -227,10 +227,10 @@ def _told(plan: Plan) -> str:
     return json.dumps([*told, sorted(given.known_names)], sort_keys=True, default=sorted)
 
 
-def _sample(records: Sequence[Record]) -> tuple[str, ...]:
+def _sample(records: Sequence[Record]) -> list[str]:
     """Give texts of the data at hand, from all over what was read."""
     chosen = records[:: max(1, len(records) // _SAMPLED)]
-    return tuple(text for record in chosen for text in (input_text(record), answer_text(record)) if text)
+    return [text for record in chosen for text in (input_text(record), answer_text(record)) if text]
 
 
 def _jobs(order: Order, source: Source) -> list[Job]:
@@ -266,14 +266,15 @@ def _unread(left_out: Sequence[LeftOut]) -> dict[str, Any]:
     return {**nothing, "rows": sum(not one.kept for one in left_out), "left_out": tally(left_out)}
 
 
-def _paced(progress: Progress, n_lots: int) -> Progress:
-    """Tell of each lot how many there are, and the time since the one before."""
+def _paced(progress: Progress, n_slices: int) -> Progress:
+    """Tell of each slice how many there are, and of all that is done the time since it was told last."""
     done, last_s = 0, time.monotonic()
 
     def tell(event: Event) -> None:
         nonlocal done, last_s
-        done, now_s = done + 1, time.monotonic()
-        progress(replace(event, step=done, steps=n_lots, seconds=max(now_s - last_s, 1e-9), lane=0))
+        now_s = time.monotonic()
+        done += event.n_bytes > 0
+        progress(replace(event, step=done, steps=n_slices, seconds=max(now_s - last_s, 1e-9), lane=0))
         last_s = now_s
 
     return tell

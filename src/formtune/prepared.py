@@ -6,6 +6,7 @@ are there they move over at once. A folder that is made anew keeps the shards wh
 Shape letters: T tokens, N sequences, P packs.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from formtune.locks import hold_alone
 from formtune.model_files import read_json
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
-from formtune.shard_files import Shard, read_shard, shard_lengths
+from formtune.shard_files import Shard, read_shard, shard_lengths, write_whole
 from formtune.shards import MANIFEST, digest_of, read_manifest, staged
 from formtune.tokens import Tokens
 
@@ -69,10 +70,13 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
 
 
 def _bring_over(out: Path, folder: Path) -> None:
-    for shard in read_manifest(out, kind=KIND).get("shards", ()):
+    manifest = read_manifest(out, kind=KIND)
+    for shard in manifest.get("shards", ()):
         place = folder / f"{shard['name']}.arrow"
         if not place.is_file():
             _link(out / shard["file"], place)
+    for name, lots in manifest.get("slices", {}).items():
+        write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
 
 
 def _link(source: Path, place: Path) -> None:
@@ -116,12 +120,25 @@ def gather(
         {"file": file, "name": one.name, "records": one.facts["records"], "tokens": one.facts["tokens"]}
         for file, one in zip(files, kept, strict=True)
     ]
+    manifest["slices"] = _whole_slices(made)
     with staged(out, manifest) as staging:
         for file, one in zip(files, kept, strict=True):
             _link(folder / f"{one.name}.arrow", staging / file)
         _write_packs(staging / PACKS, packs)
     digests = read_files(out)
     return {**facts, "digest": digest_of(digests)}
+
+
+def _whole_slices(made: Sequence[Made]) -> dict[str, list[str]]:
+    """List the shards of each slice, where all of them are kept: a slice is then known to be done."""
+    slices: dict[str, list[str]] = {}
+    lacking = set()
+    for one in made:
+        name, is_lot, _ = one.name.partition("-")
+        if is_lot:
+            slices.setdefault(name, []).append(one.name)
+            lacking |= set() if one.facts["records"] else {name}
+    return {name: lots for name, lots in slices.items() if name not in lacking}
 
 
 def read_files(folder: Path) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Preparation, slice by slice: what a worker gets, and the one step that it does.
 
-A *lot* is what becomes one shard: a slice of a file, or a few thousand records where a file cannot be read slice by
+A *lot* is what becomes one shard: some ten thousand rows of a slice, or of records where files cannot be read slice by
 slice. What it becomes depends on nothing else than the lot and the *order*, so that whoever does it, wherever, makes the
-same bytes. A shard is named by the digest of both, and one that is there already is not made again.
+same bytes. A shard is named by the digest of both, and one that is there already is not made again; a slice is done when
+the list of its shards is there.
 """
 
 import hashlib
@@ -10,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,17 @@ from formtune.columnar import Prepared, Preparer
 from formtune.dialects.streaming import Plan, no_collection, records_of
 from formtune.examples import Format, Task
 from formtune.inspection import tally
-from formtune.model_files import decoder_start_in, max_length_in, resolve
+from formtune.model_files import decoder_start_in, file_digest, max_length_in, read_json, resolve
 from formtune.progress import Event, Progress
-from formtune.records import LeftOut, Record
-from formtune.shard_files import shard_facts, write_shard
+from formtune.records import LeftOut, Record, answer_text, input_text
+from formtune.shard_files import shard_facts, write_shard, write_whole
 from formtune.sources import Slice, open_bytes
+from formtune.sources.hub import is_hub
 from formtune.tokens import load_tokenizer
 
 VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
 SLICE_BYTES = 8_000_000
-LOT_RECORDS = 16_384  # where records, not slices, are handed out
+LOT_RECORDS = 32_768
 STAGE = "preparing"
 _BLOCK = 1 << 20
 
@@ -67,14 +68,6 @@ class Order:
     # Two orders are the same if all else is: ``reading`` says of the plan what decides, and no library changes ids.
     plan: Plan | None = field(compare=False)
     sample: tuple[str, ...] = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """What becomes one shard: a digest of what it is, and the records (or rows that are none), in batches."""
-
-    digest: str
-    batches: Iterable[Sequence[Record | LeftOut]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +133,14 @@ def preparer_of(order: Order) -> Preparer:
     )
 
 
-def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) -> Made:
-    """Make the shard of a slice, or find it made.
+def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) -> list[Made]:
+    """Make the shards of a slice, or find them made.
 
     Args:
         order: what is made.
         part: the slice.
         number: of its file.
-        progress: told once, when it is there.
+        progress: told of each shard.
 
     Raises:
         DataError: where the file cannot be read.
@@ -155,28 +148,60 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     """
     assert order.plan is not None
     digest, n_bytes = _slice_digest(part)
-    lot = Lot(f"{digest} {number} {part.first_line}", records_of(order.plan, part))
-    return _make(order, lot, n_bytes=n_bytes, progress=progress)
+    name = _named(order, f"{digest} {number} {part.first_line}")
+    done = order.folder / f"{name}.json"
+    if done.is_file():
+        made = [Made(lot, shard_facts(order.folder / f"{lot}.arrow")) for lot in read_json(done)["lots"]]
+        progress(Event(STAGE, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
+        return made
+    made = []
+    for rows in _lots(records_of(order.plan, part), by_size=part.end is None):
+        made.append(_made(order, f"{name}-{len(made)}", rows))
+        progress(Event(STAGE, n_rows=made[-1].facts["rows"], n_bytes=0))
+    progress(Event(STAGE, n_bytes=n_bytes))
+    write_whole(done, json.dumps({"lots": [one.name for one in made]}))
+    return made
 
 
-def make_records(order: Order, records: Sequence[Record], *, progress: Progress) -> Made:
+def make_records(order: Order, records: Sequence[Record], *, progress: Progress) -> list[Made]:
     """Make the shard of records, which have ids, or find it made."""
     told = "\n".join(f"{record.id} {record.origin}" for record in records)
     digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
-    return _make(order, Lot(digest, [records]), n_bytes=0, progress=progress)
+    made = _made(order, _named(order, digest), records)
+    progress(Event(STAGE, n_rows=made.facts["rows"]))
+    return [made]
 
 
-def _make(order: Order, lot: Lot, *, n_bytes: int, progress: Progress) -> Made:
-    name = hashlib.sha256(f"{order_digest(order)} {lot.digest}".encode()).hexdigest()[:32]
+def _named(order: Order, digest: str) -> str:
+    return hashlib.sha256(f"{order_digest(order)} {digest}".encode()).hexdigest()[:32]
+
+
+def _made(order: Order, name: str, rows: Sequence[Record | LeftOut]) -> Made:
     path = order.folder / f"{name}.arrow"
-    facts = shard_facts(path) if path.is_file() else _written(order, lot, path)
-    progress(Event(STAGE, n_rows=facts["rows"], n_bytes=n_bytes))
-    return Made(name, facts)
+    return Made(name, shard_facts(path) if path.is_file() else _written(order, rows, path))
 
 
-def _written(order: Order, lot: Lot, path: Path) -> dict[str, Any]:
+def _lots(batches: Iterable[Sequence[Record | LeftOut]], *, by_size: bool) -> Iterator[list[Record | LeftOut]]:
+    """Part the rows of a slice; into lots of about so many characters as well where a slice may be of any size."""
+    rows: list[Record | LeftOut] = []
+    n_characters = 0
+    for batch in batches:
+        rows += batch
+        if by_size:
+            n_characters += sum(_n_characters(row) for row in batch if not isinstance(row, LeftOut))
+        if len(rows) >= LOT_RECORDS or n_characters >= SLICE_BYTES:
+            yield rows
+            rows, n_characters = [], 0
+    if rows:
+        yield rows
+
+
+def _n_characters(record: Record) -> int:
+    return len(input_text(record)) + len(answer_text(record))
+
+
+def _written(order: Order, rows: Sequence[Record | LeftOut], path: Path) -> dict[str, Any]:
     with no_collection():
-        rows = list(chain.from_iterable(lot.batches))
         records = [row for row in rows if not isinstance(row, LeftOut)]
         prepared = preparer_of(order).prepare(records)
     facts = _facts(prepared, [row for row in rows if isinstance(row, LeftOut)], n_records=len(records))
@@ -211,7 +236,9 @@ def _places(records: Sequence[Record], prepared: Prepared, files: Sequence[str])
 
 
 def _slice_digest(part: Slice) -> tuple[str, int]:
-    """Digest the bytes of a slice, and count them."""
+    """Digest the bytes of a slice, and count them; a whole file's as it lies there, packed or not."""
+    if part.end is None and not is_hub(part.path):
+        return file_digest(Path(part.path)), Path(part.path).stat().st_size
     digest, n_bytes = hashlib.sha256(), 0
     with open_bytes(part.path) as stream:
         if part.start:

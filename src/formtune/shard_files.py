@@ -68,10 +68,17 @@ def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndar
     }
     told = json.dumps({"kind": KIND, "facts": facts, **tables}, ensure_ascii=False, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: told.encode("utf-8", "surrogatepass")})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    write_whole(path, sink.getvalue())
+
+
+def write_whole(path: Path, content: bytes | str | pa.Buffer) -> None:
+    """Write a file beside its place, force it to disk, and rename it: it is there whole, or not at all."""
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     with staged.open("wb") as file:
-        with pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     staged.rename(path)
