@@ -355,10 +355,13 @@ def test_a_faulty_line_is_left_out_with_its_column(tmp_path: Path, line: str, de
     assert left_out(path)[0].column == int(detail.split(":", maxsplit=1)[0].split()[1])
 
 
-def test_a_fault_in_a_document_is_told_with_line_and_column(tmp_path: Path) -> None:
-    """A document cannot be read around its fault."""
-    path = write(tmp_path / "a.json", '[\n {"text": "a"},\n {"text" "b"}\n]')
-    with pytest.raises(DataError, match=r"a.json:3: This is not valid JSON: expected ':' \(column 10\)"):
+@pytest.mark.parametrize(
+    "content", ['[\n "a",\n {"text" "b"}\n]', '[\n {"text": "a"},\n {"text" "b"}, 3\n', '{\n\n "text" "b"}']
+)
+def test_a_fault_in_a_document_is_told_with_line_and_column(tmp_path: Path, content: str) -> None:
+    """A document cannot be read around its fault, where nobody can say for certain what the fault is a part of."""
+    path = write(tmp_path / "a.json", content)
+    with pytest.raises(DataError, match=r"a.json:3: This is not valid JSON: expected ':' \(column (10|9)\)"):
         rows(path)
 
 

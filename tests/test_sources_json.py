@@ -164,22 +164,97 @@ def test_an_array_gives_the_same_in_pieces_of_any_size(
 def test_a_fault_in_an_array_is_told_with_the_same_place_in_pieces_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, rows: list[object], n_bytes: int, data: st.DataObject
 ) -> None:
-    """Line and column of the file, not of the piece."""
+    """Line and column of the file, not of the piece; whether the element is left out or the file is refused."""
     text = json.dumps(rows, indent=1)
     place = data.draw(st.sampled_from([n for n, mark in enumerate(text) if mark in ":,"] or [0]))
     path = tmp_path_factory.getbasetemp() / "faulty.json"
     faulty = text[:place] + "%" + text[place + 1 :]
-    told: list[str] = []
-    for size in (n_bytes, 1 << 22):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lines, "BLOCK_BYTES", size)
-            patch.setattr(json_arrays, "BLOCK_BYTES", size)
-            try:
-                rows_of(path, faulty)
-                told.append("")
-            except DataError as error:
-                told.append(f"{error.at}: {error.problem.rpartition('(')[2]}")
-    assert told[0] == told[1]
+    assert pieces_told(path, faulty, n_bytes) == pieces_told(path, faulty, 1 << 22)
+
+
+def pieces_told(path: Path, text: str, n_bytes: int) -> list[object]:
+    """Read an array in pieces of a size; give its items, with the place of the error at the end, if there is one."""
+    path.write_text(text)
+    told: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "BLOCK_BYTES", n_bytes)
+        patch.setattr(json_arrays, "BLOCK_BYTES", n_bytes)
+        try:
+            told.extend(read_rows(str(path)))
+        except DataError as error:
+            return [f"{error.at}: {error.problem.rpartition('(')[2]}"]
+    return told
+
+
+@given(
+    before=st.lists(st.dictionaries(st.sampled_from("ab"), st.text('x,]}{"', max_size=3)), max_size=3),
+    after=st.lists(st.dictionaries(st.sampled_from("ab"), st.text("x,]}{", max_size=3)), max_size=3),
+    faulty=st.sampled_from(
+        [
+            '{"id": 1,}',
+            '{"id": 1 "b": 2}',
+            '{"id": NaN}',
+            '{"id" 1}',
+            '{"id": [1, {"a": 2}}]}',
+            '{"id": "a"b", "c": ""d"}',
+        ]
+    ),
+    n_bytes=st.integers(4, 60),
+)
+def test_a_faulty_element_of_an_array_is_left_out(
+    tmp_path_factory: pytest.TempPathFactory, before: list[object], after: list[object], faulty: str, n_bytes: int
+) -> None:
+    """The others are rows, in pieces of any size; but not where brackets cross one another."""
+    path = tmp_path_factory.getbasetemp() / "around.json"
+    rows = [
+        {"id": 0},
+        *({"id": n, **row} for n, row in enumerate(before)),
+        None,
+        *({"id": n, **row} for n, row in enumerate(after)),
+    ]
+    text = ",\n".join(faulty if row is None else json.dumps(row) for row in rows)
+    found = pieces_told(path, f"[{text}]", n_bytes)
+    assert found == pieces_told(path, f"[{text}]", 1 << 22)
+    if "}}]" in faulty:
+        assert str(found[0]).startswith(f"{path}:{len(before) + 2}: ")
+        return
+    assert values(found) == [row for row in rows if row is not None]  # type: ignore[arg-type]
+    (left_out,) = [item for item in found if isinstance(item, LeftOut)]
+    assert (left_out.at.line, left_out.code in ("FT111", "FT113")) == (len(before) + 2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"id": 1}, {"id": "a"b"}, {"id": 2}]',  # a quote too many, to the end
+        '[{"id": 1}, {"id": "a"b"}, {"id": 2}, {"id": "c"d"}, {"id": 3}]',  # and another, with a row between
+        '[{"id": 1}, {"id": 2,}, ]',
+        '[{"id": 1}, {"id": 2,}, , {"id": 3}]',
+        '[{"id": 1}, {"id": 2,}',
+        '[{"id": 1}, {"id": 2,}], {"id": 3}]',
+        '[{"id": 1}, {"id": 2,} 3]',
+        '[{"id": 1}, {"other": 2,}]',
+        '["a", {"id": 2,}]',
+        '[{"id": 1}, {"id": 2,}}]',
+    ],
+)
+def test_an_array_is_refused_where_it_is_not_certain_what_a_fault_is_part_of(tmp_path: Path, text: str) -> None:
+    """Rows might be lost with it that nobody is told of."""
+    with pytest.raises(DataError, match=r"a\.json:1: This is not valid JSON"):
+        rows_of(tmp_path / "a.json", text)
+
+
+def test_an_array_with_faults_is_read_in_constant_memory(tmp_path: Path) -> None:
+    """What is faulty is looked at by itself, and what comes behind it goes on in pieces."""
+    path = tmp_path / "a.json"
+    good = json.dumps({"text": "x" * 3000, "tags": [{"a": 1}, {"b": "},{"}]})
+    path.write_text("[" + ",\n".join(good if n % 1000 else good[:-1] + ",}" for n in range(1, 30_000)) + "]")
+    tracemalloc.start()
+    n_rows = Counter(type(item) for item in read_rows(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_rows == {Row: 29_970, LeftOut: 29}
+    assert peak < 50_000_000 < path.stat().st_size / 1.7
 
 
 def test_an_array_is_read_in_constant_memory(tmp_path: Path) -> None:

@@ -3,40 +3,54 @@
 import io
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
+from typing import Literal
 
 from formtune.records import LeftOut, Origin
 from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
-from formtune.sources.documents import json_rows, jsonl_rows
-from formtune.sources.json_arrays import raw_lines
+from formtune.sources.documents import LineReader, element_rows, json_rows, jsonl_rows
+from formtune.sources.json_arrays import elements_of, raw_lines
 from formtune.sources.json_values import text_of, value_of
-from formtune.sources.lines import Opened, Slice, read_lines, slices
+from formtune.sources.lines import Opened, Slice, lines_at_once, open_part, read_lines, slices, windows
 from formtune.sources.paths import expand
 from formtune.sources.rows import Row
 from formtune.sources.streams import BUFFER_BYTES, STDIN, ArchiveCut, decode, open_bytes, open_utf8
 from formtune.sources.tables import normalize, table_rows
-from formtune.sources.text import line_rows, paragraph_rows, sniff
+from formtune.sources.text import holds_lines, line_rows, paragraph_rows, sniff
 
 __all__ = [
     "JSON_COLUMNS",
     "STDIN",
+    "ArchiveCut",
+    "LineReader",
+    "Opened",
     "Row",
     "Slice",
+    "cut_off",
     "decode",
+    "element_rows",
+    "elements_of",
     "expand",
+    "json_form",
     "layout_of",
+    "lines_at_once",
     "normalize",
     "open_bytes",
+    "open_part",
     "open_utf8",
     "raw_lines",
     "read_lines",
+    "read_part",
     "read_rows",
+    "row_parts",
     "slices",
     "stem_and_suffix",
     "text_of",
     "value_of",
+    "windows",
 ]
 
 _PACKED = {".gz", ".bz2", ".zst", ".zstd"}
+_BY_LINES = ("jsonl", "lines")  # layouts of a row a line, each of which can be read without the others
 _LAYOUTS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -74,6 +88,46 @@ def read_rows(
     return rows if isinstance(opened.stream.raw, io.FileIO) else _up_to_a_cut(rows, path)
 
 
+def row_parts(path: str, size_bytes: int, *, encoding: str | None = None) -> list[Slice]:
+    """Cut a file into slices that hold whole rows; one slice is the whole file, where rows cannot be told from the middle.
+
+    JSON lines and texts of a row a line can be cut; :func:`read_part` reads a slice of them.
+
+    Args:
+        path: the file.
+        size_bytes: the size aimed at; a slice is longer by up to one line.
+        encoding: of a text file that is neither UTF-8 nor marked as UTF-16.
+
+    Raises:
+        DataError: as :func:`read_rows` does for the beginning of the file.
+    """
+    with open_utf8(path, encoding=encoding) as stream:
+        is_cut = isinstance(stream.raw, io.FileIO) and layout_of(path, stream.peek(BUFFER_BYTES)) in _BY_LINES
+    return slices(path, size_bytes) if is_cut else [Slice(path)]
+
+
+def read_part(part: Slice) -> Iterator[Row | LeftOut]:
+    """Read the rows of a slice that :func:`row_parts` cut, in order.
+
+    Raises:
+        DataError: as :func:`read_rows` does.
+    """
+    return jsonl_rows(open_part(part)) if json_form(part.path) == "lines" else line_rows(open_part(part))
+
+
+def json_form(path: str, *, encoding: str | None = None) -> Literal["lines", "array", "document"] | None:
+    """Say how a file holds JSON, packed or not; None where it holds something else."""
+    with open_utf8(path, encoding=encoding) as stream:
+        head = stream.peek(BUFFER_BYTES)
+    match layout_of(path, head):
+        case "jsonl":
+            return "lines"
+        case "json":
+            return "array" if head.lstrip().startswith(b"[") else "document"
+        case _:
+            return None
+
+
 def _rows(opened: Opened, *, known_names: Collection[str], header: bool | None) -> Iterator[Row | LeftOut]:
     match layout_of(opened.path, opened.stream.peek(BUFFER_BYTES)):
         case "csv":
@@ -96,7 +150,12 @@ def _up_to_a_cut(rows: Iterator[Row | LeftOut], path: str) -> Iterator[Row | Lef
     try:
         yield from rows
     except ArchiveCut as cut:
-        yield LeftOut("the end of the archive is missing", Origin(path, cut.line), detail="from this line on")
+        yield cut_off(path, cut)
+
+
+def cut_off(path: str, cut: ArchiveCut) -> LeftOut:
+    """Tell what is lost of an archive that breaks off."""
+    return LeftOut("the end of the archive is missing", Origin(path, cut.line), detail="from this line on")
 
 
 def layout_of(path: str, head: bytes) -> str:
@@ -104,6 +163,8 @@ def layout_of(path: str, head: bytes) -> str:
     named = _LAYOUTS.get(stem_and_suffix(path)[1])
     if head.startswith(b"PAR1"):
         return "parquet"
+    if named == "json" and holds_lines(head):
+        return "jsonl"
     if named == "jsonl" and (head.lstrip().startswith(b"[") or head.split(b"\n", 1)[0].strip() == b"{"):
         return "json"
     return named or sniff(head, commas=path == STDIN)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 # Under this key of a file's metadata stands which columns are JSON text. A file that has it was written without padding:
 # what is null in it was never there.
 JSON_COLUMNS = b"formtune.json"
+_BATCH_ROWS = 1 << 12
 _decode_any = msgspec.json.Decoder().decode
 
 
 def parquet_rows(opened: Opened) -> Iterator[Row]:
-    """Read a Parquet file; integers that the Hub's schema names as classes become those names.
+    """Read a Parquet file, some thousand rows at a time; integers that the Hub's schema names as classes become those names.
 
     Dates, times and durations become text, which holds nanoseconds too; "not a number" is an empty field.
 
@@ -33,21 +34,24 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
     import pyarrow as pa  # a tenth of a second to import, for those who read it
     import pyarrow.parquet as pq
 
-    with opened.stream as stream:
-        data = stream.read()
     number = 0
     try:
-        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        schema = file.schema_arrow
-        check_names(schema.names, opened.path)
-        as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
-        names = _class_names(schema.metadata)
-        unpadded = (schema.metadata or {}).get(JSON_COLUMNS)
-        for batch in file.iter_batches():
-            for value in batch.cast(as_text).to_pylist():
-                number += 1
-                value = _as_written(value, _decode_any(unpadded)) if unpadded else value
-                yield Row(_filled(_with_class_names(value, names)), Origin(opened.path, number))
+        with (
+            opened.stream as stream
+        ):  # what cannot be entered in the middle is read whole: a Parquet file begins at its end
+            file = pq.ParquetFile(
+                stream if stream.seekable() else io.BytesIO(stream.read()), page_checksum_verification=True
+            )
+            schema = file.schema_arrow
+            check_names(schema.names, opened.path)
+            as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
+            names = _class_names(schema.metadata)
+            unpadded = (schema.metadata or {}).get(JSON_COLUMNS)
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for value in batch.cast(as_text).to_pylist():
+                    number += 1
+                    value = _as_written(value, _decode_any(unpadded)) if unpadded else value
+                    yield Row(_filled(_with_class_names(value, names)), Origin(opened.path, number))
     except (pa.ArrowException, OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DataError(
             f"The file is not whole Parquet ({error}).", "Copy or make it again.", at=opened.path

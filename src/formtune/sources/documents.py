@@ -13,7 +13,8 @@ import msgspec
 
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
-from formtune.sources.json_arrays import Place, elements_of, fault_in, objects_in
+from formtune.sources.encodings import is_utf8, not_utf8, refuse_other_encoding
+from formtune.sources.json_arrays import Element, Place, elements_of, fault_in, objects_in
 from formtune.sources.json_values import FAULTS, LongNumber, Repeated, find_fault, repeated_keys, value_of
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.rows import Row
@@ -26,18 +27,42 @@ def jsonl_rows(opened: Opened) -> Iterator[Row | LeftOut]:
     """Read JSON lines; a line that is not JSON, or neither an object nor a string, is left out. Empty lines do not count.
 
     Several objects in one line, which a lost line break leaves, are several rows.
+
+    Raises:
+        DataError: when the file is in another encoding than UTF-8.
     """
+    reader = LineReader(opened)
     for number, line in lines_of(opened):
-        origin = Origin(opened.path, number)
+        yield from reader.rows(line, number)
+
+
+class LineReader:
+    """Reads lines of one file, in any order: what each holds does not depend on the others."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._is_utf8 = False  # known once a line that is not has been seen
+
+    def rows(self, line: bytes, number: int) -> list[Row | LeftOut]:
+        """Read a line without its line break; empty where it is empty.
+
+        Raises:
+            DataError: when the line is not UTF-8, and the file is in another encoding.
+        """
+        origin = Origin(self._opened.path, number)
         try:
             value = value_of(line)
             repeated = repeated_keys(line, value)
         except FAULTS as error:
-            yield from _faulty_line(line, error, origin)
-            continue
-        yield _as_row(value, origin)
-        if repeated:
-            yield _told(repeated, origin)
+            return [self._not_utf8(line, origin)] if not is_utf8(line) else list(_faulty_line(line, error, origin))
+        row = _as_row(value, origin)
+        return [row, _told(repeated, origin)] if repeated else [row]
+
+    def _not_utf8(self, line: bytes, origin: Origin) -> LeftOut:
+        if not self._is_utf8:
+            refuse_other_encoding(self._opened)
+            self._is_utf8 = True
+        return not_utf8(line, origin)
 
 
 def json_rows(opened: Opened) -> Iterator[Row | LeftOut]:
@@ -89,16 +114,23 @@ def _several(data: bytes, opened: Opened) -> Iterator[Row | LeftOut]:
 
 def _elements(opened: Opened) -> Iterator[Row | LeftOut]:
     for element in elements_of(opened):
-        origin = Origin(opened.path, element.line)
-        try:
-            value = value_of(element.raw)
-            repeated = repeated_keys(element.raw, value)
-        except FAULTS as error:
-            yield _faulty(element.raw, error, origin, column=element.column())
-            continue
-        yield _as_row(value, origin)
-        if repeated:
-            yield _told(repeated, origin)
+        yield from element_rows(element)
+
+
+def element_rows(element: Element) -> list[Row | LeftOut]:
+    """Read an element of an array: one row, and what of it is lost.
+
+    Raises:
+        DataError: when it is not UTF-8.
+    """
+    origin = Origin(element.place.path, element.line)
+    try:
+        value = value_of(element.raw)
+        repeated = repeated_keys(element.raw, value)
+    except FAULTS as error:
+        return [_faulty(element.raw, error, origin, column=element.column())]
+    row = _as_row(value, origin)
+    return [row, _told(repeated, origin)] if repeated else [row]
 
 
 def _value(raw: bytes, origin: Origin, *, column: int) -> Iterator[Row | LeftOut]:

@@ -6,22 +6,21 @@ behind it parts two elements of the outermost array.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
 
 from formtune.errors import DataError
+from formtune.sources.json_parts import MARK, parted
 from formtune.sources.json_values import BRACKET, FAULTS, find_fault
 from formtune.sources.lines import BLOCK_BYTES, Opened, pieces_of
 from formtune.sources.streams import ArchiveCut, decode
 
 _SPACE = b" \t\r\n"
 _N_GUESSES = 4
-_FIRST_KEY = re.compile(rb'\s*\[\s*\{\s*("(?:[^"\\]|\\.)*"\s*):')
-# Everything up to the next bracket or comma that does not stand in a string.
-_MARK = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{},]', re.DOTALL)
+_FIRST_KEY = re.compile(rb'\s*\[\s*\{\s*("(?:[^"\\]|\\.)*")\s*:')
 _GAP = re.compile(rb"[ \t\r\n,]*")
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -56,34 +55,56 @@ class Element:
         return self.place.after(self.text[: self.start]).n_before + 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of an array's text, which ``before`` and ``behind`` make a whole array."""
+
+    text: bytes
+    place: Place
+    before: bytes = b""
+    behind: bytes = b""
+
+    @property
+    def whole(self) -> bytes:
+        return self.before + self.text + self.behind
+
+    def behind_comma(self, comma: int) -> "_Part":
+        """Give what stands behind a comma between two elements."""
+        return _Part(self.text[comma + 1 :], self.place.after(self.text[: comma + 1]), b"[0,", self.behind)
+
+
 def elements_of(opened: Opened) -> Iterator[Element]:
     """Read the elements of the array that is the whole document.
+
+    An element that is not JSON is given as well, where it is certain where it ends (:mod:`formtune.sources.json_parts`).
 
     Raises:
         DataError: when the document is not a valid array; it names line and column. What stood before was given.
         ArchiveCut: when it stood in an archive that is cut; the elements before the break were given.
     """
     text, before, place = b"", b"", Place(opened.path, opened.first_line)
-    first_key, n_wanted = None, 0
+    first_key, n_wanted = b"", 0
     try:
         for piece in pieces_of(opened):
             text += piece
-            first_key = _first_key(text) if first_key is None else first_key
+            first_key = first_key or (b"" if before else _first_key(text))
             if len(text) < max(n_wanted, BLOCK_BYTES):  # shorter is the last piece, or of a longer element
                 continue
             end, raws = _guessed(text, before, first_key) or (_last_comma(text, before), None)
             if not end:
                 n_wanted = 2 * len(text)  # an element that is longer than a piece is not looked through each time
                 continue
-            yield from _inside(text[:end], place, before=before, behind=b"]", raws=raws)
-            place, text, before, n_wanted = place.after(text[: end + 1]), text[end + 1 :], b"[0,", 0
+            end = yield from _inside(_Part(text[:end], place, before, b"]"), raws, first_key=first_key)
+            if end:
+                place, text, before = place.after(text[: end + 1]), text[end + 1 :], b"[0,"
+            n_wanted = 0 if end else 2 * len(text)
     except ArchiveCut as cut:
         end = _last_comma(text, before) or 0
         if end:
-            yield from _inside(text[:end], place, before=before, behind=b"]")
+            end = yield from _inside(_Part(text[:end], place, before, b"]"), None, first_key=first_key)
         cut.line = place.after(text[:end]).line
         raise
-    yield from _inside(text, place, before=before)
+    yield from _inside(_Part(text, place, before), None, first_key=first_key)
 
 
 def objects_in(data: bytes) -> list[bytes] | None:
@@ -139,25 +160,59 @@ def fault_in(data: bytes, error: Exception, place: Place, *, skipped: int = 0) -
     )
 
 
-def _inside(
-    text: bytes, place: Place, *, before: bytes, behind: bytes = b"", raws: list[msgspec.Raw] | None = None
-) -> Iterator[Element]:
-    """Give the elements of a part of the array, which ``before`` and ``behind`` make a whole one."""
-    whole = before + text + behind
+def _inside(part: _Part, raws: list[msgspec.Raw] | None, *, first_key: bytes) -> Generator[Element, None, int]:
+    """Give the elements of a part; ``raws`` are they, where they are known.
+
+    Returns:
+        Where the elements that were given end, at a comma or at the end of the text. It is 0 for none.
+    """
     try:
-        raws = _decode_raws(whole) if raws is None else raws
+        raws = _decode_raws(part.whole) if raws is None else raws
     except FAULTS as error:
-        raise fault_in(whole, error, place, skipped=len(before)) from error
-    position, line = (0 if before else text.index(b"[") + 1), place.line
-    line += text.count(b"\n", 0, position)
-    for raw in islice(raws, 1 if before else 0, None):
+        if not first_key:
+            raise fault_in(part.whole, error, part.place, skipped=len(part.before)) from error
+        return (yield from _around_faults(part, first_key))
+    begin = 0 if part.before else part.text.index(b"[") + 1
+    yield from _given(part, _spans(part.text, islice(raws, 1 if part.before else 0, None), begin))
+    return len(part.text)
+
+
+def _around_faults(part: _Part, first_key: bytes) -> Generator[Element, None, int]:
+    """Give the elements of a part of which some are not JSON, as far as it is certain where each ends.
+
+    Raises:
+        DataError: where that is not certain, and what stands further on cannot help.
+    """
+    found = parted(part.text, is_begun=bool(part.before), goes_on=bool(part.behind), first_key=first_key)
+    yield from _given(part, found.spans)
+    if found.is_certain:
+        return found.end
+    rest = part.behind_comma(found.end) if found.end else part
+    try:
+        _decode_raws(rest.whole)
+    except FAULTS as error:
+        raise fault_in(rest.whole, error, rest.place, skipped=len(rest.before)) from error
+    raise AssertionError("what is not certain is not JSON")
+
+
+def _spans(text: bytes, raws: Iterable[msgspec.Raw], position: int) -> Iterator[tuple[int, int]]:
+    """Say where elements stand that were decoded."""
+    for raw in raws:
         gap = _GAP.match(text, position)
         assert gap is not None
-        start, position = gap.end(), gap.end() + len(memoryview(raw))
-        line += gap[0].count(b"\n")
-        element = text[start:position]
-        yield Element(element, line, text, start, place)
+        position = gap.end() + len(memoryview(raw))
+        yield gap.end(), position
+
+
+def _given(part: _Part, spans: Iterable[tuple[int, int]]) -> Iterator[Element]:
+    """Give elements by where they stand, each with its line."""
+    text, line, position = part.text, part.place.line, 0
+    for start, end in spans:
+        line += text.count(b"\n", position, start)
+        element = text[start:end]
+        yield Element(element, line, text, start, part.place)
         line += element.count(b"\n")
+        position = end
 
 
 def _first_key(text: bytes) -> bytes:
@@ -180,7 +235,7 @@ def _guesses(text: bytes, first_key: bytes) -> list[int]:
     """Guess where elements end: where an object is followed by one that begins with the first one's first key."""
     if not first_key:
         return []
-    pattern = re.compile(rb"\}\s*(,)\s*\{\s*" + re.escape(first_key) + rb":")
+    pattern = re.compile(rb"\}\s*(,)\s*\{\s*" + re.escape(first_key) + rb"\s*:")
     begin = len(text) * 3 // 4
     return [match.start(1) for match in pattern.finditer(text, begin)][: -_N_GUESSES - 1 : -1]
 
@@ -188,7 +243,7 @@ def _guesses(text: bytes, first_key: bytes) -> list[int]:
 def _last_comma(text: bytes, before: bytes) -> int | None:
     """Find the last comma between two elements, by reading from the beginning; None where there is none."""
     depth, position, last = (1 if before else 0), 0, None
-    for match in _MARK.finditer(text):
+    for match in MARK.finditer(text):
         if match.start() != position:  # a string that is not closed in this piece
             break
         position = match.end()

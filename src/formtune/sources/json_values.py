@@ -58,7 +58,12 @@ class Repeated:
     kept: str
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
+    """Give a decimal without a loss.
+
+    Raises:
+        ValueError: when it is out of range.
+    """
     number = float(text)
     if math.isinf(number):
         raise ValueError("number out of range")
@@ -75,7 +80,7 @@ def _as_written(value: object) -> msgspec.Raw:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-value_of = msgspec.json.Decoder(float_hook=_number).decode
+value_of = msgspec.json.Decoder(float_hook=number_of).decode
 """Decode a JSON text without a loss; raises one of :data:`FAULTS`."""
 
 _encode = msgspec.json.Encoder(enc_hook=_as_written).encode

@@ -3,9 +3,8 @@
 import csv
 from collections.abc import Iterator
 
-import msgspec
-
 from formtune.records import LeftOut, Origin
+from formtune.sources.json_values import FAULTS, value_of
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.rows import Row
 from formtune.sources.streams import decode
@@ -71,6 +70,12 @@ def sniff(head: bytes, *, commas: bool) -> str:
     return "paragraphs" if _has_paragraphs(lines) else "lines"
 
 
+def holds_lines(head: bytes) -> bool:
+    """Say whether what is called JSON is JSON lines: its first line is an object of its own, and more follows."""
+    first, _, more = head.lstrip().partition(b"\n")
+    return first.startswith(b"{") and bool(more.strip()) and _is_object(first)
+
+
 def _with_blank_lines(opened: Opened) -> Iterator[Row | LeftOut]:
     number = opened.first_line
     for number, line in lines_of(opened):
@@ -82,10 +87,10 @@ def _with_blank_lines(opened: Opened) -> Iterator[Row | LeftOut]:
     yield Row("", Origin(opened.path, number + 1))
 
 
-def _is_object(line: str) -> bool:
+def _is_object(line: str | bytes) -> bool:
     try:
-        return isinstance(msgspec.json.decode(line), dict)
-    except msgspec.DecodeError:
+        return isinstance(value_of(line), dict)
+    except FAULTS:
         return False
 
 
