@@ -1,0 +1,132 @@
+"""Which dialect rows are of, and what is said where none fits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from formtune.dialects.columns import (
+    Columns,
+    Dialect,
+    Evidence,
+    RowFault,
+    given_roles,
+    names_of,
+    objects,
+    quoted,
+    settle,
+)
+from formtune.dialects.table import DIALECTS
+from formtune.errors import DataError, SettingError
+from formtune.records import LeftOut
+from formtune.sources import Row
+
+N_SAMPLE = 1000
+_ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
+
+
+def thinned(rows: Sequence[Row]) -> Sequence[Row]:
+    """Take up to :data:`N_SAMPLE` rows, as far from one another as can be."""
+    return rows[:: -(-len(rows) // N_SAMPLE)]
+
+
+def recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tuple[str, Evidence]:
+    """Choose the dialect that has the most to say for itself, among those that know what the user has named.
+
+    Raises:
+        DataError: when no dialect fits.
+        SettingError: when the user names a column that is not there, or two for one thing.
+    """
+    names = names_of(objects(rows))
+    if columns.group:
+        settle(columns, "group", names)
+    able = _able(dialect, columns)
+    _refuse_two_roles(columns, names)
+    evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
+    if (
+        dialect in able and not evidence and _reads(able[dialect], rows, columns)
+    ):  # marks are for telling dialects apart
+        evidence[dialect] = Evidence(_ENOUGH, "you name it, and rows can be read so", columns)
+    best = max(evidence, key=lambda name: evidence[name].score, default=None)
+    if best is None or (dialect is None and evidence[best].score < _ENOUGH):
+        raise _unrecognized(rows, columns, list(able))
+    return best, evidence[best]
+
+
+def _reads(module: Dialect, rows: Sequence[Row], columns: Columns) -> bool:
+    """Say whether a dialect whose columns have fixed names finds a record in some row."""
+    for row in () if module.ROLES else rows:
+        with suppress(RowFault):
+            if any(not isinstance(one, LeftOut) for one in module.read(row, columns)):
+                return True
+    return False
+
+
+def _able(dialect: str | None, columns: Columns) -> dict[str, Dialect]:
+    """List the dialects that have a use for the roles that the user has given."""
+    roles = given_roles(columns)
+    asked = DIALECTS if dialect is None else {dialect: DIALECTS[dialect]}
+    able = {name: module for name, module in asked.items() if set(roles) <= module.ROLES}
+    if able:
+        return able
+    if dialect is None:
+        flags = " and ".join(f"--{role}" for role in roles)
+        raise SettingError(
+            f"No dialect has a use for {flags} together.", "Name the columns of one kind of record.", at=flags
+        )
+    useless = ", ".join(f"--{role}" for role in roles if role not in DIALECTS[dialect].ROLES)
+    raise SettingError(
+        f"The dialect {dialect!r} has no use for it; it needs {DIALECTS[dialect].NEEDS}.",
+        "Leave this out, or name another dialect, or none.",
+        at=useless,
+    )
+
+
+def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
+    """Refuse a column that is named twice: what is asked would be its own answer."""
+    roles: dict[str, str] = {}
+    for role in given_roles(columns):
+        for name in settle(columns, role, names):
+            if name in roles:
+                flags = f"--{roles[name]} and --{role}" if roles[name] != role else f"--{role}"
+                raise SettingError(f"The column {name!r} is named twice.", "Name another column for one.", at=flags)
+            roles[name] = role
+
+
+def _unrecognized(rows: Sequence[Row], columns: Columns, able: Sequence[str]) -> DataError:
+    """Say what was found, and the flag that settles it."""
+    place = rows[0].origin.file
+    table = objects(rows)
+    names = names_of(table)
+    if not names:
+        what = "objects without a key" if table else "lines of text, not columns"
+        remedy = "Give objects with keys." if table else f"Name the layout with --dialect: {', '.join(DIALECTS)}."
+        return DataError(f"The file holds {what}.", remedy, at=place)
+    shown = f"{quoted(names[:12])}{' ...' if len(names) > 12 else ''}"
+    numbered = " (the first line names none)" if all(name.isdecimal() for name in names) else ""
+    found = f"The columns {shown}{numbered} do not tell"
+    needs = "; or ".join(f"{name} needs {DIALECTS[name].NEEDS}" for name in able)
+    if roles := given_roles(columns):
+        flags = " and ".join(f"--{role}" for role in roles)
+        problem = f"The columns {shown}{numbered} do not make a record of {flags}: {needs}."
+        return DataError(problem, f"Add what is missing, or take back {flags.replace(' and ', ' or ')}.", at=place)
+    if len(able) <= 2:
+        has_flags = any(DIALECTS[name].ROLES for name in able)
+        remedy = "Name the columns with these flags." if has_flags else "Name another with --dialect, or none at all."
+        return DataError(f"{found} what is what: {needs}.", remedy, at=place)
+    return DataError(
+        f"{found} what is text and what is the answer.",
+        "Name them, for instance --text COLUMN --label COLUMN, --question COLUMN --answer COLUMN or --source COLUMN"
+        f" --target COLUMN; or the layout with --dialect (one of {', '.join(DIALECTS)}).",
+        at=place,
+    )
+
+
+def nothing_read(left_out: Sequence[LeftOut], place: str) -> DataError:
+    """Make the error for data of which no row is a record."""
+    if not left_out:
+        return DataError("The file holds no rows.", "Give a file that holds records.", at=place)
+    reason, n_rows = Counter(item.reason for item in left_out).most_common(1)[0]
+    first = next(item for item in left_out if item.reason == reason)
+    detail = f" ({first.particulars})" if first.particulars else ""
+    problem = f"None of the {len(left_out)} rows can be read; {n_rows} of them: {reason}{detail}."
+    return DataError(problem, "Correct the file, or name its layout with --dialect.", at=first.at or place)

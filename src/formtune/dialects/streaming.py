@@ -1,0 +1,289 @@
+"""Records of files slice by slice, in constant memory: a plan of all the data first, then the records of each slice.
+
+A plan and a slice can be pickled, and slices can be read by several processes in any order. One after another they give
+what :func:`formtune.dialects.reading.read` gives, without the ids, for which all records must be known. What spoils a file
+as a whole (an array that is not JSON at its end, another encoding) is told when it is met: rows before it were given then,
+and must not be used.
+"""
+
+import gc
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from formtune.dialects import oasst
+from formtune.dialects.columns import Columns, names_of, objects, settle_one
+from formtune.dialects.given import Given, look_at
+from formtune.dialects.lanes import Item, Lane, lane_for
+from formtune.dialects.meaning import items_of
+from formtune.dialects.recognition import N_SAMPLE, recognize, thinned
+from formtune.dialects.table import DIALECTS
+from formtune.records import LeftOut
+from formtune.sources import (
+    ArchiveCut,
+    LineReader,
+    Opened,
+    Row,
+    Slice,
+    cut_off,
+    element_rows,
+    elements_of,
+    json_form,
+    lines_at_once,
+    open_part,
+    open_utf8,
+    row_parts,
+    windows,
+)
+from formtune.sources.hub import is_hub
+from formtune.sources.json_arrays import Element
+
+SLICE_BYTES = 1 << 24
+_LARGE_BYTES = 1 << 23  # from here on the dialect is told from windows, and not from every row
+_N_WINDOWS = 50
+_WINDOW_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
+_N_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How files are read slice by slice.
+
+    Attributes:
+        given: the files.
+        dialect: a key of :data:`formtune.dialects.DIALECTS`.
+        evidence: what speaks for that dialect.
+        columns: which column holds what.
+        group: the column that names what must not be split, as the data write it.
+        keys: of the rows that are most frequent, in their order.
+        slices: all the data, in order.
+        reason: why the data can only be read as a whole, by :func:`formtune.dialects.read`: a full sentence; None where
+            they can be read slice by slice. What the plan says beside is empty where there is a reason.
+    """
+
+    given: Given
+    dialect: str = ""
+    evidence: str = ""
+    columns: Columns = field(default_factory=Columns)
+    group: str | None = None
+    keys: tuple[str, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    reason: str | None = None
+
+    @property
+    def has_lane(self) -> bool:
+        """Whether the most frequent rows are read in a fast lane, where they stand as JSON."""
+        return self.lane is not None
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane for the most frequent rows; None where there is none, or rows are to be renamed first."""
+        if self.given.described.layouts:
+            return None
+        return lane_for(self.dialect, self.columns, self.keys, group=self.group)
+
+    def items(self, rows: Iterable[Row | LeftOut]) -> Iterator[Item]:
+        """Read rows into records, or leave them out."""
+        return items_of(map(self.given.understood, rows), DIALECTS[self.dialect], self.columns, group=self.group)
+
+
+def plan(
+    paths: Sequence[str],
+    *,
+    dialect: str | None = None,
+    columns: Columns = Columns(),
+    encoding: str | None = None,
+    header: bool | None = None,
+    slice_bytes: int = SLICE_BYTES,
+) -> Plan:
+    """Recognize the dialect of files, and cut them into slices.
+
+    Of up to 8 MB every row is looked at. Of more, rows all over the files are, and of a file that cannot be entered in the
+    middle those at its beginning. Archives, tables, arrays, Parquet and texts in paragraphs are one slice each.
+
+    Args:
+        paths: as for :func:`formtune.dialects.read`.
+        dialect: a key of :data:`formtune.dialects.DIALECTS`; None: recognize it.
+        columns: the columns that the user names.
+        encoding: of text files that are neither UTF-8 nor marked as UTF-16.
+        header: whether a table's first line names its columns; None: decide from the content.
+        slice_bytes: the size of a slice that is aimed at.
+
+    Raises:
+        DataError: when a file cannot be read, or no dialect fits.
+        SettingError: when there is no such dialect, column or encoding.
+        ValueError: when the size is not positive.
+    """
+    return plan_of(
+        look_at(paths, dialect, columns, encoding=encoding, header=header), dialect, columns, slice_bytes=slice_bytes
+    )
+
+
+def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes: int = sys.maxsize) -> Plan:
+    """Plan as :func:`plan` does, for files that were looked up."""
+    if given.together:
+        return Plan(given, reason="Files that belong together line by line are read beside one another.")
+    if not all(is_hub(file) or Path(file).is_file() for file in given.described.files):
+        return Plan(given, reason="Standard input, or a pipe, can be read only once.")
+    sample = _sample(given)
+    if not sample:
+        return Plan(given, reason="None of the rows that were looked at can be read.")
+    name, evidence = recognize(thinned(sample), dialect or given.described.dialect, columns)
+    if name == oasst.NAME:
+        return Plan(given, reason="The messages of a tree may stand all over the data.")
+    table = objects(sample)
+    group = settle_one(evidence.columns, "group", names_of(table), known=()) if columns.group else None
+    parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]
+    return Plan(
+        given,
+        dialect=name,
+        evidence=evidence.why + given.described.why,
+        columns=evidence.columns,
+        group=group,
+        keys=Counter(map(tuple, table)).most_common(1)[0][0] if table else (),
+        slices=tuple(parts),
+    )
+
+
+def is_large(given: Given) -> bool:
+    """Say whether files lie here and hold more than is looked at row by row to tell their dialect."""
+    return _is_local(given) and _size_bytes(given.described.files) > _LARGE_BYTES
+
+
+def records_of(planned: Plan, part: Slice) -> Iterator[list[Item]]:
+    """Read a slice, some hundred rows at a time: records without ids, and what is left out, in the order of the rows.
+
+    Raises:
+        DataError: when the file cannot be read, or is at fault as a whole; what came before must not be used then.
+    """
+    lane = planned.lane
+    form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
+    if lane is not None and form in ("lines", "array"):
+        opened = _opened(planned, part)
+        yield from _in_lane(planned, lane, _lines(opened) if form == "lines" else _elements(opened), path=part.path)
+        return
+    items = planned.items(planned.given.rows(part))
+    while batch := list(islice(items, _N_ROWS)):
+        yield batch
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Let no garbage be looked for meanwhile: of the many small objects of a reading none is, and each look costs more."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows as JSON texts, the line on which each begins, and how one is read, given which it is."""
+
+    texts: Sequence[bytes]
+    lines: Sequence[int]
+    rows: Callable[[int], Iterable[Row | LeftOut]]
+
+
+@dataclass(slots=True)
+class _General:
+    """Reads single rows of a batch as those are read that have no lane, and counts them."""
+
+    planned: Plan
+    batch: _Batch
+    n_rows: int = 0
+
+    def __call__(self, place: int) -> list[Item]:
+        self.n_rows += 1
+        return list(self.planned.items(self.batch.rows(place)))
+
+
+def _in_lane(planned: Plan, lane: Lane, batches: Iterator[_Batch], *, path: str) -> Iterator[list[Item]]:
+    """Read rows of which most are of the plainest form; from a batch on of which most are not, in the general way."""
+    is_worth_it = True
+    try:
+        for batch in batches:
+            general = _General(planned, batch)
+            with no_collection():
+                if is_worth_it:
+                    items = lane.records(batch.texts, batch.lines, path=path, general=general)
+                else:
+                    items = [item for place in range(len(batch.texts)) for item in general(place)]
+            is_worth_it = 2 * general.n_rows <= len(batch.texts)
+            yield items
+    except ArchiveCut as cut:
+        yield [cut_off(path, cut)]
+
+
+def _lines(opened: Opened) -> Iterator[_Batch]:
+    """Read JSON lines, a block at a time."""
+    reader = LineReader(opened)
+    for first_line, lines in lines_at_once(opened, _BLOCK_BYTES):
+        yield _Batch(
+            lines, range(first_line, first_line + len(lines)), partial(_of_line, reader, lines, first_line=first_line)
+        )
+
+
+def _of_line(reader: LineReader, lines: Sequence[bytes], place: int, /, *, first_line: int) -> list[Row | LeftOut]:
+    return reader.rows(lines[place].removesuffix(b"\n").removesuffix(b"\r"), first_line + place)
+
+
+def _elements(opened: Opened) -> Iterator[_Batch]:
+    """Read the elements of an array, some hundred at a time; those before the break of an archive, too."""
+    elements, cut = elements_of(opened), None
+    while cut is None:
+        found: list[Element] = []
+        try:
+            found.extend(islice(elements, _N_ROWS))
+        except ArchiveCut as error:  # what came before it is in the list
+            cut = error
+        if not found:
+            break
+        yield _Batch([one.raw for one in found], [one.line for one in found], partial(_of_element, found))
+    if cut is not None:
+        raise cut
+
+
+def _of_element(elements: Sequence[Element], place: int, /) -> list[Row | LeftOut]:
+    return element_rows(elements[place])
+
+
+def _opened(planned: Plan, part: Slice) -> Opened:
+    if part.end is not None:
+        return open_part(part)
+    return Opened(open_utf8(part.path, encoding=planned.given.encoding), part.path)
+
+
+def _sample(given: Given) -> list[Row]:
+    """Take rows from all over the data: all of them where they are few."""
+    files = given.described.files
+    looks: list[tuple[Slice, int | None]]
+    if _is_local(given) and not is_large(given):
+        looks = [(Slice(file), None) for file in files]
+    else:
+        cut = [file for file in files if row_parts(file, sys.maxsize, encoding=given.encoding)[0].end is not None]
+        share = _N_WINDOWS / max(1, _size_bytes(cut))
+        seen = [
+            part for file in cut for part in windows(file, max(2, round(share * _size_bytes([file]))), _WINDOW_BYTES)
+        ]
+        looks = [(part, max(2, N_SAMPLE // len(seen))) for part in seen]
+        looks += [(Slice(file), max(20, N_SAMPLE // len(files))) for file in files if file not in cut]
+    rows = (given.understood(row) for part, n_rows in looks for row in islice(given.rows(part), n_rows))
+    return [row for row in rows if isinstance(row, Row)]
+
+
+def _is_local(given: Given) -> bool:
+    return all(Path(file).is_file() for file in given.described.files)
+
+
+def _size_bytes(files: Sequence[str]) -> int:
+    return sum(Path(file).stat().st_size for file in files)
