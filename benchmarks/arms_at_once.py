@@ -1,6 +1,6 @@
 """A comparison with arms one after the other, with all threads, and with as many at a time as are taken to be soonest.
 
-    python benchmarks/arms_at_once.py [--train 64] [--epochs 1]
+    python benchmarks/arms_at_once.py [--train 256] [--epochs 2]
 
 Three formats of film reviews with SmolLM2-135M, its top six blocks trained: small updates, as in the demo. Each way is a
 process of its own with an empty cache of states. It ends with 1 where arms at the same time are not sooner, or the three
@@ -45,8 +45,8 @@ def compared(count: int | None, folder: Path, *, n_train: int, epochs: float) ->
 def main() -> int:
     """Compare both ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=int, default=64)
-    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--train", type=int, default=256)
+    parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--own", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.own:

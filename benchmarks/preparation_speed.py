@@ -150,7 +150,7 @@ def n_unlike(job: Job, rows_path: Path, out: Path) -> int:
     with np.load(reference) as file:
         ids, learned = (np.split(file[name], file["ends"][:-1]) for name in ("ids", "learned"))
     expected = Counter(map(_key, ids, learned))
-    found = Counter(_key(ids_T, weights_T > 0) for ids_T, weights_T in sequences(out))
+    found = Counter(_key(ids_T, weights_T == 1) for ids_T, weights_T in sequences(out))
     return max((expected - found).total(), (found - expected).total())
 
 

@@ -9,6 +9,7 @@ import pickle
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -186,7 +187,7 @@ def test_described_files_are_renamed(tmp_path: Path) -> None:
 )
 def test_named_columns_are_settled_once(tmp_path: Path, columns: Columns, group: list[str | None]) -> None:
     """For all slices."""
-    path = written(tmp_path / "a.jsonl", [{"body": "a b", "of": "l", "thread": one} for one in "xy"])
+    path = written(tmp_path / "a.jsonl", [{"body": "a b", "label": one, "of": "l", "thread": one} for one in "xy"])
     planned = hold_same([path], 10, columns=columns)
     assert [record.group for record in streamed(planned)[0]] == group
 
@@ -262,7 +263,7 @@ def test_another_encoding_is_told_by_whichever_slice_meets_it(tmp_path: Path) ->
 def test_a_slice_is_read_in_constant_memory(tmp_path: Path, ending: str) -> None:
     """A few blocks of it are held at a time, in every layout."""
     path = tmp_path / f"a.{ending}"
-    n_rows = 12_000
+    n_rows = 20_000
     write_large(path, ending, n_rows)
     planned = plan([str(path)], slice_bytes=1 << 40)
     (part,) = planned.slices
@@ -272,7 +273,7 @@ def test_a_slice_is_read_in_constant_memory(tmp_path: Path, ending: str) -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found >= n_rows
-    assert peak < 30_000_000 < n_rows * 5000
+    assert peak < 60_000_000 < n_rows * 5000
 
 
 def write_large(path: Path, ending: str, n_rows: int) -> None:
@@ -284,7 +285,7 @@ def write_large(path: Path, ending: str, n_rows: int) -> None:
 
         schema = pa.schema([("instruction", pa.string()), ("output", pa.string())])
         with pq.ParquetWriter(path, schema) as writer:
-            while batch := [row for row, _ in zip(rows, range(1000), strict=False)]:
+            while batch := list(islice(rows, 1000)):
                 writer.write_table(pa.Table.from_pylist(batch, schema))
         return
     lines = {
@@ -293,6 +294,10 @@ def write_large(path: Path, ending: str, n_rows: int) -> None:
         "json": lambda row: f",{json.dumps(row)}\n",
     }.get(ending, lambda row: json.dumps(row) + "\n")
     with gzip.open(path, "wt", compresslevel=1) if ending.endswith("gz") else path.open("w") as file:
-        file.write({"csv": "instruction,output\n", "json": "[" + json.dumps(next(rows))}.get(ending, ""))
+        file.write(
+            {"csv": "instruction,output\n", "json": f"[{json.dumps(next(rows))}" if ending == "json" else ""}.get(
+                ending, ""
+            )
+        )
         file.writelines(map(lines, rows))
         file.write("]" if ending == "json" else "")

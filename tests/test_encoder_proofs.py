@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 from trained_tokenizers import TRAINED, byte_level, few_probes, unigram
 
-from formtune import encoder_probes, encoder_proofs
+from formtune import encoder_probes, proof_store
 from formtune.encoder_probes import alone, between, characters, probes
 from formtune.encoder_proofs import SAMPLE_CHARACTERS, SAMPLE_TEXTS, admitted, drawn, smallest
 from formtune.flat_encoders import Fast, Flat, Library, Reference
@@ -151,7 +151,7 @@ def test_proofs_are_made_anew_for_another_version_and_processor(monkeypatch: pyt
     admitted(ENCODER, libraries=[library])
     monkeypatch.setattr(encoder_probes, "VERSION", encoder_probes.VERSION + 1)
     admitted(ENCODER, libraries=[library])
-    monkeypatch.setattr(encoder_proofs, "_CPU", Path("no such file"))
+    monkeypatch.setattr(proof_store, "_CPU", Path("no such file"))
     admitted(ENCODER, libraries=[library])
     assert [max(one.calls) > 1_000 for one in made] == [True] * 3
     assert len(proof_files()) == 3

@@ -42,7 +42,14 @@ def test_every_trainer_gets_the_same_ids_and_what_is_learned(to, tmp_path, monke
     assert set(rows[0]) == set(TRAINERS[to].columns)
     assert all(row.get("attention_mask", [1] * len(row["input_ids"])) == [1] * len(row["input_ids"]) for row in rows)
     assert (exported.n_sequences, exported.n_tokens, exported.n_learned, exported.n_unlearned) == (3, 8, 3, 1)
+    assert exported.longest == 4
     assert str(tmp_path / "out") in exported.use
+
+
+def test_limits_of_the_trainers_own_are_told_where_rows_would_be_cut(tmp_path):
+    """TRL cuts at 1,024 tokens by default, axolotl drops what is longer than it is told."""
+    for to, told in (("trl", "max_length=4,"), ("axolotl", "sequence_len: 4\n")):
+        assert told in export_sequences([sequence((5, 6, 7, 8), (0, 0, 1, 1))], to=to, out=tmp_path / to).use
 
 
 def test_the_folder_says_what_it_holds(tmp_path):
@@ -52,7 +59,7 @@ def test_the_folder_says_what_it_holds(tmp_path):
     one, two = (read_manifest(tmp_path / name, kind="exported") for name in ("one", "two"))
 
     assert one == two
-    counts = {"sequences": 3, "tokens": 8, "learned_tokens": 3, "unlearned_sequences": 1}
+    counts = {"sequences": 3, "tokens": 8, "learned_tokens": 3, "unlearned_sequences": 1, "longest": 4}
     assert {key: one[key] for key in counts} == counts
 
 

@@ -87,12 +87,21 @@ def test_batches_of_similar_length_fit_on_both_sides(drawn, window):
         assert fits(sides, batch)
         if following and following[0] // window == batch[0] // window:
             assert not fits(sides, [*batch, following[0]])
-            assert sides[0][batch].min() >= sides[0][following].max()
 
 
 def fits(sides: np.ndarray, batch: list[int]) -> bool:
     """Tell whether a padded batch keeps to 40 tokens of the text and 25 of the answer."""
     return all(len(batch) * side[batch].max() <= most for side, most in zip(sides, (40, 25), strict=True))
+
+
+def test_two_sides_are_both_of_similar_length():
+    """Though they are independent, four fifths of what is computed is real; sorted by the first alone, 57 % is."""
+    draw = np.random.default_rng(0)
+    sides = [np.minimum(draw.lognormal(4.0, 0.7, 8192).astype(int) + 1, 512) for _ in range(2)]
+    batches = listed(of_similar_length(sides, [8192, 8192]))
+
+    computed = sum(len(batch) * side[batch].max() for batch in batches for side in sides)
+    assert sum(map(np.sum, sides)) / computed > 0.8
 
 
 def test_one_side_is_sorted_longest_first_in_each_window():
@@ -134,5 +143,5 @@ def test_a_length_outside_the_capacity_is_the_callers_mistake(lengths):
 
 def test_sides_must_have_equally_many_sequences():
     """A text without an answer is the caller's mistake."""
-    with pytest.raises(ValueError, match=r"they have \[2, 1\]"):
+    with pytest.raises(ValueError, match="they have 2 and 1"):
         of_similar_length([np.array([1, 2]), np.array([1])], [4, 4])

@@ -8,23 +8,19 @@ folder, under the digest of all that it depends on; the sample is compared every
 
 import hashlib
 import json
-import os
-import platform
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import numpy as np
 import tokenizers
 
-from formtune import encoder_probes
+from formtune import encoder_probes, proof_store
 from formtune.flat_encoders import LIBRARIES, Fast, Flat, FlatEncoder, Library, Reference
-from formtune.model_files import cache_folder
+from formtune.proof_store import Proof
 from formtune.text_encoders import Follows, TextEncoders
 
 SAMPLE_TEXTS = 256
@@ -34,27 +30,6 @@ _FEW, _EVERY = 7, 100  # so many texts of every so many once more in a small cal
 _MOST_BLOCKS = 128  # of 256 characters, in which some may be taken for others
 _DAILY = "\u0300"  # letters below are in texts everywhere
 _SHOWN, _IDS = 60, 12  # characters and ids of a text that is told
-_CPU = Path("/proc/cpuinfo")
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What came of comparing a library with the reference.
-
-    Attributes:
-        digest: SHA-256 of what it depends on: encoder, library, versions, probes, processor.
-        library: what was compared.
-        version: of it.
-        reason: why it is not used, as a clause; empty where it holds.
-        disputed: characters that it takes for others, mostly by another version of Unicode; the reference keeps the texts
-            that hold one.
-    """
-
-    digest: str
-    library: str
-    version: str
-    reason: str = ""
-    disputed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +142,15 @@ class _Trial:
 
     def digest(self, package: str, version: str) -> str:
         """Digest all that a proof depends on; engines have code of their own for some processors."""
-        told = [self._spec, package, version, Reference.version, encoder_probes.VERSION, _processor()]
+        told = [
+            self._spec,
+            package,
+            version,
+            Reference.version,
+            encoder_probes.VERSION,
+            proof_store.processor(),
+            *sorted(self._controls),
+        ]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def passed(self, library: Library, about: Proof) -> Fast:
@@ -176,17 +159,17 @@ class _Trial:
         Raises:
             Unfit: where there is none.
         """
-        kept = _kept(about.digest)
+        kept = proof_store.kept(about.digest)
         if kept is not None and kept.reason:
             raise Unfit(kept.reason)
         try:
             engine = self._proved(library, kept)
             self._compare(engine, *self._data)
         except Unfit as unfit:  # found on the data of today, it is not trusted with those of tomorrow either
-            _keep(replace(about, reason=str(unfit)))
+            proof_store.keep(replace(about, reason=str(unfit)))
             raise
         if kept is None:
-            _keep(replace(about, disputed=engine.disputed))
+            proof_store.keep(replace(about, disputed=engine.disputed))
         return engine
 
     def _proved(self, library: Library, kept: Proof | None) -> Fast:
@@ -325,36 +308,3 @@ def smallest(text: str, holds: Callable[[str], bool]) -> str:
 
 def _shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text):,} characters)"
-
-
-def _processor() -> str:
-    """Name what decides which code of an engine runs: the kind of processor, and what it can do."""
-    try:
-        with _CPU.open(encoding="utf-8") as file:
-            able = next((line for line in file if line.startswith(("flags", "Features"))), "")
-    except OSError:  # another system than Linux
-        able = ""
-    return f"{platform.machine()} {able}"
-
-
-def _place(digest: str) -> Path:
-    return cache_folder() / "encoders" / f"{digest}.json"
-
-
-def _kept(digest: str) -> Proof | None:
-    """Read a proof that was kept; None where there is none, or none that can be read."""
-    try:
-        found = msgspec.json.decode(_place(digest).read_bytes(), type=Proof)
-    except (OSError, ValueError, msgspec.DecodeError):
-        return None
-    return found if found.digest == digest else None
-
-
-def _keep(proof: Proof) -> None:
-    """Write a proof, whole or not at all; where nothing can be written it is proved anew the next time."""
-    path = _place(proof.digest)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.encode(proof))
-        part.replace(path)

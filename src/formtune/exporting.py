@@ -64,7 +64,7 @@ class Trainer:
     Attributes:
         columns: those that it looks for.
         layout: how they are laid out on disk.
-        use: what its user writes to have them read; ``{out}`` is the folder.
+        use: what its user writes to have them read whole; ``{out}`` is the folder, ``{longest}`` the longest row's tokens.
     """
 
     columns: tuple[str, ...]
@@ -76,12 +76,15 @@ TRAINERS: dict[str, Trainer] = {
     "trl": Trainer(
         columns=("input_ids", "labels"),
         layout=_parquet,
-        use='SFTTrainer(train_dataset=load_dataset("parquet", data_files="{out}/train.parquet", split="train"), ...)',
+        use=(
+            'SFTTrainer(train_dataset=load_dataset("parquet", data_files="{out}/train.parquet", split="train"), '
+            "args=SFTConfig(max_length={longest}, ...), ...)"
+        ),
     ),
     "axolotl": Trainer(
         columns=("input_ids", "attention_mask", "labels"),
         layout=_parquet,
-        use='datasets: [{{path: "{out}/train.parquet", ds_type: parquet, type: null}}]',
+        use='sequence_len: {longest}\ndatasets: [{{path: "{out}/train.parquet", ds_type: parquet, type: null}}]',
     ),
     "llamafactory": Trainer(
         columns=("input_ids", "attention_mask", "labels"),
@@ -102,6 +105,7 @@ class Exported:
         n_tokens: in all of them.
         n_learned: tokens with a label.
         n_unlearned: sequences none of whose tokens is learned: they cost time and teach nothing.
+        longest: tokens of the longest; trainers cut or drop what is over a limit of their own.
         use: what the user of the trainer writes to have them read.
     """
 
@@ -110,6 +114,7 @@ class Exported:
     n_tokens: int
     n_learned: int
     n_unlearned: int
+    longest: int
     use: str
 
 
@@ -143,6 +148,7 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
             "tokens": counts.n_tokens,
             "learned_tokens": counts.n_learned,
             "unlearned_sequences": counts.n_unlearned,
+            "longest": counts.longest,
         }
     return Exported(
         out=out,
@@ -150,7 +156,8 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
         n_tokens=counts.n_tokens,
         n_learned=counts.n_learned,
         n_unlearned=counts.n_unlearned,
-        use=trainer.use.format(out=out),
+        longest=counts.longest,
+        use=trainer.use.format(out=out, longest=counts.longest),
     )
 
 
@@ -209,6 +216,7 @@ class _Counts:
     n_tokens: int = 0
     n_learned: int = 0
     n_unlearned: int = 0
+    longest: int = 0
     n_graded: int = 0
     first_graded: tuple[int, float] | None = None
 
@@ -223,6 +231,7 @@ class _Counts:
         self.n_tokens += len(rows.ids_T)
         self.n_learned += int(learned.sum())
         self.n_unlearned += int(np.count_nonzero(learned == 0))
+        self.longest = max(self.longest, int(np.diff(rows.ends, prepend=0).max()))
         self.n_graded += len(graded)
 
     def check(self) -> None:

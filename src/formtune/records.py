@@ -5,7 +5,6 @@ never columns, so that nothing is padded or reordered on the way.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -196,14 +195,13 @@ def content_digest(record: Record) -> str:
 
 def identified(records: Iterable[Record]) -> list[Record]:
     """Give every record without an id a stable one: its content digest, with ``-2``, ``-3`` where a row stands again."""
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     out: list[Record] = []
     for record in records:
         if not record.id:
             digest = content_digest(record)
-            seen[digest] += 1
-            suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
-            record = msgspec.structs.replace(record, id=digest + suffix)
+            count = seen[digest] = seen.get(digest, 0) + 1
+            record = msgspec.structs.replace(record, id=digest if count == 1 else f"{digest}-{count}")
         out.append(record)
     return out
 

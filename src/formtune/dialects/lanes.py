@@ -12,19 +12,15 @@ only where a key stands twice, or a text holds white space before a colon. (No k
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from formtune.dialects.columns import Columns
 from formtune.dialects.exchanges import messages_of
 from formtune.records import Conversation, LeftOut, Message, Origin, Record
 from formtune.sources import text_of
 from formtune.sources.json_values import FAULTS, number_of
-
-if TYPE_CHECKING:
-    from formtune.sources.colons import Colons
 
 Messages = tuple[Message, ...]
 Item = Record | LeftOut
@@ -54,16 +50,14 @@ class Layout:
     """What the rows of a dialect are in their plainest form.
 
     Attributes:
-        own: the attribute that each key of the dialect becomes, with its type and what stands for it where a file has no
-            such key.
-        needed: the keys that every row has.
-        messages: makes the messages of a decoded row, given how many keys stand inside of its lists; None where they are
-            not so many, or the row is not of the plainest form after all.
+        own: the attribute that each key of the dialect becomes, with its type, for the keys that the rows have.
+        messages: makes the messages of a decoded row; None where it is not of the plainest form after all.
+        n_inside: counts the keys inside of a row's lists; None where none has any.
     """
 
-    own: Mapping[str, tuple[str, Any, object]]
-    needed: frozenset[str]
-    messages: Callable[[Any, int], Messages | None]
+    own: Mapping[str, tuple[str, Any]]
+    messages: Callable[[Any], Messages | None]
+    n_inside: Callable[[Any], int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +67,20 @@ class Lane:
     Attributes:
         decode: gives a row's values, or raises one of :data:`formtune.sources.json_values.FAULTS`.
         messages: as in :class:`Layout`.
+        n_inside: as in :class:`Layout`.
         n_keys: of a row, those inside of lists aside.
         aside: the other keys, with the attribute that each becomes, in the order of the rows.
+        places: among the keys of a row, of those that must stand where they do.
         group: the attribute of the column that is the group; None for no group.
-        colons: finds the colons of a text.
     """
 
     decode: Callable[[bytes], Any]
-    messages: Callable[[Any, int], Messages | None]
+    messages: Callable[[Any], Messages | None]
+    n_inside: Callable[[Any], int] | None
     n_keys: int
     aside: tuple[tuple[str, str], ...]
+    places: Mapping[bytes, int]
     group: str | None
-    colons: "Colons"
 
     def records(
         self, texts: Sequence[bytes], lines: Iterable[int], *, path: str, general: Callable[[int], Sequence[Item]]
@@ -97,30 +93,58 @@ class Lane:
             path: of the file.
             general: reads a row that is not of the plainest form, given which of them it is.
         """
-        decode, messages_in, n_keys = self.decode, self.messages, self.n_keys
-        extra_of = self._extra if self.aside else None
+        messages_in, extra_of = self.messages, self._extra if self.aside else None
         found: list[Item] = []
-        counts = self.colons.in_texts(texts)
-        for place, (text, line, n_colons) in enumerate(zip(texts, lines, counts, strict=True)):
-            try:
-                row = decode(text)
-            except FAULTS:
-                found += general(place)
-                continue
-            messages = messages_in(row, n_colons - n_keys)
+        append = found.append
+        for place, (row, line) in enumerate(zip(self._plain(texts), lines, strict=True)):
+            messages = None if row is None else messages_in(row)
             extra = extra_of(row) if extra_of and messages else None
             if messages is None or (extra_of and extra is None):
                 found += general(place)
+            elif extra is None:
+                append(Conversation(messages, origin=Origin(path, line)))
             elif self.group is None:
-                found.append(Conversation(messages, origin=Origin(path, line), extra=extra))
+                append(Conversation(messages, origin=Origin(path, line), extra=extra))
             else:
-                found.append(self._grouped(row, Conversation(messages, origin=Origin(path, line), extra=extra)))
+                append(self._grouped(row, Conversation(messages, origin=Origin(path, line), extra=extra)))
         return found
+
+    def _plain(self, texts: Sequence[bytes]) -> Sequence[Any]:
+        """Decode rows; None for each that is not of the plainest form, or in which a key may stand twice."""
+        from formtune.sources.colons import find_colons  # numpy takes a tenth of a second to import
+
+        rows, n_refused = self._decoded(texts)
+        colons = find_colons(texts)
+        # Where all texts together have as many as there are keys, each has: none can have fewer.
+        if not n_refused and not self.places and colons.total == self._n_keys_of(rows):
+            return rows
+        counts = colons.in_texts(texts, self.places)
+        return [
+            row if row is not None and count == self._n_keys_of([row]) else None
+            for row, count in zip(rows, counts, strict=True)
+        ]
+
+    def _decoded(self, texts: Sequence[bytes]) -> tuple[list[Any], int]:
+        """Decode rows; None for each that is not what the lane's type asks for, and how many they are."""
+        decode, n_refused = self.decode, 0
+        rows: list[Any] = []
+        append = rows.append
+        for text in texts:
+            try:
+                append(decode(text))
+            except FAULTS:
+                append(None)
+                n_refused += 1
+        return rows, n_refused
+
+    def _n_keys_of(self, rows: Sequence[Any]) -> int:
+        return len(rows) * self.n_keys + (sum(map(self.n_inside, rows)) if self.n_inside else 0)
 
     def _extra(self, row: Any) -> str | None:
         """Keep the other keys as JSON text; None where a value may hold keys itself."""
-        values = {key: getattr(row, name) for key, name in self.aside}
-        for value in values.values():
+        values: dict[str, object] = {}
+        for key, name in self.aside:
+            value = values[key] = getattr(row, name)
             if type(value) in _NESTED:
                 return None
         return text_of(values)
@@ -144,31 +168,23 @@ def lane_for(dialect: str, columns: Columns, keys: Sequence[str], *, group: str 
 
 @lru_cache(maxsize=16)
 def _lane_for(dialect: str, columns: Columns, keys: tuple[str, ...], *, group: str | None) -> Lane | None:
-    from formtune.sources.colons import Colons  # numpy takes a tenth of a second to import, and no small file needs it
-
-    layout = _LAYOUTS[dialect](columns) if dialect in _LAYOUTS else None
-    if layout is None or not layout.needed <= set(keys):
+    layout = _LAYOUTS[dialect](keys, columns) if dialect in _LAYOUTS else None
+    if layout is None:
         return None
     aside = {key: f"aside_{place}" for place, key in enumerate(keys) if key not in layout.own}
     if not _are_plain(aside) or (group is not None and group not in aside):
         return None
-    fields: list[tuple[str, Any, Any]] = [
-        *((name, kind, msgspec.field(name=key)) for key, (name, kind, _) in layout.own.items() if key in keys),
-        *((name, Any, msgspec.field(name=key)) for key, name in aside.items()),
-        *(
-            (name, kind, msgspec.field(default=default, name=key))
-            for key, (name, kind, default) in layout.own.items()
-            if key not in keys
-        ),
-    ]
+    attributes = {**layout.own, **{key: (name, Any) for key, name in aside.items()}}
+    fields = [(name, kind, msgspec.field(name=key)) for key, (name, kind) in attributes.items()]
     row = msgspec.defstruct("PlainRow", fields, frozen=True, gc=False, forbid_unknown_fields=True)
     return Lane(
         decode=msgspec.json.Decoder(row, float_hook=number_of).decode,
         messages=layout.messages,
+        n_inside=layout.n_inside,
         n_keys=len(keys),
         aside=tuple(aside.items()),
+        places=_places(keys, aside),
         group=None if group is None else aside[group],
-        colons=Colons(_places(keys, aside)),
     )
 
 
@@ -195,81 +211,95 @@ def _places(keys: Sequence[str], aside: Iterable[str]) -> dict[bytes, int]:
 # --- the dialects ----------------------------------------------------------------------------------------------------
 
 
-def _exchange(
-    asked: str, answer: str, *, more: str | None = None, system: str | None = None, history: str | None = None
-) -> Layout:
-    """Describe rows that are one exchange, perhaps after a system text and earlier exchanges."""
-    optional = {
-        more: ("more", str, ""),
-        system: ("system", str, ""),
-        history: ("history", list[tuple[str, str]] | None, None),
-    }
-    own = {
-        asked: ("asked", str, ""),
-        answer: ("answer", str, ""),
-        **{key: field for key, field in optional.items() if key is not None},
-    }
-    has_more, has_system, has_history = more is not None, system is not None, history is not None
+Keys = Sequence[str]
 
-    def messages_in(row: Any, n_inside: int) -> Messages | None:
+
+def _exchange(
+    keys: Keys,
+    asked: str,
+    answer: str,
+    *,
+    more: str | None = None,
+    system: str | None = None,
+    history: str | None = None,
+) -> Layout | None:
+    """Describe rows that are one exchange, perhaps after a system text and earlier exchanges."""
+    if asked not in keys or answer not in keys:
+        return None
+    kinds = {
+        asked: ("asked", str),
+        answer: ("answer", str),
+        more: ("more", str),
+        system: ("system", str),
+        history: ("history", list[tuple[str, str]] | None),
+    }
+    own = {key: kind for key, kind in kinds.items() if key is not None and key in keys}
+    has_more, has_above = more in own, system in own or history in own
+
+    def messages_in(row: Any) -> Messages | None:
         asked, answer = row.asked, row.answer
-        if n_inside or not asked.strip():
+        if not asked.strip():
             return None
         if has_more and row.more:
             asked = f"{asked}\n{row.more}"
-        above = row.system if has_system else ""
-        earlier = row.history if has_history else None
-        if above or earlier:
-            return messages_of(above, [*(earlier or ()), (asked, answer or None)])
+        if has_above:
+            return messages_of(
+                getattr(row, "system", None), [*(getattr(row, "history", ()) or ()), (asked, answer or None)]
+            )
         return (Message("user", asked), Message("assistant", answer)) if answer else (Message("user", asked),)
 
-    return Layout(own, frozenset({asked, answer}), messages_in)
+    return Layout(own, messages_in, None)
 
 
-def _alpaca(columns: Columns) -> Layout | None:
-    if columns.target is None:
-        return None
-    return _exchange("instruction", columns.target, more=columns.source, system="system", history="history")
+def _alpaca(keys: Keys, columns: Columns) -> Layout | None:
+    names = {"more": columns.source, "system": "system", "history": "history"}
+    return _exchange(keys, "instruction", columns.target or "", **names)
 
 
-def _talk(_columns: Columns) -> Layout:
-    own = {"messages": ("messages", list[_Said], ())}
-    return Layout(own, frozenset(own), _said)
+def _talk(keys: Keys, _columns: Columns) -> Layout | None:
+    own = {"messages": ("messages", list[_Said])}
+    return Layout(own, _said, lambda row: 2 * len(row.messages)) if "messages" in keys else None
 
 
-def _said(row: Any, n_inside: int) -> Messages | None:
-    found = row.messages
-    if n_inside != 2 * len(found) or not found:
-        return None
-    return tuple([Message(one.role, one.content) for one in found])
+def _said(row: Any) -> Messages | None:
+    return tuple([Message(one.role, one.content) for one in row.messages]) or None
 
 
-def _turns(columns: Columns) -> Layout:
+def _turns(keys: Keys, columns: Columns) -> Layout | None:
     column = columns.source or "conversations"
-    own = {column: ("turns", list[_Turn], ()), "system": ("system", str | UnsetType, UNSET)}
-    return Layout(own, frozenset({column}), _said_in_turn)
-
-
-def _said_in_turn(row: Any, n_inside: int) -> Messages | None:
-    """Read the turns; not where there are none, or a system text that is empty, which stays among the other keys then."""
-    found, system = row.turns, row.system
-    if n_inside != 2 * len(found) or not found or system == "":
+    own = {column: ("turns", list[_Turn]), "system": ("system", str)}
+    if column not in keys:
         return None
-    said = [Message(_SHAREGPT_ROLES[one.said], one.value) for one in found]
-    return tuple(said) if system is UNSET else (Message("system", system), *said)
+    if "system" in keys:
+        return Layout(own, _under_system, lambda row: 2 * len(row.turns))
+    return Layout({column: own[column]}, _in_turn, lambda row: 2 * len(row.turns))
 
 
-def _completed(columns: Columns) -> Layout:
-    completion = columns.target or "completion"
+def _in_turn(row: Any) -> Messages | None:
+    return tuple([Message(_SHAREGPT_ROLES[one.said], one.value) for one in row.turns]) or None
+
+
+def _under_system(row: Any) -> Messages | None:
+    """Read the turns after the system text; not where that is empty, which stays among the other keys then."""
+    turns = _in_turn(row) if row.system else None
+    return turns and (Message("system", row.system), *turns)
+
+
+def _completed(keys: Keys, columns: Columns) -> Layout | None:
     side = str | list[_Said]
-    own = {"prompt": ("prompt", side, ""), completion: ("completion", side, "")}
-    return Layout(own, frozenset(own), _both_sides)
+    own = {"prompt": ("prompt", side), columns.target or "completion": ("completion", side)}
+    if not set(own) <= set(keys):
+        return None
+    return Layout(own, _both_sides, lambda row: _n_in_side(row.prompt) + _n_in_side(row.completion))
 
 
-def _both_sides(row: Any, n_inside: int) -> Messages | None:
-    prompt, completion = _side(row.prompt, "user", weight=0.0), _side(row.completion, "assistant", weight=None)
-    n_listed = sum(len(side) for side in (row.prompt, row.completion) if isinstance(side, list))
-    return (*prompt, *completion) if prompt and n_inside == 2 * n_listed else None
+def _n_in_side(side: str | list[_Said]) -> int:
+    return 0 if isinstance(side, str) else 2 * len(side)
+
+
+def _both_sides(row: Any) -> Messages | None:
+    prompt = _side(row.prompt, "user", weight=0.0)
+    return (*prompt, *_side(row.completion, "assistant", weight=None)) if prompt else None
 
 
 def _side(side: str | list[_Said], role: str, *, weight: float | None) -> Messages:
@@ -279,12 +309,12 @@ def _side(side: str | list[_Said], role: str, *, weight: float | None) -> Messag
     return tuple([Message(one.role, one.content, weight if one.role == "assistant" else None) for one in side])
 
 
-_LAYOUTS: Mapping[str, Callable[[Columns], Layout | None]] = {
+_LAYOUTS: Mapping[str, Callable[[Keys, Columns], Layout | None]] = {
     "messages": _talk,
     "sharegpt": _turns,
     "alpaca": _alpaca,
     "prompt-completion": _completed,
-    "query-response": lambda _: _exchange("query", "response", system="system", history="history"),
-    "prompt-response": lambda _: _exchange("prompt", "response"),
-    "open-orca": lambda _: _exchange("question", "response", system="system_prompt"),
+    "query-response": lambda keys, _: _exchange(keys, "query", "response", system="system", history="history"),
+    "prompt-response": lambda keys, _: _exchange(keys, "prompt", "response"),
+    "open-orca": lambda keys, _: _exchange(keys, "question", "response", system="system_prompt"),
 }

@@ -104,7 +104,7 @@ def _reading(items: Iterable[Record | LeftOut], dialect: str, evidence: str) -> 
             records.append(item)
     if not records:
         raise nothing_read(left_out, "DATA")
-    n_misplaced = squad.misplaced(records)
+    n_misplaced = squad.misplaced(records) if dialect == squad.NAME else 0
     doubt = f"; answers that do not stand where their start says: {n_misplaced}" if n_misplaced else ""
     n_rows = len(records) + sum(not one.kept for one in left_out)
     return Reading(identified(records), left_out, dialect, evidence + doubt, n_rows)

@@ -12,52 +12,57 @@ _BEFORE = np.isin(np.arange(256), list(b'" \t\r\n'))
 
 @dataclass(frozen=True, slots=True)
 class Colons:
-    """Counts colons, text by text, and asks which keys stand before some of them.
+    """The colons of JSON texts that stand behind a bare quote or white space.
+
+    Every key of a JSON text has such a colon. A string can hold one only behind white space, since its quotes are escaped.
 
     Attributes:
-        keys: that must stand at their places among the keys of a text, counted from 0, or from -1 at the end.
+        bytes_N: the texts, one after another.
+        colons_C: where the colons stand in them.
     """
 
-    keys: Mapping[bytes, int]
+    bytes_N: npt.NDArray[np.uint8]
+    colons_C: npt.NDArray[np.int64]
 
-    def in_texts(self, texts: Sequence[bytes]) -> list[int]:
-        """Count in each text the colons that stand behind a bare quote or white space.
+    @property
+    def total(self) -> int:
+        """How many there are in all texts."""
+        return len(self.colons_C)
 
-        Every key of a JSON value has such a colon. A string can hold one only behind white space, since its quotes are
-        escaped.
+    def in_texts(self, texts: Sequence[bytes], places: Mapping[bytes, int]) -> list[int]:
+        """Count the colons of each text.
+
+        Args:
+            texts: those that were looked through.
+            places: of keys that must stand there, among the keys of a text: from 0, or from -1 at the end.
 
         Returns:
             One number a text; -1 where a key that is asked for does not stand at its place.
         """
-        bytes_N = np.frombuffer(b"".join(texts), np.uint8)
-        colons_C = _of_keys(bytes_N)
         ends_T = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-        behind_T = np.searchsorted(colons_C, ends_T)
+        behind_T = np.searchsorted(self.colons_C, ends_T)
         counts_T = np.diff(behind_T, prepend=0)
         is_there_T = np.ones(len(texts), np.bool_)
-        for key, place in self.keys.items():
-            at_T = behind_T + place if place < 0 else behind_T - counts_T + place
-            is_there_T &= _stands(key, at_T, bytes_N=bytes_N, colons_C=colons_C)
+        for key, place in places.items():
+            is_there_T &= self._stands(key, behind_T + place if place < 0 else behind_T - counts_T + place)
         found: list[int] = np.where(is_there_T, counts_T, -1).tolist()
         return found
 
+    def _stands(self, key: bytes, at_T: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Say of each text whether the quoted key stands right before the colon of a given place."""
+        is_there_T = (at_T >= 0) & (at_T < self.total)
+        if not self.total:
+            return is_there_T
+        ends_T = self.colons_C[np.where(is_there_T, at_T, 0)]
+        for back, byte in enumerate(reversed(b'"' + key + b'"'), 1):
+            is_there_T &= self.bytes_N[ends_T - back] == byte
+        return is_there_T
 
-def _of_keys(bytes_N: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Find the colons behind a bare quote or white space; before a value's first byte, where none is, stands any other."""
+
+def find_colons(texts: Sequence[bytes]) -> Colons:
+    """Look through texts; before the first byte of all, where no key ends, the last one is taken to stand."""
+    bytes_N = np.frombuffer(b"".join(texts), np.uint8)
     colons_C = np.flatnonzero(bytes_N == _COLON)
     before_C = bytes_N[colons_C - 1]
     is_escaped_C = (before_C == _QUOTE) & (bytes_N[colons_C - 2] == _BACKSLASH)
-    return colons_C[_BEFORE[before_C] & ~is_escaped_C]
-
-
-def _stands(
-    key: bytes, at_T: npt.NDArray[np.int64], *, bytes_N: npt.NDArray[np.uint8], colons_C: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    """Say of each text whether the quoted key stands right before the colon of a given place."""
-    is_there_T = (at_T >= 0) & (at_T < len(colons_C))
-    if not len(colons_C):
-        return is_there_T
-    ends_T = colons_C[np.where(is_there_T, at_T, 0)]
-    for back, byte in enumerate(reversed(b'"' + key + b'"'), 1):
-        is_there_T &= bytes_N[ends_T - back] == byte
-    return is_there_T
+    return Colons(bytes_N, colons_C[_BEFORE[before_C] & ~is_escaped_C])
