@@ -18,6 +18,11 @@ def told(name: str, *, progress: Progress) -> tuple[str, str | None]:
     return name, os.environ.get("OMP_NUM_THREADS")
 
 
+def named(number: int, *, progress: Progress) -> tuple[int, int]:
+    """Give the number back, and the process that did it."""
+    return number, os.getpid()
+
+
 def seen(*, progress: Progress) -> str | None:
     """Give the GPU that is seen."""
     progress(Event("looking"))

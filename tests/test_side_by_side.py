@@ -13,7 +13,7 @@ import side_jobs
 
 from formtune.errors import DataError, SettingError
 from formtune.progress import Event
-from formtune.side_by_side import Crew, Job, done_side_by_side
+from formtune.side_by_side import Crew, Job, at_work, done_side_by_side
 
 TWO = Crew(n_workers=2, n_threads=3, setting="comparison.arms_at_once")
 WAIT_S = 60.0
@@ -85,6 +85,54 @@ def test_whatever_ends_the_process_that_asked_ends_its_workers(ending: signal.Si
     program.send_signal(ending)
     program.communicate(timeout=WAIT_S)
     _until(lambda: not any(map(_runs, workers)))
+
+
+def test_workers_that_stay_take_jobs_round_after_round() -> None:
+    """The same processes each time, and what came of a round is of that round alone; a round may be empty."""
+    two = Crew(n_workers=2, n_threads=1)
+    with at_work(two) as workers:
+        rounds = [
+            workers.done([Job(str(n), partial(side_jobs.named, n)) for n in numbers], progress=[print] * len(numbers))
+            for numbers in ([1, 2, 3, 4, 5], [], [6], [7, 8, 9])
+        ]
+    assert [[n for n, _ in found] for found in rounds] == [[1, 2, 3, 4, 5], [], [6], [7, 8, 9]]
+    pids = {pid for found in rounds for _, pid in found}
+    assert 1 <= len(pids) <= 2
+    assert not any(map(_runs, pids))
+
+
+def test_a_worker_that_was_ended_between_rounds_is_told() -> None:
+    """By the next job that falls to it."""
+    with at_work(Crew(n_workers=1, n_threads=1, setting="preparation.workers")) as workers:
+        [(_, pid)] = workers.done([Job("first", partial(side_jobs.named, 1))], progress=[print])
+        os.kill(pid, signal.SIGKILL)
+        _until(lambda: not _runs(pid))
+        with pytest.raises(SettingError, match=r"^preparation\.workers: The process that did second was ended by SIGKILL"):
+            workers.done([Job("second", partial(side_jobs.named, 2))], progress=[print])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_who_asked_ends_the_jobs_that_wait(error: type[BaseException], tmp_path: Path) -> None:
+    """As Ctrl-C does, in the middle of a round of many jobs."""
+
+    def stop(event: Event) -> None:
+        _until(lambda: bool(list(tmp_path.iterdir())))
+        raise error
+
+    jobs = [Job("told", partial(side_jobs.told, "a")), *[Job("slow", partial(side_jobs.slow, tmp_path))] * 50]
+    begun_s = time.monotonic()
+    with pytest.raises(error), at_work(TWO) as workers:
+        workers.done(jobs, progress=[stop] * len(jobs))
+    assert time.monotonic() - begun_s < WAIT_S
+    assert not any(_runs(int(path.name)) for path in tmp_path.iterdir())
+
+
+def test_what_is_printed_as_python_starts_disturbs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a module that the machine's owner has every Python import, say."""
+    (tmp_path / "sitecustomize.py").write_text("print('welcome to this cluster')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parent}")
+    [(name, _)] = done_side_by_side([Job("a", partial(side_jobs.told, "a"))], TWO, progress=[print])
+    assert name == "a"
 
 
 def _until(is_so: "partial[bool] | object") -> None:

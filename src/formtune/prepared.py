@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -62,11 +62,13 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
         hold_alone(lock, at=folder, busy="Another process prepares here.", remedy="Wait for it, or give another --out.")
         for left in folder.iterdir():
             if left.name.startswith(".") or (fresh and left.name != _LOCK):
-                left.unlink()
+                left.unlink(missing_ok=True)  # a worker of what was killed may still come to its end
         if not fresh and (out / MANIFEST).is_file():
             _bring_over(out, folder)
         yield folder
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
+        folder.rmdir()
 
 
 def _bring_over(out: Path, folder: Path) -> None:

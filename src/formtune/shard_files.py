@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,7 @@ def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndar
 
 def write_whole(path: Path, content: bytes | str | pa.Buffer) -> None:
     """Write a file beside its place, force it to disk, and rename it: it is there whole, or not at all."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged = path.with_name(f".{path.name}.{uuid4().hex}.part")
     with staged.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()

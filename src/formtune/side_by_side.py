@@ -1,8 +1,8 @@
 """Jobs that are done at the same time by processes of this machine, each with threads of its own.
 
-A worker is a Python process that reads jobs from its standard input, and writes what happens and what came of them to
-its standard output; both are pickled, between processes that trust one another. It ends where its input ends, in the
-middle of a job too: whatever ends the process that asked, nothing is left running.
+A worker is a Python process that reads jobs from its standard input, and writes what happens and what came of them to a
+pipe of its own; both are pickled, between processes that trust one another. What libraries print goes to standard error.
+It ends where its input ends, in the middle of a job too: whatever ends the process that asked, nothing is left running.
 
 Nothing here is forked, and the program that asked is not run anew: threads, a GPU and a notebook stay as they are.
 """
@@ -26,7 +26,8 @@ from formtune.errors import FormtuneError, SettingError
 from formtune.progress import Progress
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-_WORKER = "from formtune.side_by_side import work; work()"
+_WORKER = "import sys; from formtune.side_by_side import work; work(int(sys.argv[1]))"
+_ERRORS = 2  # the number of standard error
 
 
 class Action(Protocol):
@@ -108,7 +109,7 @@ def done_side_by_side(jobs: Sequence[Job], crew: Crew, *, progress: Sequence[Pro
 
 
 class Workers:
-    """Processes that are started and wait for jobs."""
+    """Processes that are started and wait for jobs, one round after another, until one raises an error."""
 
     def __init__(self, started: Sequence[subprocess.Popen[bytes]], exchange: _Exchange, setting: str) -> None:
         self._started = started
@@ -181,28 +182,33 @@ def at_work(crew: Crew, *, most: int | None = None) -> Iterator[Workers]:
 
 @contextmanager
 def _worker(environment: Mapping[str, str], lane: int, exchange: _Exchange) -> Iterator[subprocess.Popen[bytes]]:
-    worker = subprocess.Popen(  # noqa: S603 (every argument is ours)
-        [sys.executable, "-P", "-c", _WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        process_group=0,  # Ctrl-C is for the process that asked, which ends them
-    )
-    overseer = threading.Thread(target=_oversee, args=(worker, lane, exchange), daemon=True)
-    try:
-        overseer.start()
-        yield worker
-    finally:
-        worker.kill()
-        overseer.join()  # ends, since the worker writes nothing more
-        with suppress(BrokenPipeError):  # of a job that was half sent
-            worker.__exit__(None, None, None)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as told:
+        try:
+            worker = subprocess.Popen(  # noqa: S603 (every argument is ours)
+                [sys.executable, "-P", "-c", _WORKER, str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=_ERRORS,
+                pass_fds=[writing],
+                env=environment,
+                process_group=0,  # Ctrl-C is for the process that asked, which ends them
+            )
+        finally:
+            os.close(writing)  # so that it ends when the worker does
+        overseer = threading.Thread(target=_oversee, args=(worker, told, lane, exchange), daemon=True)
+        try:
+            overseer.start()
+            yield worker
+        finally:
+            worker.kill()
+            overseer.join()  # ends, since the worker writes nothing more
+            with suppress(BrokenPipeError):  # of a job that was half sent
+                worker.__exit__(None, None, None)
 
 
-def _oversee(worker: subprocess.Popen[bytes], lane: int, exchange: _Exchange) -> None:
+def _oversee(worker: subprocess.Popen[bytes], told: IO[bytes], lane: int, exchange: _Exchange) -> None:
     """Hand jobs to a worker as long as there are some, and hand on what it tells."""
     assert worker.stdin is not None
-    assert worker.stdout is not None
     while True:
         taken = exchange.waiting.get()
         if taken is None:
@@ -213,7 +219,7 @@ def _oversee(worker: subprocess.Popen[bytes], lane: int, exchange: _Exchange) ->
             _send(worker.stdin, job.work)
             kind = ""
             while kind not in ("done", "failed"):
-                kind, value = pickle.load(worker.stdout)  # noqa: S301 (our own process wrote it)
+                kind, value = pickle.load(told)  # noqa: S301 (our own process wrote it)
                 exchange.told.put((lane, place, kind, value))
         except (OSError, EOFError, pickle.UnpicklingError):
             exchange.told.put((lane, place, "ended", None))
@@ -229,10 +235,14 @@ def _send(file: IO[bytes], value: object) -> None:
     file.flush()
 
 
-def work() -> None:
-    """Be a worker: do the jobs that standard input holds, until it ends."""
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not come between
+def work(telling: int) -> None:
+    """Be a worker: do the jobs that standard input holds, until it ends.
+
+    Args:
+        telling: number of the open file that what happens is written to.
+    """
+    os.set_inheritable(telling, False)  # else a process that a job starts would keep it open
+    out = os.fdopen(telling, "wb")
     jobs: SimpleQueue[Action] = SimpleQueue()
     threading.Thread(target=_listen, args=(os.fdopen(os.dup(0), "rb"), jobs), daemon=True).start()
     while True:

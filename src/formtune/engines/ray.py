@@ -175,15 +175,29 @@ def _common(reference: Any) -> Common:
     import ray
 
     common: Common = ray.get(reference)
+    take_place(common)
+    return common
+
+
+def take_place(common: Common) -> None:
+    """Let this process do jobs as the one that asked would.
+
+    Raises:
+        SettingError: where the package is another, or the folder of shards is not seen.
+    """
     if common.code != code_digest():
         raise SettingError(
-            "A machine of the cluster has another version of formtune.",
-            "Install the same on all of them.",
-            at=SETTING,
+            "A machine of the cluster has another version of formtune.", "Install the same on all of them.", at=SETTING
         )
     if Path(common.at).is_dir():
         os.chdir(common.at)
-    return common
+    for one in common.values.values():
+        if isinstance(one, Order) and not one.folder.is_dir():
+            raise SettingError(
+                "A machine of the cluster does not see this folder.",
+                "Give an --out on a disk that all of them share.",
+                at=one.folder,
+            )
 
 
 def done(reference: Any, row: Mapping[str, Any]) -> dict[str, Any]:
