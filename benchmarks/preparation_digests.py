@@ -14,6 +14,7 @@ Ends with 1 where anything differs. Ray is left out where it is not installed.
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -38,6 +39,7 @@ from formtune.shards import read_manifest
 MODEL = "smollm2-135m"
 SLICE_BYTES = 20_000
 LOOK_S = 0.01
+BY_SHARDS = 0.6  # of the kills come when a number of shards is there, so that not all fall into starting and ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Tally:
 
     Attributes:
         n_kills: runs that were alive when they were killed.
-        n_shards: shards that were there after each kill.
+        n_shards: its shards that were there after each kill.
         n_whole: preparations that came to their end.
         faults: what was not as it must be.
     """
@@ -125,10 +127,11 @@ def n_alive(address: str) -> int:
 
 def _half_way(act: Callable[[], None]) -> Progress:
     """Act once, when half of the steps are done."""
+    waiting = [act]
 
     def tell(event: Event) -> None:
-        if event.steps and event.step == event.steps // 2:
-            act()
+        if waiting and event.steps and event.step == event.steps // 2:
+            waiting.pop()()
 
     return tell
 
@@ -190,26 +193,27 @@ def by_every_engine(settings: dict[str, Any], folder: Path, ways: Sequence[Way])
             shutil.rmtree(out)
 
 
-def killed_and_gone_on(settings: dict[str, Any], folder: Path, n_kills: int, chance: random.Random) -> Tally:
+def killed_and_gone_on(settings: dict[str, Any], folder: Path, n_kills: int, *, seed: int) -> Tally:
     """Kill preparations so many times, and hold against the wanted one what is there after each kill and in the end."""
-    way, tally = Way("killed", {"workers": 2}), Tally()
+    way, tally, chance = Way("killed", {"workers": 2}), Tally(), random.Random(seed)
     out, beside, older = folder / "killed", folder / "killed.shards", folder / "older"
     told({**settings, "formats": "completion", "out": str(older)}, Way("older", {"packing": "none"}))
     wanted, before = files_of(folder / "way-0"), files_of(older)
+    shards = [beside / f"{one['name']}.arrow" for one in read_manifest(folder / "way-0", kind="prepared")["shards"]]
     start = time.monotonic()
     told({**settings, "out": str(folder / "timed")}, way)
     whole_s = time.monotonic() - start
     while tally.n_kills < n_kills or beside.exists():
-        if not out.exists() and not beside.exists() and tally.n_whole % 2:
+        if not beside.exists() and tally.n_whole % 2:
             shutil.copytree(older, out)
         process = begun({**settings, "out": str(out)}, way)
-        is_killed = tally.n_kills < n_kills and kill_after(process, chance.uniform(0, whole_s))
+        is_killed = tally.n_kills < n_kills and killed(process, shards, chance, whole_s=whole_s)
         _, err = process.communicate()
         if (found := files_of(out)) not in (None, before, wanted):
             tally.faults.append(f"after kill {tally.n_kills}: another result: {found}")
         if is_killed:
             tally.n_kills += 1
-            tally.n_shards.append(sum(1 for _ in beside.glob("[!.]*.arrow")))
+            tally.n_shards.append(n_there(shards))
             continue
         tally.n_whole += 1
         if process.returncode or found != wanted or beside.exists():
@@ -218,15 +222,22 @@ def killed_and_gone_on(settings: dict[str, Any], folder: Path, n_kills: int, cha
     return tally
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Kill a process and its group after a while; say whether it was still alive."""
-    until_s = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < until_s:
+def killed(process: subprocess.Popen[str], shards: Sequence[Path], chance: random.Random, *, whole_s: float) -> bool:
+    """Kill a process and its group after a while, or when there are so many shards; say whether it was still alive."""
+    until_s, enough = time.monotonic() + chance.uniform(0, whole_s), math.inf
+    if (now := n_there(shards)) < len(shards) and chance.random() < BY_SHARDS:
+        until_s, enough = math.inf, chance.randint(now + 1, len(shards))
+    while process.poll() is None and time.monotonic() < until_s and n_there(shards) < enough:
         time.sleep(LOOK_S)
     if process.poll() is not None:
         return False
     os.killpg(process.pid, signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
+
+
+def n_there(paths: Sequence[Path]) -> int:
+    """Count the files that are there."""
+    return sum(path.exists() for path in paths)
 
 
 def main() -> int:
@@ -252,7 +263,7 @@ def main() -> int:
         ways = [way for way in WAYS if (way.n_nodes and "ray" in engines) or (not way.n_nodes and "local" in engines)]
         faults = list(by_every_engine(settings, folder, ways))
         if asked.kills:
-            tally = killed_and_gone_on(settings, folder, asked.kills, random.Random(asked.seed))
+            tally = killed_and_gone_on(settings, folder, asked.kills, seed=asked.seed)
             print(f"{tally.n_kills} kills in {tally.n_whole} preparations that came to their end; shards after each:")
             print(" ".join(map(str, tally.n_shards)))
             faults += tally.faults

@@ -93,9 +93,7 @@ def measured(n_rows: int, files: str, out: Path, *, n_workers: int) -> Measured:
     after = os.times()
     found = json.loads(said.splitlines()[-1])
     assert found["rows"] == n_rows, f"{found['rows']} rows went in, and not {n_rows}"
-    seconds = sum(
-        getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system")
-    )
+    seconds = sum(getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
     return Measured(n_rows, found["seconds"], seconds, peak, found["tokens"])
 
 
@@ -140,7 +138,7 @@ def write_files(folder: Path) -> None:
 def exponent(found: Sequence[Measured]) -> float:
     """Fit the power of the rows that processor seconds grow with, by least squares of logarithms."""
     large = [one for one in found if one.rows >= FILE_ROWS]
-    if len(large) < 2:  # noqa: PLR2004 (points of a line)
+    if len(large) < 2:
         return math.nan
     slope, _ = np.polyfit([math.log(one.rows) for one in large], [math.log(one.processor_s) for one in large], 1)
     return float(slope)

@@ -13,7 +13,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
-collect_ignore = ["two_nodes.py"]  # a program of its own, which needs Ray
+collect_ignore = ["jobs_on_ray.py", "two_nodes.py"]  # programs of their own, which need Ray
 GOLDEN = Path(__file__).parent / "golden"
 
 # In CI the same examples every time; elsewhere new ones are looked for. A slow machine is no failure.

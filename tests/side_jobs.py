@@ -46,6 +46,15 @@ def killed(*, progress: Progress) -> NoReturn:
     raise AssertionError
 
 
+def killed_once(folder: Path, *, progress: Progress) -> str:
+    """End so the first time, and well the second."""
+    if (folder / "killed").exists():
+        return "done"
+    (folder / "killed").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 def left(*, progress: Progress) -> NoReturn:
     """End the process."""
     os._exit(3)

@@ -107,7 +107,9 @@ def test_a_worker_that_was_ended_between_rounds_is_told() -> None:
         [(_, pid)] = workers.done([Job("first", partial(side_jobs.named, 1))], progress=[print])
         os.kill(pid, signal.SIGKILL)
         _until(lambda: not _runs(pid))
-        with pytest.raises(SettingError, match=r"^preparation\.workers: The process that did second was ended by SIGKILL"):
+        with pytest.raises(
+            SettingError, match=r"^preparation\.workers: The process that did second was ended by SIGKILL"
+        ):
             workers.done([Job("second", partial(side_jobs.named, 2))], progress=[print])
 
 

@@ -195,7 +195,8 @@ def _worker(environment: Mapping[str, str], lane: int, exchange: _Exchange) -> I
             )
         finally:
             os.close(writing)  # so that it ends when the worker does
-        overseer = threading.Thread(target=_oversee, args=(worker, told, lane, exchange), daemon=True)
+        ends = (worker.stdin, told, exchange)
+        overseer = threading.Thread(target=_oversee, args=ends, kwargs={"lane": lane}, daemon=True)
         try:
             overseer.start()
             yield worker
@@ -206,17 +207,16 @@ def _worker(environment: Mapping[str, str], lane: int, exchange: _Exchange) -> I
                 worker.__exit__(None, None, None)
 
 
-def _oversee(worker: subprocess.Popen[bytes], told: IO[bytes], lane: int, exchange: _Exchange) -> None:
+def _oversee(asking: IO[bytes], told: IO[bytes], exchange: _Exchange, *, lane: int) -> None:
     """Hand jobs to a worker as long as there are some, and hand on what it tells."""
-    assert worker.stdin is not None
     while True:
         taken = exchange.waiting.get()
         if taken is None:
-            worker.stdin.close()  # it ends, and gives back its memory
+            asking.close()  # it ends, and gives back its memory
             return
         place, job = taken
         try:
-            _send(worker.stdin, job.work)
+            _send(asking, job.work)
             kind = ""
             while kind not in ("done", "failed"):
                 kind, value = pickle.load(told)  # noqa: S301 (our own process wrote it)

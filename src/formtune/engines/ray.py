@@ -11,13 +11,14 @@ import pickle
 import re
 import socket
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from formtune.dialects.streaming import Plan
 from formtune.errors import FormtuneError, MissingExtra, SettingError
@@ -28,6 +29,7 @@ from formtune.side_by_side import Job
 SETTING = "preparation.engine"
 _THREADS = "RAYON_NUM_THREADS"
 _ANSWER_S = 10.0
+_MOST_TIMES = 5  # that a slice is begun whose worker or node is lost; Ray's data sets would begin it for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,18 @@ class Common:
     values: dict[int, Order | Plan] = field(default_factory=dict)
 
 
+class Attempts:
+    """Counts how often each job was begun; an actor on the machine that asked."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, place: int) -> int:
+        """Take in that it begins; give how often it has."""
+        self._begun[place] += 1
+        return self._begun[place]
+
+
 @contextmanager
 def on_ray(
     n_workers: int | None = None, address: str | None = None
@@ -57,7 +71,7 @@ def on_ray(
 
     Raises:
         MissingExtra: where Ray is not installed.
-        SettingError: where the address does not answer; and later, where a slice loses its worker again and again.
+        SettingError: where the address does not answer; and later, where a slice loses its worker five times.
     """
     if find_spec("ray") is None or find_spec("pandas") is None:  # without which Ray's data sets do not start
         raise MissingExtra("ray", "ray", at=SETTING)
@@ -106,7 +120,7 @@ def _mapped(n_workers: int | None, jobs: Sequence[Job], progress: Progress) -> l
     found: dict[int, Any] = {}
     try:
         for row in _rows(ray, jobs, n_workers):
-            outcome, events = pickle.loads(row["outcome"])  # noqa: S301 (our own workers wrote it)
+            outcome, events = pickle.loads(row["told"])  # noqa: S301 (our own workers wrote it)
             if isinstance(outcome, FormtuneError | RuntimeError):
                 raise outcome
             for event in events:
@@ -114,7 +128,7 @@ def _mapped(n_workers: int | None, jobs: Sequence[Job], progress: Progress) -> l
             found[row["place"]] = outcome
     except RayError as error:
         raise SettingError(
-            f"Ray has given up: {str(error).partition(chr(10))[0]}",
+            f"Ray has given up ({str(error).strip().splitlines()[-1].strip()}).",
             "Run the same command again to go on, with fewer workers where memory is short.",
             at=SETTING,
         ) from error
@@ -130,8 +144,16 @@ def _rows(ray: Any, jobs: Sequence[Job], n_workers: int | None) -> Iterator[Mapp
     context.enable_progress_bars = context.print_on_execution_start = False
     with ray.data.DataContext.current(context), _quiet(logging.getLogger("ray.data")):
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
-        work = partial(done, ray.put(common))
-        yield from data.map(work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=n_workers and min(n_workers, len(jobs)))).iter_rows()
+        work = partial(done, ray.put(common), _attempts(ray))
+        workers = ray.data.TaskPoolStrategy(size=n_workers and min(n_workers, len(jobs)))
+        yield from data.map(work, num_cpus=1, compute=workers).iter_rows()
+
+
+def _attempts(ray: Any) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 @contextmanager
@@ -145,27 +167,39 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def sent(job: Job, common: Common) -> bytes:
-    """Pickle a job, of a few hundred bytes: what it shares with others is put among what is common to them."""
-    file = io.BytesIO()
-    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+class _Sender(pickle.Pickler):
+    """Puts what jobs share among what is common to them, and a number in its place."""
 
-    def number(value: object) -> int | None:
+    def __init__(self, file: IO[bytes], common: Common) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._values = common.values
+
+    def persistent_id(self, value: object) -> int | None:
         if not isinstance(value, Order | Plan):
             return None
-        common.values[id(value)] = value
+        self._values[id(value)] = value
         return id(value)
 
-    pickler.persistent_id = number  # type: ignore[method-assign]
-    pickler.dump(job)
+
+class _Receiver(pickle.Unpickler):  # noqa: S301 (the process that asked wrote what it reads)
+    def __init__(self, file: IO[bytes], common: Common) -> None:
+        super().__init__(file)
+        self._values = common.values
+
+    def persistent_load(self, number: int) -> Order | Plan:
+        return self._values[number]
+
+
+def sent(job: Job, common: Common) -> bytes:
+    """Pickle a job, of a few hundred bytes, without what it shares with others, which is added to what is common."""
+    file = io.BytesIO()
+    _Sender(file, common).dump(job)
     return file.getvalue()
 
 
 def received(job: bytes, common: Common) -> Job:
     """Undo :func:`sent`."""
-    unpickler = pickle.Unpickler(io.BytesIO(job))  # noqa: S301 (the process that asked wrote it)
-    unpickler.persistent_load = common.values.__getitem__  # type: ignore[method-assign,assignment]
-    found: Job = unpickler.load()
+    found: Job = _Receiver(io.BytesIO(job), common).load()
     return found
 
 
@@ -200,14 +234,27 @@ def take_place(common: Common) -> None:
             )
 
 
-def done(reference: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+def done(reference: Any, attempts: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """Do one job in a worker, where file names mean what they mean on the machine that asked."""
     os.environ.setdefault(_THREADS, "1")
     events: list[Event] = []
     try:
-        outcome = received(row["job"], _common(reference)).work(progress=events.append)
+        job = received(row["job"], _common(reference))
+        _begin(attempts, row["place"], job.name)
+        told = pickle.dumps((job.work(progress=events.append), events))
     except FormtuneError as error:
-        outcome = error
+        told = pickle.dumps((error, events))
     except Exception:  # noqa: BLE001 (whatever it is, the process that asked is told)
-        outcome = RuntimeError(traceback.format_exc())
-    return {"place": row["place"], "outcome": pickle.dumps((outcome, events))}
+        told = pickle.dumps((RuntimeError(traceback.format_exc()), events))
+    return {"place": row["place"], "told": told}
+
+
+def _begin(attempts: Any, place: int, name: str) -> None:
+    import ray
+
+    if ray.get(attempts.begin.remote(place)) > _MOST_TIMES:
+        raise SettingError(
+            f"The process or the machine that did {name} was lost {_MOST_TIMES} times; memory may have been short.",
+            "Run the same command again to go on, with fewer workers on each machine.",
+            at=SETTING,
+        )
