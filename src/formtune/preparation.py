@@ -7,6 +7,7 @@ Else all records are read first. Either way the same records become the same seq
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -59,7 +60,9 @@ class Source:
     witnesses: Sequence[Record] = ()
 
 
-def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> dict[str, Any]:
+def prepared(
+    recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None
+) -> dict[str, Any]:
     """Turn the training records into shards at ``out``, with what was counted.
 
     Args:
@@ -67,12 +70,14 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
         out: the folder.
         fresh: use no shard that is there.
         progress: told of each slice.
+        run: of an engine that was started already, and is used for several preparations; None starts the recipe's.
 
     Returns:
         What ``--json`` prints.
     """
     asked = recipe.preparation
-    with being_made(out, fresh=fresh) as folder, ENGINES[asked.engine](asked.workers, asked.address) as run:
+    engine = ENGINES[asked.engine](asked.workers, asked.address) if run is None else nullcontext(run)
+    with being_made(out, fresh=fresh) as folder, engine as run:
         source = _source(recipe, run, progress)
         task = task_of(recipe, source.witnesses)
         order = _order(recipe, source, task, folder=folder)

@@ -44,7 +44,8 @@ from formtune.sources.hub import is_hub
 from formtune.sources.json_arrays import Element
 
 SLICE_BYTES = 1 << 24
-_LARGE_BYTES = 1 << 23  # from here on the dialect is told from windows, and not from every row
+_LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not from every row
+_N_SEEN = N_SAMPLE // 2  # rows in all windows together
 _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
@@ -104,7 +105,7 @@ def plan(
 ) -> Plan:
     """Recognize the dialect of files, and cut them into slices.
 
-    Of up to 8 MB every row is looked at. Of more, rows all over the files are, and of a file that cannot be entered in the
+    Of up to 1 MB every row is looked at. Of more, rows all over the files are, and of a file that cannot be entered in the
     middle those at its beginning. Archives, tables, arrays, Parquet and texts in paragraphs are one slice each.
 
     Args:
