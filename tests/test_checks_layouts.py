@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from formtune.checks import Audit, Finding, Outcome, Rule
+from formtune.checks.layouts import LAYOUTS
 from formtune.checks.sarif import sarif_of
 from formtune.cli import run
 from formtune.reports.audits import audit_html
@@ -156,6 +158,57 @@ def test_sarif_has_what_its_readers_require() -> None:
         assert result["level"] in {"none", "note", "warning", "error"}
         assert result["message"]["text"]
     assert all(set(d) >= {"id", "name", "shortDescription", "fullDescription", "help"} for d in described)
+
+
+# Of the objects that are written: what the specification requires of each, and what else it knows (its section in SARIF 2.1.0).
+SHAPES: dict[str, tuple[set[str], set[str]]] = {
+    "log": ({"version", "runs"}, {"$schema"}),  # 3.13
+    "run": ({"tool"}, {"results", "columnKind", "properties"}),  # 3.14
+    "driver": ({"name"}, {"version", "rules", "informationUri", "properties"}),  # 3.19
+    "rule": (
+        {"id"},
+        {"name", "shortDescription", "fullDescription", "help", "defaultConfiguration", "properties", "helpUri"},
+    ),  # 3.49
+    "text": ({"text"}, {"markdown"}),  # 3.12
+    "configuration": (set(), {"level", "enabled", "rank"}),  # 3.50
+    "result": ({"message"}, {"ruleId", "ruleIndex", "level", "locations", "properties"}),  # 3.27
+    "physicalLocation": ({"artifactLocation"}, {"region"}),  # 3.29
+    "artifactLocation": (set(), {"uri", "uriBaseId", "index"}),  # 3.4
+    "region": (set(), {"startLine", "startColumn", "endLine", "endColumn"}),  # 3.30
+}
+LEVELS = {"none", "note", "warning", "error"}
+
+
+def shaped(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Hold an object to its shape, and give it."""
+    required, known = SHAPES[name]
+    assert required <= set(value) <= required | known, (name, value)
+    return value
+
+
+def test_sarif_has_the_objects_of_the_specification_and_no_others() -> None:
+    """Every property that is required, none that is unknown, levels and lines that are allowed, addresses that are URIs."""
+    findings = ("a b.csv:7", "hf://datasets/o/n@main/a b#1.csv:2", "-:3", "", "x:y.csv")
+    log = shaped("log", json.loads(LAYOUTS["sarif"](Audit([outcome(*findings)], {"data": 1}))))
+    (run,) = log["runs"]
+    driver = shaped("driver", shaped("run", run)["tool"]["driver"])
+    for rule in driver["rules"]:
+        texts = [shaped("rule", rule)[name] for name in ("shortDescription", "fullDescription", "help")]
+        assert all(shaped("text", text)["text"] for text in texts)
+        assert shaped("configuration", rule["defaultConfiguration"])["level"] in LEVELS
+        assert len(set(rule["properties"]["tags"])) == len(rule["properties"]["tags"])
+    assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
+    assert len(run["results"]) == len(findings)
+    for result in run["results"]:
+        assert shaped("text", shaped("result", result)["message"])["text"]
+        assert result["level"] in LEVELS
+        for location in result["locations"]:
+            assert set(location) == {"physicalLocation"}
+            physical = shaped("physicalLocation", location["physicalLocation"])
+            uri = shaped("artifactLocation", physical["artifactLocation"])["uri"]
+            assert re.fullmatch(r"(?:[a-z]+://)?[\w./@:%~-]+", uri, re.ASCII), uri
+            assert shaped("region", physical.get("region", {})).get("startLine", 1) >= 1
+    assert [len(result["locations"]) for result in run["results"]] == [1, 1, 1, 0, 1]
 
 
 def test_sarif_shows_the_first_hundred_places_and_counts_all() -> None:

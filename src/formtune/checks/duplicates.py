@@ -25,15 +25,33 @@ NORMALIZED = Rule(
 )
 RULES = (EXACT, NORMALIZED)
 N_DETAILS = 20
+_Pair = tuple[Record, Record]
 
 
 def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Compare each record with those before it."""
+    repeated, resembling = repetitions(records, context.keys)
+    for rule, pairs, how in ((EXACT, repeated, "exactly"), (NORMALIZED, resembling, "but for trifles")):
+        yield from found(
+            rule,
+            [record for record, _ in pairs],
+            f"{counted(len(pairs), 'record', 'repeats')} an earlier one {how}.",
+            details=[f"{place_of(record)} = {place_of(first)}" for record, first in pairs[:N_DETAILS]],
+        )
+
+
+def repetitions(records: Sequence[Record], keys: Sequence[str]) -> tuple[list[_Pair], list[_Pair]]:
+    """Bring each record that repeats an earlier one together with that: exactly, and but for trifles.
+
+    Args:
+        records: in their order.
+        keys: of each, its input in the form in which duplicates are equal.
+    """
     alike: dict[tuple[str, str], Record] = {}
     variants: dict[tuple[str, str], dict[str, Record]] = {}  # by their digests, which only repetitions need
-    repeated: list[tuple[Record, Record]] = []
-    resembling: list[tuple[Record, Record]] = []
-    for record, key in zip(records, context.keys, strict=True):
+    repeated: list[_Pair] = []
+    resembling: list[_Pair] = []
+    for record, key in zip(records, keys, strict=True):
         both = (key, normalized(answer_text(record)))
         first = alike.setdefault(both, record)
         if first is record:
@@ -44,10 +62,4 @@ def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
             resembling.append((record, first))
         else:
             repeated.append((record, original))
-    for rule, pairs, how in ((EXACT, repeated, "exactly"), (NORMALIZED, resembling, "but for trifles")):
-        yield from found(
-            rule,
-            [record for record, _ in pairs],
-            f"{counted(len(pairs), 'record', 'repeats')} an earlier one {how}.",
-            details=[f"{place_of(record)} = {place_of(first)}" for record, first in pairs[:N_DETAILS]],
-        )
+    return repeated, resembling

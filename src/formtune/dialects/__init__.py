@@ -5,10 +5,11 @@ To add one, write a module like its neighbors and give it a line in :data:`DIALE
 
 import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -87,7 +88,7 @@ from formtune.dialects.columns import (
 from formtune.dialects.writing import write_file
 from formtune.errors import DataError, SettingError, unknown
 from formtune.records import LeftOut, Record, identified
-from formtune.sources import Row, expand, normalize, read_rows, value_of
+from formtune.sources import Mend, Row, expand, normalize, read_rows, value_of
 
 __all__ = ["DIALECTS", "Columns", "Dialect", "Evidence", "Reading", "read", "write"]
 
@@ -181,6 +182,7 @@ def read(
     columns: Columns = Columns(),
     encoding: str | None = None,
     header: bool | None = None,
+    mend: Mend | None = None,
 ) -> Reading:
     """Read files into records.
 
@@ -192,6 +194,7 @@ def read(
         columns: the columns that the user names.
         encoding: of text files that are neither UTF-8 nor marked as UTF-16.
         header: whether a table's first line names its columns; None: decide from the content.
+        mend: of each line of JSON lines gives what is read in its place (see :class:`formtune.mending.Mender`).
 
     Raises:
         DataError: when a file cannot be read, no dialect fits, or not one row is a record.
@@ -200,7 +203,7 @@ def read(
     if dialect is not None and dialect not in DIALECTS:
         raise unknown("dialect", dialect, list(DIALECTS), at="--dialect")
     with _no_collection():
-        return _read(paths, dialect, columns, encoding=encoding, header=header)
+        return _read(paths, dialect, columns, encoding=encoding, header=header, mend=mend)
 
 
 @contextmanager
@@ -216,7 +219,13 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read(
-    paths: Sequence[str], dialect: str | None, columns: Columns, *, encoding: str | None, header: bool | None
+    paths: Sequence[str],
+    dialect: str | None,
+    columns: Columns,
+    *,
+    encoding: str | None,
+    header: bool | None,
+    mend: Mend | None,
 ) -> Reading:
     described = descriptors.look_up(paths)
     files = described.files
@@ -227,7 +236,7 @@ def _read(
     if not files:
         raise SettingError("No data is given.", "Name a file, a glob, '-' or an hf:// address.", at="DATA")
     known = KNOWN_NAMES | _given_names(columns) | described.names
-    read_file = partial(read_rows, known_names=known, encoding=encoding, header=header)
+    read_file = partial(read_rows, known_names=known, encoding=encoding, header=header, mend=mend)
     rows = [described.renamed(_unpacked(row)) for file in files for row in read_file(file)]
     found = [row for row in rows if isinstance(row, Row)]
     if not found:
@@ -237,7 +246,36 @@ def _read(
     return _read_rows(rows, name, replace(evidence, why=evidence.why + described.why))
 
 
-def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
+def read_each(path: str, dialect: str, *, n_rows: int) -> Iterator[list[Record]]:
+    """Read a file again that was written row by row: of each row its records, which have no ids yet.
+
+    One row is held at a time, and the file is read twice: first for what its columns mean.
+
+    Args:
+        path: of one file.
+        dialect: of which the rows stand alone (see :func:`formtune.dialects.writing.stand_alone`).
+        n_rows: how many there are.
+
+    Raises:
+        DataError: when the file cannot be read, or not one row is a record.
+    """
+    rows = partial(read_rows, path, known_names=KNOWN_NAMES)
+    found = (row for item in rows() if isinstance(row := _unpacked(item), Row))
+    sample = list(islice(found, 0, None, -(-n_rows // N_SAMPLE)))
+    columns = _recognize(sample, dialect, Columns())[1].columns if sample else Columns()
+    unread: list[LeftOut] = []
+    any_read = False
+    for row in rows():
+        items = _row_items(_unpacked(row), DIALECTS[dialect], columns)
+        records = [item for item in items if not isinstance(item, LeftOut)]
+        any_read = any_read or bool(records)
+        unread += [] if any_read else [item for item in items if isinstance(item, LeftOut)]
+        yield records
+    if not any_read:
+        raise _nothing_read(unread, path)
+
+
+def write(records: Iterable[Record], dialect: str, path: str) -> list[LeftOut]:
     """Write records in a dialect; see :func:`formtune.dialects.writing.write_file`.
 
     Raises:
@@ -366,22 +404,23 @@ def _items(rows: Sequence[Row | LeftOut], module: Dialect, columns: Columns) -> 
     names = names_of(objects(row for row in rows if isinstance(row, Row))) if columns.group else []
     group_name = settle_one(columns, "group", names, known=())
     for row in rows:
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        try:
-            items = list(module.read(row, columns))
-        except RowFault as fault:
-            yield fault.left_out(row.origin)
-            continue
-        except RecursionError:  # a value can be read at one depth of calls and not written at another
-            yield LeftOut("nested too deeply", row.origin)
-            continue
+        items = _row_items(row, module, columns)
         yield from items if group_name is None else [_grouped(item, row, group_name) for item in items]
 
 
-def _grouped(item: Record | LeftOut, row: Row, column: str) -> Record | LeftOut:
-    value = row.value.get(column) if isinstance(row.value, dict) else None
+def _row_items(row: Row | LeftOut, module: Dialect, columns: Columns) -> list[Record | LeftOut]:
+    if isinstance(row, LeftOut):
+        return [row]
+    try:
+        return list(module.read(row, columns))
+    except RowFault as fault:
+        return [fault.left_out(row.origin)]
+    except RecursionError:  # a value can be read at one depth of calls and not written at another
+        return [LeftOut("nested too deeply", row.origin)]
+
+
+def _grouped(item: Record | LeftOut, row: Row | LeftOut, column: str) -> Record | LeftOut:
+    value = row.value.get(column) if isinstance(row, Row) and isinstance(row.value, dict) else None
     has_group = not isinstance(item, LeftOut) and value is not None and value != ""
     return msgspec.structs.replace(item, group=str(value)) if has_group else item
 
