@@ -117,8 +117,7 @@ def check(
         only: Checks or codes to run, with commas, instead of all.
         skip: Checks or codes to pass over, with commas.
         fail_on: Least severity that ends with exit code 2: error, warning, note or none.
-        fix: File to write the data to, with what leaves no doubt put right: rows repaired, exact repetitions and
-            records without any text taken out; what is found is what is left.
+        fix: File to write the data to, with rows repaired and repetitions taken out; what is found then is what is left.
         quarantine: File to write the rows to that are no records: code, place, what was found, the line as it is.
         redact: File to write the data to, with placeholders for personal data and secrets.
         card: File to write a dataset card to, for the Hugging Face Hub.
