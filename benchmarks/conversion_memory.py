@@ -78,7 +78,7 @@ def main() -> int:
     held = found["held"]["mb"] - found["reading"]["mb"]
     return judged(
         [
-            Bound("memory row by row beyond the records, over the file's size", held / asked.megabytes, most=0.1),
+            Bound("memory row by row beyond the records, over the file's size", held / asked.megabytes, most=0.3),
             Bound(
                 "memory of records that come one by one, over the file's size",
                 found["coming"]["mb"] / asked.megabytes,

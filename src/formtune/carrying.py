@@ -10,7 +10,7 @@ from formtune.records import Labelled, Record, answer_text, content_digest, inpu
 from formtune.sources import value_of
 
 _JSON_TEXTS = ("tool_calls", "parts", "extra")
-_BESIDE = ("id", "origin", "extra", "kind")  # compared in ways of their own
+_BESIDE = ("id", "origin", "extra", "group", "kind")  # compared in ways of their own
 
 
 def paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
@@ -41,15 +41,24 @@ def lost(record: Record, again: Record | None) -> dict[str, Any]:
     """Give what of a record did not come back, by its key; a key within a list stands behind ``[]``."""
     if again is None:
         return {"record": msgspec.to_builtins(record)}
-    before, after = _flat(record), _flat(again)
-    gone = {key: value for key, value in before.items() if after.get(key) != value}
-    if again.group is not None:  # what belongs together does, under whatever name
-        gone.pop("group", None)
-    if kind_of(record) != kind_of(again):
-        gone["kind"] = kind_of(record)
+    gone = {} if _bare(record) == _bare(again) else _differences(record, again)
+    if record.group is not None and again.group is None:  # what belongs together may do so under another name
+        gone["group"] = record.group
     given = record.id and record.id.split("-")[0] != content_digest(record)
     if given and record.id not in (again.id, value_of(again.extra or "{}").get("id")):
         gone["id"] = record.id
+    return gone
+
+
+def _bare(record: Record) -> Record:
+    return msgspec.structs.replace(record, id="", origin=None, group=None)
+
+
+def _differences(record: Record, again: Record) -> dict[str, Any]:
+    before, after = _flat(record), _flat(again)
+    gone = {key: value for key, value in before.items() if after.get(key) != value}
+    if kind_of(record) != kind_of(again):
+        gone["kind"] = kind_of(record)
     return gone
 
 
