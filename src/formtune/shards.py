@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from formtune.errors import DataError, SettingError
 from formtune.model_files import read_json
@@ -213,6 +212,8 @@ _SIDES = ("ids", "labels", "weights", "parts", "types", "cuts")
 
 def write_tokens(path: Path, tokens: Sequence[Tokens], *, sequences: Sequence[int]) -> None:
     """Write examples as one Arrow file: a row an example, ``sequence`` naming the packed row that it belongs to."""
+    import pyarrow as pa  # a tenth of a second to import, for those who write tokens
+
     columns: dict[str, pa.Array] = {
         "id": pa.array([t.id for t in tokens]),
         "sequence": pa.array(sequences, pa.int32()),
@@ -233,6 +234,8 @@ def write_tokens(path: Path, tokens: Sequence[Tokens], *, sequences: Sequence[in
 
 def read_tokens(path: Path) -> list[Tokens]:
     """Read what :func:`write_tokens` wrote."""
+    import pyarrow as pa
+
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
         return [_tokens(row) for row in table.to_pylist()]
