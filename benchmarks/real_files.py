@@ -74,7 +74,7 @@ def tried(path: Path, root: Path) -> Tried:
             return Tried(
                 name, reading.dialect, reading.n_rows, len(reading.records), f"{told} {error.problem}", same=False
             )
-        lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry()]
+        lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry]
         lost += [f"{len(written.left_out)} records"] if written.left_out else []
     told = "; ".join(filter(None, [told, f"not back: {', '.join(lost)}" if lost else ""]))
     return Tried(name, reading.dialect, reading.n_rows, len(reading.records), told, same=not lost)

@@ -60,9 +60,7 @@ class Source:
     witnesses: Sequence[Record] = ()
 
 
-def prepared(
-    recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None
-) -> dict[str, Any]:
+def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None) -> dict[str, Any]:
     """Turn the training records into shards at ``out``, with what was counted.
 
     Args:
@@ -77,13 +75,13 @@ def prepared(
     """
     asked = recipe.preparation
     engine = ENGINES[asked.engine](asked.workers, asked.address) if run is None else nullcontext(run)
-    with being_made(out, fresh=fresh) as folder, engine as run:
-        source = _source(recipe, run, progress)
+    with being_made(out, fresh=fresh) as folder, engine as started:
+        source = _source(recipe, started, progress)
         task = task_of(recipe, source.witnesses)
         order = _order(recipe, source, task, folder=folder)
         preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
         jobs = _jobs(order, source)
-        made = list(chain.from_iterable(run(jobs, _paced(progress, len(jobs)))))
+        made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
         _check_something_left(made, order.format)
