@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
-from formtune.dialects.functions import unwrapped
 from formtune.dialects.layouts import seen
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row

@@ -9,9 +9,9 @@ from itertools import groupby
 
 import msgspec
 
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import json_text, messages_in
-from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import listed, seen
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, text_of, value_of

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
-from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import seen, tools_row, with_system
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, value_of
