@@ -1,14 +1,15 @@
-"""From one dialect to another, with an account of what the other cannot carry.
+"""From one dialect to another, with an account of what the other cannot carry, and of what it had to be given.
 
 What a dialect can hold is not declared but found out: the file that was written is read again, and each record is
 compared with what it was. So the account holds for the file as it is on disk, the limits of its layout included (a table
-knows no numbers), and what a round trip changes cannot go unnoticed.
+knows no numbers), and what a round trip changes cannot go unnoticed. Some layouts need what a record does not say (a
+name in every answer of a tool): what was put in comes back too, and is told apart from what is lost.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not ca
 N_PLACES = 5
 _JSON_TEXTS = ("tool_calls", "parts", "extra")
 _BESIDE = ("id", "origin", "extra", "kind")  # compared in ways of their own
+_NAMING = (".name", ".tool_call_id")  # to say who answered, where nothing was said, takes nothing away
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """What a file says of one record beyond what the record does: the keys."""
+
+    record: Record
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What was written, and what was not.
 
@@ -44,21 +54,31 @@ class Written:
         n_kept: records in them.
         left_out: records that the dialect has no place for.
         losses: what of the others it cannot carry.
+        gains: what it needs that they do not say, and was given.
     """
 
     paths: Sequence[Path]
     n_kept: int
     left_out: Sequence[LeftOut]
     losses: Sequence[Loss]
+    gains: Sequence[Gain]
 
     def cannot_carry(self) -> list[dict[str, Any]]:
         """Count what is lost by its key, the most frequent first, each with the first places."""
-        places: dict[str, list[str]] = defaultdict(list)
-        for loss in self.losses:
-            for key in loss.values:
-                places[key].append(str(loss.record.origin or loss.record.id))
-        ordered = sorted(places.items(), key=lambda entry: -len(entry[1]))
-        return [{"key": key, "rows": len(rows), "places": rows[:N_PLACES]} for key, rows in ordered]
+        return _counted((loss.record, loss.values) for loss in self.losses)
+
+    def added(self) -> list[dict[str, Any]]:
+        """Count what was added by its key, likewise."""
+        return _counted((gain.record, gain.keys) for gain in self.gains)
+
+
+def _counted(found: Iterable[tuple[Record, Iterable[str]]]) -> list[dict[str, Any]]:
+    places: dict[str, list[str]] = defaultdict(list)
+    for record, keys in found:
+        for key in keys:
+            places[key].append(str(record.origin or record.id))
+    ordered = sorted(places.items(), key=lambda entry: -len(entry[1]))
+    return [{"key": key, "rows": len(rows), "places": rows[:N_PLACES]} for key, rows in ordered]
 
 
 def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool = False) -> Written:
@@ -94,14 +114,15 @@ def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool 
             raise SettingError(
                 f"No record can be written as {dialect}{where}; they are of the kind {kinds}.", remedy, at="--to"
             )
-        written = Written(sorted(Path(folder).iterdir()), len(kept), left_out, _losses(kept, dialect, folder, out=out))
+        pairs = _read_again(kept, dialect, folder, out=out)
+        written = Written(sorted(Path(folder).iterdir()), len(kept), left_out, _losses(pairs), _gains(pairs))
         if strict and (left_out or written.losses):
             raise _refused(written, dialect)
         if lines := _lost_lines(records, written, missing):
             (Path(folder) / f"{out.name}{LOST}").write_bytes(b"".join(lines))
         (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
         final = [path.replace(out.parent / path.name) for path in sorted(Path(folder).iterdir())]
-    return Written(final, written.n_kept, left_out, written.losses)
+    return replace(written, paths=final)
 
 
 @contextmanager
@@ -147,8 +168,8 @@ def _place(record: Record) -> tuple[str | None, str]:
     return record.id or None, str(record.origin)
 
 
-def _losses(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> list[Loss]:
-    """Compare each record with what its file gives back."""
+def _read_again(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> list[tuple[Record, Record | None]]:
+    """Bring each record together with what its file gives back."""
     try:
         found = dialects.read(_in_order(folder, kept[0]), dialect=dialect).records
     except FormtuneError as error:
@@ -157,8 +178,17 @@ def _losses(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> 
             "Choose another ending (.jsonl holds everything), or another dialect.",
             at=out,
         ) from error
-    losses = [Loss(record, _lost(record, again)) for record, again in _paired(kept, found)]
+    return list(_paired(kept, found))
+
+
+def _losses(pairs: Sequence[tuple[Record, Record | None]]) -> list[Loss]:
+    losses = (Loss(record, _lost(record, again)) for record, again in pairs)
     return [loss for loss in losses if loss.values]
+
+
+def _gains(pairs: Sequence[tuple[Record, Record | None]]) -> list[Gain]:
+    gains = (Gain(record, _gained(record, again)) for record, again in pairs if again is not None)
+    return [gain for gain in gains if gain.keys]
 
 
 def _in_order(folder: str, first: Record) -> list[str]:
@@ -196,7 +226,11 @@ def _lost(record: Record, again: Record | None) -> dict[str, Any]:
     if again is None:
         return {"record": msgspec.to_builtins(record)}
     before, after = _flat(record), _flat(again)
-    lost = {key: value for key, value in before.items() if after.get(key) != value}
+    lost = {
+        key: value
+        for key, value in before.items()
+        if after.get(key) != value and not (key.endswith(_NAMING) and _is_more(value, after.get(key)))
+    }
     if again.group is not None:  # what belongs together does, under whatever name
         lost.pop("group", None)
     if kind_of(record) != kind_of(again):
@@ -205,6 +239,21 @@ def _lost(record: Record, again: Record | None) -> dict[str, Any]:
     if given and record.id not in (again.id, value_of(again.extra or "{}").get("id")):
         lost["id"] = record.id
     return lost
+
+
+def _gained(record: Record, again: Record) -> list[str]:
+    """List the keys under which more came back than there was, and nothing else."""
+    if msgspec.structs.replace(again, id=record.id, origin=record.origin) == record:  # as most are, and soon seen
+        return []
+    before, after = _flat(record), _flat(again)
+    return [key for key, value in after.items() if value != before.get(key) and _is_more(before.get(key), value)]
+
+
+def _is_more(before: Any, after: Any) -> bool:
+    """Say whether what came back holds what there was: all of it, where there was nothing; in a column, place by place."""
+    if before is None or not isinstance(before, list) or not isinstance(after, list):
+        return before is None
+    return len(before) == len(after) and all(old in (None, new) for old, new in zip(before, after, strict=True))
 
 
 def _flat(record: Record) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def convert(recipe: Recipe, *, to: str | None, strict: bool = False) -> "Result"
             "repaired": 0,
             "left_out": tally([*reading.left_out, *written.left_out]),
             "cannot_carry": written.cannot_carry(),
+            "added": written.added(),
             "out": [path for path in paths if not path.endswith(LOST)],
             "lost": next((path for path in paths if path.endswith(LOST)), None),
         }

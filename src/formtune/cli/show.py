@@ -115,12 +115,14 @@ def inspection(console: "Console", made: Made) -> None:
 
 
 def conversion(console: "Console", made: Made) -> None:
-    """Show what was written, and a line for each key that the dialect cannot carry."""
+    """Show what was written, and a line for each key that the dialect cannot carry, or that it needs and was given."""
     values = made.to_dict()
-    _grid(console, {name: value for name, value in values.items() if name != "cannot_carry" and value})
-    for entry in values["cannot_carry"]:
-        more = ", ..." if entry["rows"] > len(entry["places"]) else ""
-        _line(console, f"cannot carry: {entry['rows']} × {entry['key']} ({', '.join(entry['places'])}{more})", "yellow")
+    _grid(console, {name: value for name, value in values.items() if name not in ("cannot_carry", "added") and value})
+    for name, verb, style in (("cannot_carry", "cannot carry", "yellow"), ("added", "added", "green")):
+        for entry in values[name]:
+            more = ", ..." if entry["rows"] > len(entry["places"]) else ""
+            told = f"{verb}: {entry['rows']} × {entry['key']} ({', '.join(entry['places'])}{more})"
+            _line(console, told, style)
 
 
 def _shortened(values: Values, name: str) -> Values:
