@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from formtune.dialects import aligned, descriptors, oasst, squad
+from formtune.dialects import aligned, bfcl, descriptors, oasst, piqa, squad
 from formtune.dialects.columns import (
     Columns,
     Dialect,
@@ -29,6 +29,8 @@ from formtune.records import LeftOut, Record, identified
 from formtune.sources import Row, expand, normalize, read_rows, value_of
 
 N_SAMPLE = 1000
+# Dialects of which a record is made of several rows, and what puts these together.
+_TOGETHER = {oasst.NAME: oasst.grown, bfcl.NAME: bfcl.answered, piqa.NAME: piqa.answered}
 _TURNS = ("messages", "conversations", "conversation")
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
 
@@ -210,8 +212,8 @@ def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
 def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) -> Reading:
     records: list[Record] = []
     left_out: list[LeftOut] = []
-    rows = oasst.grown(rows) if dialect == oasst.NAME else rows
-    for item in _items(rows, DIALECTS[dialect], evidence.columns):
+    together = _TOGETHER.get(dialect)
+    for item in _items(together(rows) if together else rows, DIALECTS[dialect], evidence.columns):
         if isinstance(item, LeftOut):
             left_out.append(item)
         else:
