@@ -5,9 +5,11 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from formtune.model_files import cache_folder
@@ -16,28 +18,74 @@ from formtune.model_files import cache_folder
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 
-def python_of(name: str, *packages: str, torch: bool = True) -> Path:
-    """Give the Python of a peer's environment; torch goes first, so that its version is settled, where the peer needs it."""
+def python_of(name: str, *packages: str, torch: bool = True, alone: Sequence[str] = ()) -> Path:
+    """Give the Python of a peer's environment, made once.
+
+    Args:
+        name: of the environment.
+        packages: what is installed.
+        torch: whether torch goes first, so that its version is settled.
+        alone: packages that are installed last, without what they ask for.
+    """
     folder = cache_folder() / "peers" / name
     python = folder / "bin" / "python"
     if (folder / "ready").is_file():
         return python
-    print(f"setting up {name}: {', '.join(packages)}", flush=True)
+    print(f"setting up {name}: {', '.join((*packages, *alone))}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    for asked in (("torch==2.13.0",), packages) if torch else (packages,):
+    steps = [("torch==2.13.0",) if torch else (), packages, ("--no-deps", *alone) if alone else ()]
+    for asked in filter(None, steps):
         subprocess.run([str(python), "-m", "pip", "--quiet", "install", *asked], check=True)
     (folder / "ready").touch()
     return python
 
 
-def told_by(command: Sequence[object], *, allocator: bool = False) -> dict[str, Any]:
+def trl() -> Path:
+    """Give the Python of TRL's environment."""
+    return python_of("trl", "trl==1.16.0")
+
+
+def llamafactory() -> Path:
+    """Give the Python of LLaMA-Factory's; the torchvision and torchaudio that it asks for may want torch with CUDA."""
+    needed = (
+        "transformers==5.6.0",
+        "datasets==4.0.0",
+        "accelerate==1.11.0",
+        "peft==0.18.1",
+        "trl==0.24.0",
+        "omegaconf",
+    )
+    return python_of("llamafactory", *needed, "sentencepiece", "tiktoken", alone=("llamafactory==0.9.5",))
+
+
+def told_by(
+    command: Sequence[object],
+    *,
+    allocator: bool = False,
+    n_cores: int | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Run a process of its own, so that its memory is its own, and give the JSON object of its last line."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **(ALLOCATOR if allocator else {})}
-    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **(ALLOCATOR if allocator else {}), **variables}
+    with on_cores(n_cores):
+        done = subprocess.run(
+            [str(word) for word in command], env=environment, capture_output=True, text=True, check=False
+        )
     if done.returncode:
         sys.exit(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+@contextmanager
+def on_cores(n_cores: int | None) -> Iterator[None]:
+    """Let processes that are started meanwhile have so many cores; None for all."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(ours)[:n_cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)
 
 
 @dataclass(frozen=True, slots=True)
