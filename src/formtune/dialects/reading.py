@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from formtune.dialects import aligned, bfcl, descriptors, oasst, piqa, squad
+from formtune.dialects import aligned, descriptors, squad
 from formtune.dialects.columns import (
     Columns,
     Dialect,
@@ -23,14 +23,12 @@ from formtune.dialects.columns import (
     settle,
     settle_one,
 )
-from formtune.dialects.table import DIALECTS, KNOWN_NAMES
+from formtune.dialects.table import DIALECTS, KNOWN_NAMES, TOGETHER
 from formtune.errors import DataError, SettingError, unknown
 from formtune.records import LeftOut, Record, identified
 from formtune.sources import Row, expand, normalize, read_rows, value_of
 
 N_SAMPLE = 1000
-# Dialects of which a record is made of several rows, and what puts these together.
-_TOGETHER = {oasst.NAME: oasst.grown, bfcl.NAME: bfcl.answered, piqa.NAME: piqa.answered}
 _TURNS = ("messages", "conversations", "conversation")
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
 
@@ -212,7 +210,7 @@ def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
 def _read_rows(rows: Sequence[Row | LeftOut], dialect: str, evidence: Evidence) -> Reading:
     records: list[Record] = []
     left_out: list[LeftOut] = []
-    together = _TOGETHER.get(dialect)
+    together = TOGETHER.get(dialect)
     for item in _items(together(rows) if together else rows, DIALECTS[dialect], evidence.columns):
         if isinstance(item, LeftOut):
             left_out.append(item)

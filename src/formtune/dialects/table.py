@@ -1,5 +1,7 @@
 """The table of dialects: to add one, write a module like its neighbors and give it a line here."""
 
+from collections.abc import Callable, Sequence
+
 from formtune.dialects import (
     aligned,
     alpaca,
@@ -65,6 +67,8 @@ from formtune.dialects import (
     xtuner,
 )
 from formtune.dialects.columns import Dialect
+from formtune.records import LeftOut
+from formtune.sources import Row
 
 DIALECTS: dict[str, Dialect] = {
     "labelled": labelled,
@@ -131,3 +135,9 @@ DIALECTS: dict[str, Dialect] = {
     "plain": plain,
 }
 KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
+TOGETHER: dict[str, Callable[[Sequence[Row | LeftOut]], list[Row | LeftOut]]] = {
+    "oasst": oasst.grown,
+    "bfcl": bfcl.answered,
+    "piqa": piqa.answered,
+}
+"""Dialects of which a record is made of several rows, from all over the data, and what puts these together."""
