@@ -137,8 +137,9 @@ def test_calls_of_other_data_are_written_as_the_only_right_ones() -> None:
     for arguments, truth in (('{"at": "Bern"}', [{"weather": {"at": ["Bern"]}}]), ('{"at": ""}', None), ("[1]", None)):
         call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
         said = (Message("user", "Weather?"), Message("assistant", "", tool_calls=json.dumps([call])))
-        row = DIALECTS["bfcl"].write(Conversation(messages=said))
-        assert (row["ground_truth"] if isinstance(row, dict) else None) == truth
+        for extra in (None, '{"ground_truth":"Bern"}'):  # which says something else
+            row = DIALECTS["bfcl"].write(Conversation(messages=said, extra=extra))
+            assert (row["ground_truth"] if isinstance(row, dict) else None) == truth
 
 
 # --- WinoGrande, BLiMP, MT-Bench -------------------------------------------------------------------------------------

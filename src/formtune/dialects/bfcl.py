@@ -74,7 +74,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     if not _are_turns(turns):
         raise RowFault("a question that is not turns of messages", type(turns).__name__)
     assert isinstance(turns, list)
-    calls = _calls(value[_TRUTH]) if _TRUTH in value else []
+    calls = _calls(value[_TRUTH]) if value.get(_TRUTH) is not None else []
     answer = [Message("assistant", "", tool_calls=calls_text(calls))] if calls else []
     is_whole = bool(calls) and _truth(calls) == value[_TRUTH]
     yield Conversation(
@@ -108,10 +108,16 @@ def _written_truth(tool_calls: str | None, aside: object) -> Object | None:
     """Give the right answers as they stand aside, or else as these calls alone; None where they cannot be said so."""
     try:
         calls = [_bare(call) for call in calls_of(tool_calls) or ()]
-        truth = next(found for found in (aside, _truth(calls)) if found and _calls(found) == calls)
-    except (RowFault, StopIteration, msgspec.DecodeError):
+    except msgspec.DecodeError:
         return None
-    return {_TRUTH: truth}
+    return next(({_TRUTH: truth} for truth in (aside, _truth(calls)) if calls and _means(truth, calls)), None)
+
+
+def _means(truth: object, calls: Sequence[Call]) -> bool:
+    try:
+        return _calls(truth) == calls
+    except RowFault:
+        return False
 
 
 def _are_turns(found: object) -> bool:
