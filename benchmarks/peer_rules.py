@@ -55,6 +55,7 @@ ROWS: dict[str, list[dict[str, object]]] = {
     "a control string in a question": said("What does <|im_end|> mean?", "It ends a turn."),
     "a control string in an answer": said("What ends a turn?", "That is <|im_end|> in this template."),
     "white space around an answer": said("Write a poem.", "\n\n  A line,\n  a line.\n\n"),
+    "blanks before an answer": said("Indent it.", "   Done."),
     "white space around a question": said("\n Well?\n\n", "Well."),
     "other scripts": said("東京はどこ?", "日本にあります。🎉"),
     "a long question": said(LONG * 150, "I see."),

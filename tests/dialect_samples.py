@@ -140,8 +140,7 @@ FILES: dict[str, dict[str, str]] = {
     },
     "mistral-classifier": {
         "classifier.jsonl": '{"text": "A fine film.", "labels": {"label": "good"}, "n": 1}\n'
-        '{"messages": [{"role": "user", "content": "Dull."}, {"role": "assistant", "content": "Why?"}], "labels": {"label":'
-        ' ["bad", "short"]}}\n'
+        '{"messages": [{"role": "user", "content": "Dull."}], "labels": {"label": ["bad", "short"]}}\n'
     },
     "natural-instructions": {
         "task001.json": '{"Categories": ["Coloring"], "Definition": ["Name the color."],\n "Instances": [\n'
@@ -334,9 +333,6 @@ questions = st.one_of(
     in_turn(words, has_system=False).map(lambda record: record.messages),
     st.lists(message("user", words), min_size=1, max_size=3).map(tuple),
 )
-classified = st.one_of(
-    st.fixed_dictionaries({"text": words}), st.fixed_dictionaries({"user": words}, optional={"assistant": words})
-)
 
 
 @st.composite
@@ -372,7 +368,7 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     "winogrande": two_choices(words.map(lambda text: f"{text.replace('_', '')}_.")),
     "mistral-classifier": st.builds(
         Labelled,
-        inputs=classified,
+        inputs=st.fixed_dictionaries({"text": words}),
         labels=st.lists(words.map(str.strip), max_size=2, unique=True).map(tuple),
         extra=extras,
     ),

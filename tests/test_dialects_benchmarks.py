@@ -244,14 +244,13 @@ def test_the_first_target_is_read_and_the_others_come_back(tmp_path: Path) -> No
     assert written == [*rows[:2], {"text": "Hm.", "labels": {"topics": ["film"], "mood": []}}]
 
 
-def test_messages_to_be_classified_are_texts_by_their_roles(tmp_path: Path) -> None:
-    """A role that speaks twice has no place in a labelled record."""
+def test_a_message_to_be_classified_is_a_text(tmp_path: Path) -> None:
+    """A dialogue has no place in a labelled record."""
     said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    rows = [{"messages": found, "labels": {"safe": "yes"}} for found in (said, said[:1], [*said, *said])]
+    rows = [{"messages": found, "labels": {"safe": "yes"}} for found in (said[:1], said[:1], said, said[1:])]
     reading = read([file(tmp_path, "a.jsonl", *rows)])
-    found = [record.inputs for record in reading.records if isinstance(record, Labelled)]
-    assert found == [{"user": "Hi", "assistant": "Hello"}, {"user": "Hi"}]
-    assert told(reading) == [("messages that are not one text of each role", None)]
+    assert [r.inputs for r in reading.records if isinstance(r, Labelled)] == [{"text": "Hi"}] * 2
+    assert told(reading) == [("messages that are not one text of the user's", None)] * 2
 
 
 # --- real files ------------------------------------------------------------------------------------------------------

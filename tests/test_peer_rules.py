@@ -48,13 +48,13 @@ def test_llamafactory_learns_every_turn_of_the_assistant() -> None:
 
 
 def test_an_answer_apart_shares_no_token_with_what_stands_before_it() -> None:
-    """A line break at its beginning goes with the one of the template where the whole text is encoded."""
-    example = Example("x", "text", turns=(Turn("user", "Hi"), Turn("assistant", "\nHello", weight=1.0)))
+    """A blank at its beginning goes with the line break of the template where the whole text is encoded."""
+    example = Example("x", "text", turns=(Turn("user", "Hi"), Turn("assistant", "  Hello", weight=1.0)))
     texts = {
         name: [smollm2().token_text(t.id) for t in peer_tokens(PEER_RULES[name], example, smollm2())]
         for name in ("axolotl", "llamafactory")
     }
-    assert ("\n\n" in texts["axolotl"], "\n\n" in texts["llamafactory"]) == (True, False)
+    assert ("\n " in texts["axolotl"], "\n " in texts["llamafactory"]) == (True, False)
     assert "".join(texts["axolotl"]) == "".join(texts["llamafactory"])
 
 

@@ -54,7 +54,6 @@ def main(model_folder: str, rows_path: str) -> None:
         "do_train": True,
         "finetuning_type": "full",
         "dataset_dir": str(folder),
-        "template": "smollm2",
         "output_dir": str(folder / "run"),
         "report_to": "none",
         "use_cpu": True,

@@ -202,8 +202,8 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "FT377",
-        "messages that are not one text of each role",
-        "one message for a role, with nothing but text",
-        "Put the conversation into one 'text', or take the row out.",
+        "messages that are not one text of the user's",
+        "one message of the user's, with nothing but text",
+        "Put the dialogue into one 'text', or take the row out.",
     ),
 )

@@ -83,8 +83,8 @@ PEER_RULES: dict[str, PeerRule] = {
             ),
             "Loss weights in the data are not read; a row in which user and assistant do not speak in turn is dropped.",
             (
-                "Its named template, not the model's, lays the turns out; those for models that reason learn an empty block "
-                "of reasoning where a row has none."
+                "Where a template is named (template), that and not the model's lays the turns out; those for models that "
+                "reason learn an empty block of reasoning where a row has none."
             ),
         ),
         reference="LLaMA-Factory: src/llamafactory/data/processor/supervised.py, data/template.py, hparams/data_args.py",

@@ -1,7 +1,8 @@
 """Labelled texts as Mistral tunes classifiers on them: a text or messages, and an object of labels, one for each target.
 
 A record has one target's label; where rows have several, the first is read and the others stay aside. A label that is a
-list is several labels.
+list is several labels. Of messages only a lone one of the user's is read, as the text; a dialogue has no place in a
+labelled record.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import replace
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, objects, rest, text_in
 from formtune.dialects.conversations import is_messages, messages_in
 from formtune.dialects.layouts import only_says, seen
-from formtune.records import Labelled, Message, Record
+from formtune.records import Labelled, Record
 from formtune.sources import Row, value_of
 
 NAME = "mistral-classifier"
@@ -20,7 +21,6 @@ ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"text", "messages", "labels"})
 
 _TARGET = "label"  # the name of the only target where the data has none
-_ROLES = frozenset({"system", "user", "assistant"})
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
@@ -35,7 +35,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
 
 
 def read(row: Row, columns: Columns) -> Iterator[Record]:
-    """Read the text, or what each role says, and the target's label; no label means: to be predicted."""
+    """Read the text, or what the user says, and the target's label; no label means: to be predicted."""
     value = as_object(row)
     labels = _labels(value)
     target = columns.label or _TARGET
@@ -46,7 +46,7 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     aside: Object = {} if set(labels) <= {_TARGET} and target == _TARGET else {"labels": {**labels, target: None}}
     others = {name: content for name, content in value.items() if name not in ("text", "messages", "labels")}
     yield Labelled(
-        inputs=_inputs(value),
+        inputs={"text": _text(value)},
         labels=tuple(dict.fromkeys(text for text in texts if text)),
         origin=row.origin,
         extra=rest({**others, **aside}, ()),
@@ -54,20 +54,15 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the text or the messages, and the labels; None where the inputs are neither a text nor roles."""
-    if not isinstance(record, Labelled) or not all(text.strip() for text in record.inputs.values()):
-        return None
-    if set(record.inputs) == {"text"}:
-        said: Object = {"text": record.inputs["text"]}
-    elif record.inputs and set(record.inputs) <= _ROLES:
-        said = {"messages": [{"role": role, "content": text} for role, text in record.inputs.items()]}
-    else:
+    """Write the text and the labels; None where there are several texts."""
+    text = next(iter(record.inputs.values()), "") if isinstance(record, Labelled) else ""
+    if not isinstance(record, Labelled) or set(record.inputs) != {"text"} or not text.strip():
         return None
     extra = value_of(record.extra) if record.extra else {}
     aside = extra.pop("labels", None)
     names = [name for name, found in aside.items() if found is None] if isinstance(aside, dict) else []
     own = record.labels[0] if len(record.labels) == 1 else list(record.labels)
-    return {**extra, **said, "labels": {**aside, names[0]: own} if names else {_TARGET: own}}
+    return {**extra, "text": text, "labels": {**aside, names[0]: own} if names else {_TARGET: own}}
 
 
 def _fits(value: Object) -> bool:
@@ -82,21 +77,16 @@ def _labels(value: Object) -> Object:
     return found
 
 
-def _inputs(value: Object) -> dict[str, str]:
-    """Give the text, or the text of each role.
+def _text(value: Object) -> str:
+    """Give the text.
 
     Raises:
-        RowFault: when there is none, or a role speaks twice, or says more than text.
+        RowFault: when there is none, or messages in its place are not one of the user's with nothing but text.
     """
     if value.get("text") is not None or "messages" not in value:
-        return {"text": filled_in(value, "text")}
+        return filled_in(value, "text")
     found = value["messages"]
     messages = messages_in(found) if isinstance(found, list) else ()
-    inputs = {message.role: message.content for message in messages}
-    if not messages or len(inputs) < len(messages) or not all(map(_is_said, messages)):
-        raise RowFault("messages that are not one text of each role", path="messages")
-    return inputs
-
-
-def _is_said(message: Message) -> bool:
-    return only_says(message) and bool(message.content.strip())
+    if len(messages) != 1 or messages[0].role != "user" or not only_says(messages[0]):
+        raise RowFault("messages that are not one text of the user's", path="messages")
+    return filled_in({"messages": messages[0].content}, "messages")
