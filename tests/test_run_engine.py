@@ -155,7 +155,7 @@ class TestReasoning:
         trained = trained_ids(engine, "chat", record, task=task)
         assert trained[: len(ids)] == ids
         answer = engine._tokenizer.decode(trained[len(ids) :], skip_control=False)
-        assert answer == ("<think>\nTwo and two.\n</think>\n\n4.</s>" if task.reasons else "4.</s>")
+        assert answer == ("<think>\nTwo and two.\n</think>\n\n4.</s>\n" if task.reasons else "4.</s>\n")
 
     @pytest.mark.parametrize("reasons", [True, False])
     def test_a_request_may_ask_otherwise(self, reasons: bool) -> None:
