@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
 from formtune import conversion
+from formtune.carrying import gained, paired
 from formtune.cli import run
 from formtune.conversion import convert, holding
 from formtune.dialects import DIALECTS, read, writing
 from formtune.errors import FormtuneError, SettingError
 from formtune.records import Conversation, Labelled, Message, Origin, Question, Record
 
-ADDING = {"oasst"}  # gives every message an id, which is then there
 ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
 CHAT = Conversation(
     id="c1",
@@ -83,9 +83,12 @@ def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
     told = {one["id"]: set(one["lost"]) for one in map(json.loads, lines_of(lost))}
     gone = {one.id for one in written.left_out}
     lossy = {id for id, keys in told.items() if keys != {"id"}}
-    whole = [bare(without_id(record)) for record in records if record.id not in lossy | gone]
+    kept = [record for record in records if record.id not in gone]
+    grown = {record.id for record, back in paired(kept, found) if gained(record, back)}
+    whole = [bare(without_id(record)) for record in kept if record.id not in lossy | grown]
     again = [bare(without_id(record)) for record in found]
-    assert target in ADDING or all(record in again for record in whole), target
+    assert all(record in again for record in whole), target
+    assert bool(written.added) is bool(grown)
     assert set(told) >= gone
     assert {record.id for record in records} >= set(told)
     assert bool(written.cannot_carry) is bool(set(told) - gone)
@@ -106,6 +109,36 @@ def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     lost = json.loads((tmp_path / "out.tsv.lost.jsonl").read_text())
     assert lost["at"] == "a.csv:2"
     assert lost["lost"]["extra.n"] == 5
+
+
+def test_what_a_dialect_needs_and_was_given_is_told(tmp_path: Path) -> None:
+    """Apart from what is lost: Gemini names the function in every answer, Open Assistant every message."""
+    call = '[{"type":"function","function":{"name":"f","arguments":"{}"}}]'
+    record = Conversation(
+        id="t1",
+        origin=Origin("tools.jsonl", 3),
+        messages=(Message("user", "Go."), Message("assistant", "", tool_calls=call), Message("tool", "Done.")),
+    )
+    written = convert([record, CHAT], "gemini", tmp_path / "out.jsonl")
+    assert written.added == [{"key": "messages[].name", "rows": 1, "places": ["tools.jsonl:3"]}]
+    lost = [json.loads(line) for line in (tmp_path / "out.jsonl.lost.jsonl").read_bytes().split(b"\n")[:-1]]
+    assert [one["id"] for one in lost if set(one["lost"]) != {"id"}] == ["c1"]  # its weight, and its user's name
+    again = convert([record], "messages", tmp_path / "again.jsonl")
+    assert (again.added, again.cannot_carry) == ([], [{"key": "id", "rows": 1, "places": ["tools.jsonl:3"]}])
+    assert {entry["key"] for entry in convert([CHAT], "oasst", tmp_path / "tree.jsonl").added} == {
+        "group",
+        "messages[].extra",
+    }
+
+
+def test_a_name_beside_one_that_was_there_is_no_loss(tmp_path: Path) -> None:
+    """What the data says itself comes back in its place."""
+    calls = [{"type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    calling = Message("assistant", "", tool_calls=msgspec.json.encode(calls).decode())
+    said = (calling, Message("tool", "Done."), Message("tool", "Too.", name="g"))
+    written = convert([Conversation(messages=said, origin=Origin("a", 1))], "gemini", tmp_path / "out.jsonl")
+    assert [entry["key"] for entry in written.added] == ["messages[].name"]
+    assert written.cannot_carry == []
 
 
 def test_where_nothing_can_be_written_the_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +274,8 @@ class TestCommand:
         text = capsys.readouterr().out
         assert "cannot carry: 2 × extra.n" in text
         assert "lost.jsonl" in text.replace("\n", "")
+        assert run(["convert", str(chats), "--to", "oasst", "-o", str(tmp_path / "tree.jsonl")]) == 0
+        assert "added: 2 × messages[].extra" in capsys.readouterr().out
 
     def test_a_table_holds_messages_as_json_text(self, chats: Path, tmp_path: Path) -> None:
         """And they are read again; what a table cannot tell from a text is told."""

@@ -1,4 +1,4 @@
-"""What came back of a record that was written, and what of it did not."""
+"""What came back of a record that was written, what of it did not, and what was put in on the way."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from formtune.sources import value_of
 
 _JSON_TEXTS = ("tool_calls", "parts", "extra")
 _BESIDE = ("id", "origin", "extra", "group", "kind")  # compared in ways of their own
+_NAMING = (".name", ".tool_call_id")  # to say who answered, where nothing was said, takes nothing away
 
 
 def paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
@@ -50,13 +51,35 @@ def lost(record: Record, again: Record | None) -> dict[str, Any]:
     return gone
 
 
+def gained(record: Record, again: Record | None) -> list[str]:
+    """List the keys under which more came back than there was, and nothing else."""
+    if again is None:
+        return []
+    keys = ["group"] if record.group is None and again.group is not None else []
+    if _bare(record) == _bare(again):
+        return keys
+    before, after = _flat(record), _flat(again)
+    return keys + [key for key, value in after.items() if value != before.get(key) and _is_more(before.get(key), value)]
+
+
+def _is_more(before: Any, after: Any) -> bool:
+    """Say whether what came back holds what there was: all of it, where there was nothing; in a column, place by place."""
+    if before is None or not isinstance(before, list) or not isinstance(after, list):
+        return before is None
+    return len(before) == len(after) and all(old in (None, new) for old, new in zip(before, after, strict=True))
+
+
 def _bare(record: Record) -> Record:
     return msgspec.structs.replace(record, id="", origin=None, group=None)
 
 
 def _differences(record: Record, again: Record) -> dict[str, Any]:
     before, after = _flat(record), _flat(again)
-    gone = {key: value for key, value in before.items() if after.get(key) != value}
+    gone = {
+        key: value
+        for key, value in before.items()
+        if after.get(key) != value and not (key.endswith(_NAMING) and _is_more(value, after.get(key)))
+    }
     if kind_of(record) != kind_of(again):
         gone["kind"] = kind_of(record)
     return gone

@@ -2,7 +2,8 @@
 
 What a dialect can hold is not declared but found out: the file that was written is read again, and each record is
 compared with what it was. So the account holds for the file as it is on disk, the limits of its layout included (a table
-knows no numbers), and what a round trip changes cannot go unnoticed.
+knows no numbers), and what a round trip changes cannot go unnoticed. Some layouts need what a record does not say (a
+name in every answer of a tool): what was put in comes back too, and is told apart from what is lost.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from formtune import dialects
-from formtune.carrying import lost, paired, says
+from formtune.carrying import gained, lost, paired, says
 from formtune.dialects.writing import stand_alone
 from formtune.errors import DataError, FormtuneError, SettingError
 from formtune.inspection import tally
@@ -39,6 +40,7 @@ class Written:
         left_out: records that the dialect has no place for.
         cannot_carry: what of the others it cannot carry: ``key``, how many ``rows``, and the first ``places``; the most
             frequent first.
+        added: what it needs that they do not say, and was given; likewise.
     """
 
     paths: Sequence[Path]
@@ -46,6 +48,26 @@ class Written:
     n_repaired: int
     left_out: Sequence[LeftOut]
     cannot_carry: Sequence[Mapping[str, Any]]
+    added: Sequence[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class _Keys:
+    """Counts keys, and keeps the first places of each."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: Record, keys: Iterable[str]) -> None:
+        """Count the keys of a record."""
+        for key in keys:
+            self.rows[key] += 1
+            if self.rows[key] <= N_PLACES:
+                self.places[key].append(str(record.origin or record.id))
+
+    def told(self) -> list[dict[str, Any]]:
+        """List the keys, the most frequent first."""
+        return [{"key": key, "rows": n, "places": self.places[key]} for key, n in self.rows.most_common()]
 
 
 @dataclass(slots=True)
@@ -54,21 +76,17 @@ class _Account:
 
     n_kept: int = 0
     n_repaired: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    gone: _Keys = field(default_factory=_Keys)
+    gains: _Keys = field(default_factory=_Keys)
 
-    def add(self, record: Record, gone: Iterable[str], *, is_repaired: bool) -> None:
-        """Count a record that was kept, and the keys that it lost."""
+    def add(self, record: Record, again: Record | None, *, is_repaired: bool) -> Mapping[str, Any]:
+        """Count a record that was kept, and what came back of it; give what it lost."""
         self.n_kept += 1
         self.n_repaired += is_repaired
-        for key in gone:
-            self.rows[key] += 1
-            if self.rows[key] <= N_PLACES:
-                self.places[key].append(str(record.origin or record.id))
-
-    def cannot_carry(self) -> list[dict[str, Any]]:
-        """List what was lost by its key, the most frequent first."""
-        return [{"key": key, "rows": n, "places": self.places[key]} for key, n in self.rows.most_common()]
+        gone = lost(record, again)
+        self.gone.add(record, gone)
+        self.gains.add(record, gained(record, again))
+        return gone
 
 
 def convert(
@@ -110,11 +128,18 @@ def convert(
         else:
             again = _together([one for one in spool if _place(one) not in missing], dialect, folder, out=out)
         account = _accounted(spool, missing, again, repaired=repaired, beside=folder / f"{out.name}{LOST}")
-        if strict and (left_out or account.rows):
+        if strict and (left_out or account.gone.rows):
             raise _refused(account, left_out, dialect)
         (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
         final = [path.replace(out.parent / path.name) for path in sorted(folder.iterdir())]
-    return Written(final, account.n_kept, account.n_repaired, left_out, account.cannot_carry())
+    return Written(
+        paths=final,
+        n_kept=account.n_kept,
+        n_repaired=account.n_repaired,
+        left_out=left_out,
+        cannot_carry=account.gone.told(),
+        added=account.gains.told(),
+    )
 
 
 @contextmanager
@@ -150,7 +175,7 @@ def _nothing_written(records: Iterable[Record], dialect: str) -> SettingError:
 
 
 def _refused(account: _Account, left_out: Sequence[LeftOut], dialect: str) -> SettingError:
-    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in account.cannot_carry()]
+    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in account.gone.told()]
     told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in tally(left_out)]
     return SettingError(
         f"{dialect} cannot carry everything: {'; '.join(told)}. Nothing was written.",
@@ -186,8 +211,8 @@ def _accounted(
             if _place(record) in missing:
                 gone = record
             else:
-                gone = lost(record, _nearest(record, next(again)))
-                account.add(record, gone, is_repaired=record.origin in repaired)
+                nearest = _nearest(record, next(again))
+                gone = account.add(record, nearest, is_repaired=record.origin in repaired)
             if gone:
                 entry = {"at": str(record.origin or ""), "id": record.id, "lost": gone}
                 lines.write(text_of(entry).encode() + b"\n")

@@ -220,6 +220,7 @@ def convert(
             "left_out": tally(one for one in left_out if not one.kept),
             "parts_lost": tally(one for one in left_out if one.kept),
             "cannot_carry": written.cannot_carry,
+            "added": written.added,
             "out": [path for path in paths if not path.endswith(LOST)],
             "lost": next((path for path in paths if path.endswith(LOST)), None),
             **({"quarantine": quarantine} if quarantine else {}),

@@ -88,7 +88,8 @@ def _empty_fields(record: Record) -> list[str]:
             named = [("text", record.text)]
         case Preference():
             sides = {"prompt": record.prompt, "chosen": record.chosen, "rejected": record.rejected}
-            named = [(side, "".join(m.content for m in messages)) for side, messages in sides.items()]
+            # A side that is not there is none: of an answer that is judged alone, or where nothing is asked.
+            named = [(side, "".join(m.content for m in messages)) for side, messages in sides.items() if messages]
     return list(dict.fromkeys(name for name, text in named if is_blank(text)))
 
 

@@ -40,6 +40,12 @@ def not_carried(values: Values) -> Iterator[Line]:
         yield f"cannot carry: {entry({**one, 'reason': one['key']})}", "yellow"
 
 
+def added(values: Values) -> Iterator[Line]:
+    """Say which keys a dialect needs and was given."""
+    for one in values.get("added", ()):
+        yield f"added: {entry({**one, 'reason': one['key']})}", "green"
+
+
 def fixed(values: Values) -> Iterator[Line]:
     """Say what was put right, what was left out and lost, and what was not touched."""
     for name, style in (("mended", "green"), ("taken_out", "green"), ("left_out", "yellow")):

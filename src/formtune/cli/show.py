@@ -118,6 +118,7 @@ def conversion(console: "Console", made: Made) -> None:
     shown = {"dialect": values["dialect"], "to": values["to"], "rows in": accounts.account(values)}
     _grid(console, shown | {name: values[name] for name in ("out", "lost", "quarantine") if values.get(name)})
     _lines(console, accounts.not_carried(values))
+    _lines(console, accounts.added(values))
 
 
 def _shortened(values: Values, name: str) -> Values:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 
-from formtune.dialects import aligned, oasst, squad
+from formtune.dialects import aligned, squad
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at, unpacked
 from formtune.dialects.meaning import items_of, row_items
 from formtune.dialects.recognition import N_SAMPLE, nothing_read, recognize, thinned
 from formtune.dialects.streaming import is_large, no_collection, plan_of, records_of
-from formtune.dialects.table import DIALECTS, KNOWN_NAMES
+from formtune.dialects.table import DIALECTS, KNOWN_NAMES, TOGETHER
 from formtune.records import LeftOut, Record, identified
 from formtune.sources import Mend, Row, Slice, read_rows
 
@@ -119,7 +119,7 @@ def _row_by_row(given: Given, dialect: str | None, columns: Columns, *, mend: Me
     if not found:
         raise nothing_read([row for row in rows if isinstance(row, LeftOut)], given.described.files[0])
     name, evidence = recognize(thinned(found), dialect or given.described.dialect, columns)
-    rows = oasst.grown(rows) if name == oasst.NAME else rows
+    rows = TOGETHER[name](rows) if name in TOGETHER else rows
     names = names_of(objects(row for row in rows if isinstance(row, Row))) if columns.group else []
     group = settle_one(evidence.columns, "group", names, known=())
     return _reading(
