@@ -14,9 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from formtune.arms import Prepared, Readied, make_arms, ready
+import msgspec
+
+from formtune.arms import PreparedPart, Readied, make_arms, ready
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
+from formtune.encoder_proofs import drawn
 from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
@@ -141,12 +144,12 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
         raise SettingError(
             "Nothing is drawn from prepared data.", "Give --dev and --test, and leave sizes out.", at="--prepared"
         )
-    task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in folder.manifest["task"].items()})
+    task = msgspec.convert(folder.manifest["task"], Task)
     readings = [read(recipe, paths) if paths else None for paths in (data.dev, data.test)]
     dev, test = ([r for r in reading.records if has_answer(r)] if reading else [] for reading in readings)
     left_out = [one for reading in readings if reading for one in reading.left_out]
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
-    given = Prepared(PreparedTokens(folder), folder.manifest["output"])
+    given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
     return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
 
@@ -172,8 +175,8 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
         return _held(reading.records, reading.left_out, reading.dialect)
     found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
     if not isinstance(next(iter(found), None), Conversation | Plain | None):
-        reading = replace(plan, slices=())
-        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, reading, part)) for part in plan.slices]
+        bare = replace(plan, slices=())
+        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, bare, part)) for part in plan.slices]
         found += chain.from_iterable(run(jobs, progress))
     files = dict.fromkeys(part.path for part in plan.slices)
     return Source(plan.dialect, tuple(files), plan=plan, slices=plan.slices, witnesses=found)
@@ -213,10 +216,10 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         task=task,
         max_length=min(limits, default=None),
         reading="" if source.plan is None else _told(source.plan),
-        plan=source.plan,
+        plan=None if source.plan is None else replace(source.plan, slices=()),  # it goes to a worker with every slice
         files=source.files,
         folder=folder,
-        sample=_sample(source.witnesses),
+        sample=tuple(drawn(_sample(source.witnesses))),
     )
 
 
