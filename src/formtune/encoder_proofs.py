@@ -19,7 +19,7 @@ import numpy as np
 import tokenizers
 
 from formtune import encoder_probes, proof_store
-from formtune.flat_encoders import LIBRARIES, Fast, Flat, FlatEncoder, Library, Reference
+from formtune.flat_encoders import Fast, Flat, FlatEncoder, Library, Reference, fastest_first
 from formtune.proof_store import Proof
 from formtune.text_encoders import Follows, TextEncoders
 
@@ -104,7 +104,7 @@ def admitted(
     *,
     controls: Collection[str] = (),
     sample: Sequence[str] = (),
-    libraries: Sequence[Library] = LIBRARIES,
+    libraries: Sequence[Library] | None = None,
 ) -> tuple[FlatEncoder, Choice]:
     """Give the first library that holds for an encoder, else the reference; and say which, and why no other.
 
@@ -112,11 +112,11 @@ def admitted(
         encoder: of text, which knows no control token.
         controls: texts of the control tokens.
         sample: texts of the data at hand, of which at most 256, with 65,536 characters in all, are compared.
-        libraries: those that are tried, in this order.
+        libraries: those that are tried, in this order; None: all, the fastest first.
     """
     trial = _Trial(encoder, controls, sample)
     others: dict[str, str] = {}
-    for library in libraries:
+    for library in fastest_first(encoder) if libraries is None else libraries:
         version = library.version
         if version is None:
             others[library.package] = "it is not installed"

@@ -240,5 +240,9 @@ def _splintr(spec: str) -> Encode:
     return encode
 
 
-# The fastest first.
 LIBRARIES = (Library("gigatoken", _gigatoken), Library("splintr-rs", _splintr))
+
+
+def fastest_first(encoder: tokenizers.Tokenizer) -> tuple[Library, ...]:
+    """Order the libraries by how fast they encode a vocabulary of this kind (``benchmarks/tokenizer_engines.py``)."""
+    return LIBRARIES[::-1] if getattr(encoder.model, "byte_fallback", False) else LIBRARIES
