@@ -5,6 +5,7 @@ Else all records are read first. Either way the same records become the same seq
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -35,8 +36,10 @@ from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, 
 from formtune.shards import read_manifest
 from formtune.side_by_side import Job
 from formtune.sources import Slice
+from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
 
+WORTH_A_PROOF_BYTES = 2_000_000  # the reference encodes that in less than the seconds that a first proof takes
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
 
 
@@ -219,7 +222,7 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         plan=None if source.plan is None else replace(source.plan, slices=()),  # it goes to a worker with every slice
         files=source.files,
         folder=folder,
-        sample=tuple(drawn(_sample(source.witnesses))),
+        sample=tuple(drawn(_sample(source.witnesses))) if _n_bytes(source) >= WORTH_A_PROOF_BYTES else (),
     )
 
 
@@ -229,6 +232,13 @@ def _told(plan: Plan) -> str:
     layouts = {path: asdict(layout) for path, layout in given.described.layouts.items()}
     told = [plan.dialect, asdict(plan.columns), plan.group, given.encoding, given.header, layouts]
     return json.dumps([*told, sorted(given.known_names)], sort_keys=True, default=sorted)
+
+
+def _n_bytes(source: Source) -> float:
+    """Say how much text there is, about; of what is not here nobody knows."""
+    if source.plan is None:
+        return sum(len(input_text(record)) + len(answer_text(record)) for record in source.records)
+    return math.inf if any(map(is_hub, source.files)) else sum(Path(file).stat().st_size for file in source.files)
 
 
 def _sample(records: Sequence[Record]) -> list[str]:
