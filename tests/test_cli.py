@@ -93,6 +93,8 @@ def test_every_flag_stands_for_a_setting() -> None:
         flags.ReadFlags,
         flags.SplitFlags,
         flags.FormatFlags,
+        flags.PrepareFlags,
+        flags.MixFlags,
         flags.TrainFlags,
         flags.EngineFlags,
         flags.TuneFlags,
