@@ -10,7 +10,8 @@ from prepared_folders import conversations, model_folder, prepared, three
 
 from formtune import pipeline
 from formtune.errors import FormtuneError
-from formtune.prepared import open_prepared
+from formtune.preparation import with_prepared
+from formtune.prepared import PreparedTokens, open_prepared
 from formtune.recipe import make_recipe
 from formtune.results import Result
 
@@ -188,17 +189,21 @@ def test_what_no_model_could_learn_together_is_refused(problem: str, tmp_path: P
     data.write_text("".join(json.dumps({"source": f"text {n}", "target": "yes"}) + "\n" for n in range(4)))
     told = refused([a, prepared(tmp_path / "other", data, model=model, format_=format_)], tmp_path / "m")
     assert problem in told
-    assert told.endswith(("Prepare both with the same model.", "Prepare both for the same model."))
+    assert "Prepare both for the same model" in told
 
 
-def test_numbers_of_classes_are_not_mixed(tmp_path: Path) -> None:
-    """The same number may be another class."""
+def test_numbers_of_other_classes_are_not_mixed(tmp_path: Path) -> None:
+    """The same number would be another class."""
     data, model = tmp_path / "labels.csv", model_folder(tmp_path / "model", kind="bert")
     data.write_text("text,label\nlovely,good\ndull,bad\n")
     classes = prepared(tmp_path / "classes", data, model=model, format_="classification")
     data.write_text("text,label\nlovely,warm\ndull,cold\n")
     others = prepared(tmp_path / "others", data, model=model, format_="classification")
-    assert "Its answers are numbers of classes" in refused([classes, others], tmp_path / "m")
+    assert "Its answers are read off otherwise" in refused([classes, others], tmp_path / "m")
+    data.write_text("text,label\nfine,good\nlong,bad\n")
+    same = prepared(tmp_path / "same", data, model=model, format_="classification")
+    assert mixed([classes, same], tmp_path / "m", by="rows")["sequences"] == 4
+    assert open_prepared(tmp_path / "m").manifest["task"]["labels"] == ["bad", "good"]
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -217,9 +222,38 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    """It has no share."""
-    a, *_ = three(tmp_path)
-    nothing = conversations(tmp_path / "long.jsonl", ["x" * 2000], answer="y" * 2000)
-    empty = prepared(tmp_path / "empty", nothing, model=tmp_path / "model")
-    assert refused([a, empty], tmp_path / "m").endswith("empty: It holds no sequence. Leave it out.")
+def test_label_words_and_free_texts_are_learned_together(tmp_path: Path) -> None:
+    """Both are tokens; the mixture is of several tasks, and read off as text."""
+    data, model = tmp_path / "labels.csv", model_folder(tmp_path / "model")
+    data.write_text("text,label\nlovely,good\ndull,bad\n")
+    words = prepared(tmp_path / "words", data, model=model, format_="seq2seq")
+    talks = prepared(tmp_path / "talks", conversations(tmp_path / "a.jsonl", ["why?"]), model=model)
+    mixed([words, talks], tmp_path / "m")
+    manifest = open_prepared(tmp_path / "m").manifest
+
+    assert (manifest["output"], manifest["task"]) == ("text", None)
+    assert [task["kind"] for task in manifest["tasks"]] == ["labelled", "conversation"]
+    assert manifest["recipe"]["formats"] == ["seq2seq", "chat"]
+
+
+def test_a_training_takes_what_was_drawn(tmp_path: Path) -> None:
+    """As often as it was, in that order; of several formats one must be named for other records."""
+    folders = three(tmp_path)
+    mixed(folders, tmp_path / "m", temperature=1e6)
+    opened = open_prepared(tmp_path / "m")
+    given = PreparedTokens(opened)
+
+    assert len(given) == len(opened.drawn_D) == len(list(given))
+    for place, number in zip(given, opened.drawn_D.tolist(), strict=True):
+        assert given[place].id == place
+        assert given[place].ids_T.tolist() == opened.tokens(number).ids_T.tolist()
+    assert "-1" not in given
+    assert str(len(given)) not in given
+
+    other = conversations(tmp_path / "other.jsonl", ["what?"])
+    lines = prepared(tmp_path / "lines", other, model=tmp_path / "model", format_="instruction")
+    mixed([*folders, lines], tmp_path / "both")
+    asked = make_recipe({"data": {"prepared": str(tmp_path / "both")}})
+    with pytest.raises(FormtuneError, match="--format: The data are a mixture that was prepared for chat, instruction"):
+        with_prepared(asked)
+    assert with_prepared(asked.model_copy(update={"formats": ("chat",)})).formats == ("chat",)

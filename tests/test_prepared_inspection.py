@@ -89,7 +89,7 @@ def test_answers_of_a_class_head_and_of_label_words_are_told(tmp_path: Path) -> 
     head, mask = (
         prepared(tmp_path / name, data, model=model, format_=name) for name in ("classification", "masked_lm")
     )
-    assert inspect_prepared(head).shown[0].answer.startswith("class ")
+    assert [one.answer for one in inspect_prepared(head).shown] == ["good", "bad"]
     assert inspect_prepared(mask)["shown"][0]["notes"][0].endswith("of 2 candidates.")
 
 
@@ -101,14 +101,6 @@ def test_both_sides_of_an_encoder_decoder_are_shown(tmp_path: Path) -> None:
     found = inspect_prepared(folder)
     assert "".join(token.text for token in found.shown[0].decoder if token.weight > 0).strip().startswith("hallo")
     assert found["tokens"] == len(found.shown[0].tokens) + len(found.shown[0].decoder)
-
-
-def test_a_folder_without_sequences_is_said_to_be_so(tmp_path: Path) -> None:
-    """Nothing is shown, and why."""
-    data = conversations(tmp_path / "long.jsonl", ["x" * 2000], answer="y" * 2000)
-    found = inspect_prepared(prepared(tmp_path / "none", data, model=model_folder(tmp_path / "model")))
-    assert (found["sequences"], found["packs"], found["lengths"]["tokens"], found["shown"]) == (0, 0, {}, [])
-    assert found["left_out"][0]["rows"] == 1
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:

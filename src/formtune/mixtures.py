@@ -119,7 +119,7 @@ def _sources(recipe: Recipe, out: Path) -> list[Source]:
     caps = _one_each("--cap", given * n_folders if len(given) == 1 else given, n_folders)
     _check_alike(folders)
     sources = [
-        Source(name, opened, *_measured(name, opened), weight=weight, cap=cap)
+        Source(name, opened, *_measured(opened), weight=weight, cap=cap)
         for (name, opened), weight, cap in zip(folders.items(), weights, caps, strict=True)
     ]
     for source in sources[1:]:
@@ -175,20 +175,22 @@ def _open(name: str) -> PreparedFolder:
         raise DataError(
             "This is a mixture, which would be drawn from anew.", f"Mix what it is made of: {own}.", at=name
         )
-    if not len(opened):
-        raise DataError("It holds no sequence.", "Leave it out.", at=name)
     return opened
 
 
 def _check_alike(folders: Mapping[str, PreparedFolder]) -> None:
     """Refuse folders that one model could not learn together, and what stands in two of them."""
-    first, *others = folders
-    for name in others:
-        for what, entry in (("chat template", _template), ("tokenizer", _tokenizer)):  # whose digest has both
-            if entry(folders[first]) != entry(folders[name]):
-                raise DataError(
-                    f"It was prepared with another {what} than {first!r}.", "Prepare both with the same model.", at=name
-                )
+    (first, own), *others = ((name, opened.manifest) for name, opened in folders.items())
+    for name, manifest in others:
+        problems = {
+            f"It was prepared with another chat template than {first!r}.": manifest["template"] != own["template"],
+            # Whose digest has the template in it, and so comes after.
+            f"It was prepared with another tokenizer than {first!r}.": _ids(manifest) != _ids(own),
+            f"Its answers are read off otherwise than those of {first!r}.": not _goes_with(manifest, own),
+        }
+        for problem, is_so in problems.items():
+            if is_so:
+                raise DataError(problem, "Prepare both for the same model, in formats alike.", at=name)
     holder: dict[str, str] = {}
     for name, opened in folders.items():
         for shard in opened.manifest["shards"]:
@@ -201,25 +203,23 @@ def _check_alike(folders: Mapping[str, PreparedFolder]) -> None:
                 )
 
 
-def _tokenizer(opened: PreparedFolder) -> object:
-    return opened.manifest["tokenizer"]["digest"]
+def _ids(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["tokenizer"]["digest"])
 
 
-def _template(opened: PreparedFolder) -> object:
-    return opened.manifest["template"]
+def _goes_with(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether answers are read off alike: texts beside label words, and numbers of the same classes."""
+    outputs = {manifest["output"], other["output"]}
+    if outputs == {"head"}:
+        return bool(manifest["task"]["labels"] == other["task"]["labels"])
+    return len(outputs) == 1 or outputs == {"text", "words"}
 
 
-def _measured(name: str, opened: PreparedFolder) -> tuple[np.ndarray, np.ndarray]:
+def _measured(opened: PreparedFolder) -> tuple[np.ndarray, np.ndarray]:
     """Give the tokens of each sequence, and those that are learned."""
     sides, learned = [], []
     for shard in opened.manifest["shards"]:
         leaf = read_shard(opened.folder / shard["file"]).leaf  # and not kept: only lengths are
-        if ((leaf.golds_N >= 0) & (leaf.words_N < 0)).any():
-            raise DataError(
-                "Its answers are numbers of classes, and those of other data may stand for other classes.",
-                "Prepare all data in one go, or in a format whose answers are words.",
-                at=name,
-            )
         both = [leaf.sheet] if leaf.decoder is None else [leaf.sheet, leaf.decoder]
         sides.append(np.stack([sheet.lengths for sheet in both], axis=1))
         learned.append(leaf.target.n_learned())
@@ -298,6 +298,7 @@ def _files(sources: Sequence[Source]) -> Iterator[tuple[Source, dict[str, str]]]
 def _manifest(recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
     """Say what the mixture was made of, in the places where a prepared folder says it."""
     manifests = [source.opened.manifest for source in sources]
+    tasks = [manifest["task"] for manifest in manifests]
     shards: list[dict[str, Any]] = []
     files: list[str] = []
     for source, named in _files(sources):
@@ -310,6 +311,9 @@ def _manifest(recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
         "sources": files,
         "inputs": {name: digest for manifest in manifests for name, digest in manifest["inputs"].items()},
         "dialect": ", ".join(dict.fromkeys(manifest["dialect"] for manifest in manifests)),
+        "task": tasks[0] if all(task == tasks[0] for task in tasks) else None,
+        "tasks": tasks,
+        "output": "text" if any(manifest["output"] == "text" for manifest in manifests) else manifests[0]["output"],
         "tokenizer": manifests[0]["tokenizer"],
         "template": manifests[0]["template"],
         # Models and formats are those of the sources, as whoever reads the folder looks for them here.

@@ -6,7 +6,7 @@ Else all records are read first. Either way the same records become the same seq
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -118,14 +118,20 @@ def with_prepared(recipe: Recipe) -> Recipe:
     if recipe.data.prepared is None:
         return recipe
     own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
-    for name, asked in (("formats", recipe.formats), ("models", recipe.models)):
-        if asked and list(asked) != own[name]:
+    chosen = {"formats": recipe.formats or tuple(own["formats"]), "models": recipe.models or tuple(own["models"])}
+    for name, asked in chosen.items():
+        known = ", ".join(own[name])
+        if not set(asked) <= set(own[name]):
             raise SettingError(
-                f"The data were prepared for {', '.join(own[name])}.",
-                "Ask for that, or leave it out.",
+                f"The data were prepared for {known}.", "Ask for that, or leave it out.", at=f"--{name[:-1]}"
+            )
+        if len(asked) > 1:
+            raise SettingError(
+                f"The data are a mixture that was prepared for {known}.",
+                "Say which of them the records to choose and test on are for.",
                 at=f"--{name[:-1]}",
             )
-    return recipe.model_copy(update={name: tuple(own[name]) for name in ("formats", "models")})
+    return recipe.model_copy(update=chosen)
 
 
 def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
@@ -143,14 +149,23 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
         raise SettingError(
             "Nothing is drawn from prepared data.", "Give --dev and --test, and leave sizes out.", at="--prepared"
         )
-    task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in folder.manifest["task"].items()})
     readings = [read(recipe, paths) if paths else None for paths in (data.dev, data.test)]
     dev, test = ([r for r in reading.records if has_answer(r)] if reading else [] for reading in readings)
     left_out = [one for reading in readings if reading for one in reading.left_out]
+    own = folder.manifest["task"]
+    if own is None and not (dev or test):
+        own = folder.manifest["tasks"][0]
+    # Of a mixture of several tasks, the records to choose and test on say which one counts.
+    task = task_of(recipe, [*dev, *test]) if own is None else _task_from(own)
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
     given = Prepared(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
     return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
+
+
+def _task_from(told: Mapping[str, Any]) -> Task:
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in told.items()}
+    return Task(**values)
 
 
 def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:

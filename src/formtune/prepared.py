@@ -270,25 +270,27 @@ class PreparedFolder:
 
 
 class PreparedTokens(Mapping[str, Tokens]):
-    """The sequences of a prepared folder by their numbers, as a training takes them; each is read as it is asked for."""
+    """The sequences of a prepared folder as a training takes them, by their places in the order in which they are met.
+
+    Each is read as it is asked for. A mixture has a sequence as often as it drew it.
+    """
 
     def __init__(self, prepared: PreparedFolder) -> None:
         self._prepared = prepared
 
-    def __getitem__(self, number: str) -> Tokens:
+    def __getitem__(self, place: str) -> Tokens:
         """Give one sequence."""
-        try:
-            return replace(self._prepared.tokens(int(number)), id=number)
-        except (IndexError, ValueError) as error:
-            raise KeyError(number) from error
+        if not place.isdecimal() or int(place) >= len(self):
+            raise KeyError(place)
+        return replace(self._prepared.tokens(int(self._prepared.drawn_D[int(place)])), id=place)
 
     def __iter__(self) -> Iterator[str]:
-        """Give the numbers, in order."""
-        return map(str, range(len(self._prepared)))
+        """Give the places, in order."""
+        return map(str, range(len(self)))
 
     def __len__(self) -> int:
-        """Count the sequences."""
-        return len(self._prepared)
+        """Count the sequences, as often as they are met."""
+        return len(self._prepared.drawn_D)
 
 
 def open_prepared(folder: str | Path) -> PreparedFolder:

@@ -41,7 +41,7 @@ def inspect_prepared(folder: str | Path, *, first: int = 1) -> Result:
     """
     opened = open_prepared(folder)
     n_met = len(opened.drawn_D)
-    if not 1 <= first <= max(1, n_met):
+    if not 1 <= first <= n_met:
         raise SettingError(f"There is no sequence {first}.", f"Choose from 1 to {n_met}.", at="--record")
     tokenizer, note = _tokenizer(opened.manifest)
     shown = [_shown(opened, number, tokenizer, note=note) for number in opened.drawn_D[first - 1 :][:N_SHOWN].tolist()]
@@ -53,7 +53,7 @@ def _counted(opened: PreparedFolder) -> dict[str, Any]:
     lengths, learned = _lengths(opened)
     met, met_learned = lengths[opened.drawn_D], learned[opened.drawn_D]
     packs = opened.packs
-    ends = np.cumsum(lengths[packs.sequences_N])[packs.ends_P - 1] if len(packs) else np.zeros(0, dtype=np.int64)
+    ends = np.cumsum(lengths[packs.sequences_N])[packs.ends_P - 1]
     n_bytes = sum((opened.folder / shard["file"]).stat().st_size for shard in manifest["shards"])
     libraries = {follows: choice["name"] for follows, choice in manifest["tokenizer"]["libraries"].items()}
     return {
@@ -77,7 +77,7 @@ def _counted(opened: PreparedFolder) -> dict[str, Any]:
 
 def _lengths(opened: PreparedFolder) -> tuple[np.ndarray, np.ndarray]:
     """Give the tokens of every sequence that stands in the shards, both sides together, and the learned ones."""
-    lengths, learned = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    lengths, learned = [], []
     for shard in opened.manifest["shards"]:
         leaf = read_shard(opened.folder / shard["file"]).leaf
         lengths.append(leaf.sheet.lengths + (0 if leaf.decoder is None else leaf.decoder.lengths))
@@ -89,7 +89,7 @@ def _quantiles(lengths_N: np.ndarray) -> dict[str, int]:
     """Give quantiles by the nearest rank, as :mod:`formtune.inspection` does."""
     ordered_N = np.sort(lengths_N)
     last = len(ordered_N) - 1
-    return {name: int(ordered_N[round(share * last)]) for name, share in QUANTILES.items()} if len(ordered_N) else {}
+    return {name: int(ordered_N[round(share * last)]) for name, share in QUANTILES.items()}
 
 
 def _tokenizer(manifest: Mapping[str, Any]) -> tuple[Tokenizer | None, str]:
@@ -115,9 +115,14 @@ def _shown(opened: PreparedFolder, number: int, tokenizer: Tokenizer | None, *, 
         tokens=_tokens(seen, tokenizer),
         decoder=() if seen.decoder is None else _tokens(seen.decoder, tokenizer),
         read_off=CORRUPTED if tokens.corrupt else "",
-        answer="" if tokens.gold is None or tokens.candidates else f"class {tokens.gold}",
+        answer="" if tokens.gold is None or tokens.candidates else _class(opened.manifest, tokens.gold),
         notes=notes,
     )
+
+
+def _class(manifest: Mapping[str, Any], number: int) -> str:
+    """Name a class; where choices differ from record to record it is a letter."""
+    return str((manifest["task"] or manifest["tasks"][0])["labels"][number])
 
 
 def _tokens(tokens: Tokens, tokenizer: Tokenizer | None) -> tuple[ShownToken, ...]:
