@@ -93,6 +93,7 @@ def test_every_flag_stands_for_a_setting() -> None:
         flags.ReadFlags,
         flags.SplitFlags,
         flags.FormatFlags,
+        flags.PreparedFlags,
         flags.PrepareFlags,
         flags.MixFlags,
         flags.TrainFlags,

@@ -214,6 +214,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert refused([a, b], out, cap="1,2,3").startswith("--cap: There are 3 numbers for 2 folders.")
     assert refused([a, b], out, weights="1,0").startswith("mixing.weights: '0' cannot be used here.")
     assert refused([a, b], out, total=10**15).startswith("--total: ")
+    assert refused([a, b], out, total=1) == "--total: Not half a sequence would be drawn of any folder. Raise it."
     longest = max(len(open_prepared(a).tokens(n).ids_T) for n in range(40))
     told = refused([a, b], out, pack_tokens=20)
     assert told == (

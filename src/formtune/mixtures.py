@@ -107,7 +107,10 @@ def _drawn(recipe: Recipe, sources: Sequence[Source]) -> tuple[Mixture, int]:
         raise SettingError(
             f"{n_drawn:,.0f} sequences would be drawn, and {_MOST:,} can be counted.", "Lower it.", at="--total"
         )
-    return mix(sizes, shares_S, total=total, seed=recipe.seed), total
+    mixture = mix(sizes, shares_S, total=total, seed=recipe.seed)
+    if not len(mixture.numbers_D):
+        raise SettingError("Not half a sequence would be drawn of any folder.", "Raise it.", at="--total")
+    return mixture, total
 
 
 def _sources(recipe: Recipe, out: Path) -> list[Source]:
@@ -286,6 +289,15 @@ def _not_drawn(sources: Sequence[Source], mixture: Mixture) -> list[dict[str, An
     ]
 
 
+def _libraries(sources: Sequence[Source]) -> dict[str, Any]:
+    """Say which tokenizer libraries encoded, by source where these differ."""
+    own = {source.named: source.opened.manifest["tokenizer"]["libraries"] for source in sources}
+    first: dict[str, Any] = next(iter(own.values()))
+    if all(libraries == first for libraries in own.values()):
+        return first
+    return {f"{name}, {follows}": choice for name, libraries in own.items() for follows, choice in libraries.items()}
+
+
 def _files(sources: Sequence[Source]) -> Iterator[tuple[Source, dict[str, str]]]:
     """Give each source with the names of its shards: there, and in the mixture."""
     n_before = 0
@@ -314,7 +326,7 @@ def _manifest(recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
         "task": tasks[0] if all(task == tasks[0] for task in tasks) else None,
         "tasks": tasks,
         "output": "text" if any(manifest["output"] == "text" for manifest in manifests) else manifests[0]["output"],
-        "tokenizer": manifests[0]["tokenizer"],
+        "tokenizer": {"digest": _ids(manifests[0]), "libraries": _libraries(sources)},
         "template": manifests[0]["template"],
         # Models and formats are those of the sources, as whoever reads the folder looks for them here.
         "recipe": {**recipe.to_dict(), "models": models, "formats": formats},

@@ -29,8 +29,8 @@ def inspect_prepared(folder: str | Path, *, first: int = 1) -> Result:
         first: the sequence that is shown first, from 1; a mixture's are numbered as they are met.
 
     Returns:
-        ``kind``, ``format`` and ``model``; ``records``, ``sequences``, ``tokens`` and ``learned_tokens`` as they are met;
-        ``learned_share``; what is said of the packs; ``rows_filled``: quantiles of the tokens in a row; ``lengths``:
+        ``kind``, ``format`` and ``model``; ``records``; ``sequences``, ``tokens`` and ``learned_tokens`` as often as they
+        are met; ``learned_share``; what is said of the packs; ``rows_filled``: quantiles of the tokens in a row; ``lengths``:
         quantiles of the ``tokens`` and ``learned_tokens`` of a sequence; ``bytes`` of the shards, and ``bytes_a_token``
         that stands in them; ``libraries`` that encoded; ``template``: the model's own, or ours; ``mixed``: its sources;
         ``shown``.
@@ -55,12 +55,12 @@ def _counted(opened: PreparedFolder) -> dict[str, Any]:
     packs = opened.packs
     ends = np.cumsum(lengths[packs.sequences_N])[packs.ends_P - 1]
     n_bytes = sum((opened.folder / shard["file"]).stat().st_size for shard in manifest["shards"])
-    libraries = {follows: choice["name"] for follows, choice in manifest["tokenizer"]["libraries"].items()}
+    libraries = [f"{choice['name']} {choice['version']}" for choice in manifest["tokenizer"]["libraries"].values()]
     return {
         "kind": manifest["kind"],
         "format": ", ".join(own["formats"]),
         "model": ", ".join(own["models"]),
-        "records": len(opened),
+        "records": int(np.count_nonzero(np.bincount(opened.drawn_D))),
         "sequences": len(met),
         "tokens": int(met.sum()),
         "learned_tokens": int(met_learned.sum()),
@@ -70,7 +70,7 @@ def _counted(opened: PreparedFolder) -> dict[str, Any]:
         "lengths": {"tokens": _quantiles(met), "learned_tokens": _quantiles(met_learned)},
         "bytes": n_bytes,
         "bytes_a_token": round(n_bytes / max(1, int(lengths.sum())), 2),
-        "libraries": libraries,
+        "libraries": list(dict.fromkeys(libraries)),
         "template": "formtune's" if manifest["template"] is None else "the model's",
     }
 
