@@ -36,7 +36,7 @@ def test_sequences_go_over_as_they_are(tmp_path: Path) -> None:
         labels = [id_ if weight else IGNORED for id_, weight in zip(one.ids_T, one.weights_T, strict=True)]
         assert row["labels"] == labels
     assert (found["rows"], found["sequences"]) == (40, 40)
-    assert found["use"].endswith(f"sequence_len: {max(len(row['input_ids']) for row in rows)}")
+    assert found["use"].startswith(f"sequence_len: {max(len(row['input_ids']) for row in rows)}")
 
 
 def test_a_mixture_goes_over_as_it_is_met(tmp_path: Path) -> None:

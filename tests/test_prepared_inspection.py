@@ -133,6 +133,7 @@ def test_it_reads_well(
         ("mix", "talks", "more", "--weights", "1,2", "--by", "rows", "--total", "6", "-o", "mixed"),
         ("inspect", "mixed", "--record", "3"),
         ("export", "mixed", "--to", "trl", "--packed", "-o", "rows"),
+        ("export", "mixed", "--to", "axolotl", "-o", "rows"),
     ):
         assert run(words) == 0
     told = [line.rstrip() for line in capsys.readouterr().out.splitlines()]

@@ -235,7 +235,7 @@ def export(
     """
     from formtune import pipeline
 
-    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), show.numbers, common)
+    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), show.exported, common)
 
 
 def train(

@@ -137,6 +137,15 @@ def mixture(console: "Console", made: Made) -> None:
     _grid(console, {name: value for name, value in values.items() if name != "sources"})
 
 
+def exported(console: "Console", made: Made) -> None:
+    """Show what was written, then what to tell the trainer."""
+    values = made.to_dict()
+    _grid(console, {name: value for name, value in values.items() if name != "use"})
+    _line(console, "")
+    for line in values["use"].splitlines():
+        _line(console, line)
+
+
 def _sources(console: "Console", sources: Iterable[Values]) -> None:
     names = ("folder", "weight", "share_asked", "share", "sequences", "tokens", "learned_tokens", "times_seen")
     _table(console, sources, names)
