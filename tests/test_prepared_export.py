@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from prepared_folders import conversations, model_folder, prepared, three
 
-from formtune import pipeline
+from formtune import pipeline, prepared_export
 from formtune.errors import DataError, SettingError
 from formtune.exported_rows import IGNORED
 from formtune.prepared import open_prepared
@@ -39,8 +39,10 @@ def test_sequences_go_over_as_they_are(tmp_path: Path) -> None:
     assert found["use"].startswith(f"sequence_len: {max(len(row['input_ids']) for row in rows)}")
 
 
-def test_a_mixture_goes_over_as_it_is_met(tmp_path: Path) -> None:
-    """A sequence that is drawn three times stands there three times, at its places."""
+@pytest.mark.parametrize("block", [7, 4096])
+def test_a_mixture_goes_over_as_it_is_met(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequence that is drawn three times stands there three times, at its places; blocks leave no trace."""
+    monkeypatch.setattr(prepared_export, "BLOCK", block)
     folders = [str(folder) for folder in three(tmp_path)]
     asked = {"data": {"paths": folders}, "mixing": {"temperature": 1e6}, "out": str(tmp_path / "m")}
     pipeline.mix(make_recipe(asked))

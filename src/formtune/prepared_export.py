@@ -1,13 +1,23 @@
-"""Prepared folders for other trainers: sequences out of the shards, in the order in which they are met, or by rows."""
+"""Prepared folders for other trainers: sequences out of the shards, in the order in which they are met, or by rows.
 
+Shape letters: T tokens, N sequences, K sequences of one block.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from formtune.errors import DataError, SettingError
 from formtune.exported_rows import Prepared
 from formtune.exporting import TRAINERS, check_trainer, export_packed, export_sequences
 from formtune.leaves import Leaf
 from formtune.prepared import PreparedFolder, open_prepared
+from formtune.sheets import take
+
+BLOCK = 4096  # sequences that are taken out together
 
 
 def exported(folder: str | Path, *, to: str | None, packed: bool, out: Path) -> dict[str, Any]:
@@ -33,10 +43,9 @@ def exported(folder: str | Path, *, to: str | None, packed: bool, out: Path) -> 
     for leaf in opened.leaves():
         _check(leaf, at=folder)
     if packed:
-        rows = ([_sequence(opened, int(n)) for n in opened.packs[pack]] for pack in range(len(opened.packs)))
-        found = export_packed(rows, to=to, out=out, capacity=opened.manifest["capacity"])
+        found = export_packed(_rows(opened), to=to, out=out, capacity=opened.manifest["capacity"])
     else:
-        found = export_sequences((_sequence(opened, n) for n in opened.drawn_D.tolist()), to=to, out=out)
+        found = export_sequences(_sequences(opened, opened.drawn_D), to=to, out=out)
     return {
         "to": to,
         "rows": found.n_rows,
@@ -67,7 +76,23 @@ def _check(leaf: Leaf, *, at: str | Path) -> None:
             )
 
 
-def _sequence(opened: PreparedFolder, number: int) -> Prepared:
-    shard, row = opened.locate(number)
-    tokens = opened.shard(shard).leaf.sheet.tokens(row)
-    return tokens.ids_T, tokens.weights_T, tokens.parts_T
+def _sequences(opened: PreparedFolder, numbers_N: np.ndarray) -> Iterator[Prepared]:
+    """Give sequences by their numbers, a block at a time: those of a shard are taken out together."""
+    for start in range(0, len(numbers_N), BLOCK):
+        numbers_K = numbers_N[start : start + BLOCK]
+        shards_K = np.searchsorted(opened.ends_S, numbers_K, side="right")
+        found: dict[int, Prepared] = {}
+        for shard in np.unique(shards_K).tolist():
+            places_K = np.flatnonzero(shards_K == shard)
+            first = int(opened.ends_S[shard - 1]) if shard else 0
+            taken = take(opened.shard(shard).leaf.sheet, numbers_K[places_K] - first)
+            columns = (np.split(column_T, taken.ends_N[:-1]) for column_T in (taken.ids_T, *taken.carried()))
+            found |= zip(places_K.tolist(), zip(*columns, strict=True), strict=True)
+        yield from (found[place] for place in range(len(numbers_K)))
+
+
+def _rows(opened: PreparedFolder) -> Iterator[list[Prepared]]:
+    """Give the sequences of each pack."""
+    sequences = _sequences(opened, opened.packs.sequences_N)
+    for n_sequences in np.diff(opened.packs.ends_P, prepend=0).tolist():
+        yield list(islice(sequences, n_sequences))
