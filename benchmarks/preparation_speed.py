@@ -107,7 +107,7 @@ class Measured:
     n_packs: int | None = None
 
 
-def ours(job: Job, rows_path: str, out: str, n_workers: int) -> Measured:
+def ours(job: Job, rows_path: str, out: str, *, n_workers: int) -> Measured:
     """Prepare with formtune: how it is called and what it says stands here, what it wrote in :func:`sequences`.
 
     The engine is started, and a few rows are prepared, before time counts: then everything is imported and loaded.
@@ -135,8 +135,9 @@ def sequences(out: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield one.ids_T, one.weights_T
 
 
-def floor(job: Job, rows_path: str, out: str, _n_workers: int) -> Measured:
-    """Do the least that has to be done."""
+def floor(job: Job, rows_path: str, out: str, *, n_workers: int) -> Measured:
+    """Do the least that has to be done, in one process."""
+    assert n_workers == 1
     tokenizer = load_tokenizer(resolve(job.model))
     first = [json.loads(line) for line in Path(rows_path).read_bytes().splitlines()[:FIRST_ROWS]]
     tokenizer.engines.choose([str(row) for row in first])
@@ -227,7 +228,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.own:
         what, name, rows_path, n_workers, out = asked.own
-        print(json.dumps(asdict(OWN[what](JOBS[name], rows_path, out, int(n_workers)))))
+        print(json.dumps(asdict(OWN[what](JOBS[name], rows_path, out, n_workers=int(n_workers)))))
         return 0
     rivals = [] if asked.alone else [rival for rival in RIVALS if rival.tool in asked.peers]
     with tempfile.TemporaryDirectory() as folder:

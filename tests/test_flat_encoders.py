@@ -162,7 +162,7 @@ def test_bytes_that_a_vocabulary_lacks_get_no_ids_of_their_own() -> None:
     tokenizer = byte_level(lacks="Ā\u0105ÀÁ")
     encoder = tokenizer._encoders.get("text")
     specs: list[str] = []
-    library = Library("numpy", "numpy", lambda spec: specs.append(spec) or Reference(Raw.from_str(spec)).encode)
+    library = Library("numpy", lambda spec: specs.append(spec) or Reference(Raw.from_str(spec)).encode)
     engine = Fast(library, encoder)
     assert len(json.loads(specs[0])["model"]["vocab"]) == len(encoder.get_vocab()) + 4
     texts = ["a", "\x00", "fox\x00fox", "", "b\x00", "c"]

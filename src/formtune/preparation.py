@@ -6,7 +6,7 @@ Else all records are read first. Either way the same records become the same seq
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,9 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from formtune.arms import Prepared, Readied, make_arms, ready
+import msgspec
+
+from formtune.arms import PreparedPart, Readied, make_arms, ready
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
+from formtune.encoder_proofs import drawn
 from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
@@ -60,9 +63,7 @@ class Source:
     witnesses: Sequence[Record] = ()
 
 
-def prepared(
-    recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None
-) -> dict[str, Any]:
+def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None) -> dict[str, Any]:
     """Turn the training records into shards at ``out``, with what was counted.
 
     Args:
@@ -77,13 +78,13 @@ def prepared(
     """
     asked = recipe.preparation
     engine = ENGINES[asked.engine](asked.workers, asked.address) if run is None else nullcontext(run)
-    with being_made(out, fresh=fresh) as folder, engine as run:
-        source = _source(recipe, run, progress)
+    with being_made(out, fresh=fresh) as folder, engine as started:
+        source = _source(recipe, started, progress)
         task = task_of(recipe, source.witnesses)
         order = _order(recipe, source, task, folder=folder)
         preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
         jobs = _jobs(order, source)
-        made = list(chain.from_iterable(run(jobs, _paced(progress, len(jobs)))))
+        made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
         _check_something_left(made, order.format)
@@ -156,16 +157,11 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
     if own is None and not (dev or test):
         own = folder.manifest["tasks"][0]
     # Of a mixture of several tasks, the records to choose and test on say which one counts.
-    task = task_of(recipe, [*dev, *test]) if own is None else _task_from(own)
+    task = task_of(recipe, [*dev, *test]) if own is None else msgspec.convert(own, Task)
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
-    given = Prepared(PreparedTokens(folder), folder.manifest["output"])
+    given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
     return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
-
-
-def _task_from(told: Mapping[str, Any]) -> Task:
-    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in told.items()}
-    return Task(**values)
 
 
 def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
@@ -189,8 +185,8 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
         return _held(reading.records, reading.left_out, reading.dialect)
     found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
     if not isinstance(next(iter(found), None), Conversation | Plain | None):
-        reading = replace(plan, slices=())
-        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, reading, part)) for part in plan.slices]
+        bare = replace(plan, slices=())
+        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, bare, part)) for part in plan.slices]
         found += chain.from_iterable(run(jobs, progress))
     files = dict.fromkeys(part.path for part in plan.slices)
     return Source(plan.dialect, tuple(files), plan=plan, slices=plan.slices, witnesses=found)
@@ -230,10 +226,10 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         task=task,
         max_length=min(limits, default=None),
         reading="" if source.plan is None else _told(source.plan),
-        plan=source.plan,
+        plan=None if source.plan is None else replace(source.plan, slices=()),  # it goes to a worker with every slice
         files=source.files,
         folder=folder,
-        sample=_sample(source.witnesses),
+        sample=tuple(drawn(_sample(source.witnesses))),
     )
 
 

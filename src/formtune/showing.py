@@ -10,7 +10,7 @@ from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
-from formtune.peer_rules import PeerRule, peer_rule, peer_tokens
+from formtune.peer_rules import PeerRule, kept, peer_rule, peer_tokens
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -191,7 +191,7 @@ def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
 def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownExample:
     """Show what another trainer would learn of a conversation by its default rules."""
     tokens = peer_tokens(rule, example, tokenizer)
-    kept = tokens[: rule.capacity] if rule.cuts else tokens
+    left = kept(rule, tokens)
     return ShownExample(
         arm=f"as {rule.title} does",
         tokens=tuple(
@@ -202,8 +202,8 @@ def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownE
                 weight=token.weight,
                 why=token.why,
             )
-            for token in kept
+            for token in left
         ),
-        n_cut=len(tokens) - len(kept),
+        n_cut=len(tokens) - len(left),
         notes=(*rule.notes, f"See {rule.reference}."),
     )

@@ -78,6 +78,8 @@ def inspect(
 def convert(
     *data: Data,
     to: str | None = None,
+    fix: bool = False,
+    quarantine: str | None = None,
     read: ReadFlags = ReadFlags(),
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
@@ -87,11 +89,14 @@ def convert(
 
     Args:
         to: Dialect that the records become.
+        fix: Repair the rows of JSON lines that leave no doubt on the way; shows the changes.
+        quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, out)
-    return show.result(pipeline.convert(recipe, to=to, strict=common.strict), show.conversion, common)
+    made = pipeline.convert(recipe, to=to, strict=common.strict, fix=fix, quarantine=quarantine)
+    return show.result(made, show.conversion, common)
 
 
 def check(
@@ -100,6 +105,8 @@ def check(
     only: Annotated[tuple[str, ...], Parameter(name="--only", group=GROUPS["Checks"])] = (),
     skip: Annotated[tuple[str, ...], Parameter(name="--skip", group=GROUPS["Checks"])] = (),
     fail_on: Annotated[str, Parameter(name="--fail-on", group=GROUPS["Checks"])] = "error",
+    fix: Annotated[str | None, Parameter(name="--fix", group=GROUPS["Recipe and output"])] = None,
+    quarantine: Annotated[str | None, Parameter(name="--quarantine", group=GROUPS["Recipe and output"])] = None,
     redact: Annotated[str | None, Parameter(name="--redact", group=GROUPS["Recipe and output"])] = None,
     card: Annotated[str | None, Parameter(name="--card", group=GROUPS["Recipe and output"])] = None,
     croissant: Annotated[str | None, Parameter(name="--croissant", group=GROUPS["Recipe and output"])] = None,
@@ -119,6 +126,8 @@ def check(
         only: Checks or codes to run, with commas, instead of all.
         skip: Checks or codes to pass over, with commas.
         fail_on: Least severity that ends with exit code 2: error, warning, note or none.
+        fix: File to write the data to, with rows repaired and repetitions taken out; what is found then is what is left.
+        quarantine: File to write the rows to that are no records: code, place, what was found, the line as it is.
         redact: File to write the data to, with placeholders for personal data and secrets.
         card: File to write a dataset card to, for the Hugging Face Hub.
         croissant: File to write a description in Croissant to, for search engines and loaders.
@@ -134,7 +143,16 @@ def check(
     audits.check_severity(fail_on)
     chosen = layout_for(layout, out)
     recipe = recipe_of(data, settings, read, parts, form)
-    asked = Asked(against=against, only=named(only), skip=named(skip), redact=redact, card=card, croissant=croissant)
+    asked = Asked(
+        against=against,
+        only=named(only),
+        skip=named(skip),
+        fix=fix,
+        quarantine=quarantine,
+        redact=redact,
+        card=card,
+        croissant=croissant,
+    )
     # Most checks take a moment: where nobody watches, a line for each says nothing.
     with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
         audit = pipeline.check(recipe, asked, progress=progress)
