@@ -43,7 +43,7 @@ from formtune.provenance import input_digests, local_files, split_digests
 from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
-from formtune.shards import check_place, staged, sweep
+from formtune.shards import MANIFEST, check_place, staged, sweep
 from formtune.sources import expand
 from formtune.splits import Splits, has_answer
 
@@ -67,17 +67,29 @@ def formats_matrix() -> "Result":
     return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
-def inspect(recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None) -> "Result":
+def inspect(
+    recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None, record: int | None = None
+) -> "Result":
     """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples.
 
     Args:
-        recipe: data.
+        recipe: data, or one prepared folder.
         quarantine: path of a file to write the rows to that were left out.
         fix: path of a file to write the data to, with the rows repaired that can be; then that file is looked at.
+        record: of a prepared folder, the sequence that is shown first, from 1.
     """
     from formtune.results import Result
 
     paths, mended = paths_of(recipe), []
+    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).is_file():
+        from formtune.prepared_inspection import inspect_prepared
+
+        for flag, given in (("--quarantine", quarantine), ("--fix", fix)):
+            if given is not None:
+                raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
+        return inspect_prepared(paths[0], first=1 if record is None else record)
+    if record is not None:
+        raise SettingError("Sequences are shown of prepared folders.", "Use formtune preview.", at="--record")
     if fix is not None:
         mended = mend_file(_only_one(expand(paths)), fix).told()
         paths = [fix]
@@ -291,6 +303,29 @@ def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent)
     from formtune.results import Result
 
     return Result(prepared(recipe, out_of(recipe, "prepared"), fresh=fresh, progress=progress))
+
+
+def mix(recipe: Recipe) -> "Result":
+    """Mix the prepared folders that the data name into one, which shares their shards; works without torch."""
+    from formtune.mixtures import mixed
+    from formtune.results import Result
+
+    return Result(mixed(recipe, out_of(recipe, "mixture")))
+
+
+def export(folder: str, *, to: str | None, packed: bool = False, out: str | None = None) -> "Result":
+    """Write the sequences of a prepared folder, or of a mixture, as another trainer reads them; works without torch.
+
+    Args:
+        folder: the folder.
+        to: the trainer.
+        packed: write rows of several sequences, where the trainer can keep them apart.
+        out: folder to write; ``out/export`` where it is not given.
+    """
+    from formtune.prepared_export import exported
+    from formtune.results import Result
+
+    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export")))
 
 
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":

@@ -122,14 +122,20 @@ def with_prepared(recipe: Recipe) -> Recipe:
     if recipe.data.prepared is None:
         return recipe
     own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
-    for name, asked in (("formats", recipe.formats), ("models", recipe.models)):
-        if asked and list(asked) != own[name]:
+    chosen = {"formats": recipe.formats or tuple(own["formats"]), "models": recipe.models or tuple(own["models"])}
+    for name, asked in chosen.items():
+        known = ", ".join(own[name])
+        if not set(asked) <= set(own[name]):
             raise SettingError(
-                f"The data were prepared for {', '.join(own[name])}.",
-                "Ask for that, or leave it out.",
+                f"The data were prepared for {known}.", "Ask for that, or leave it out.", at=f"--{name[:-1]}"
+            )
+        if len(asked) > 1:
+            raise SettingError(
+                f"The data are a mixture that was prepared for {known}.",
+                "Say which of them the records to choose and test on are for.",
                 at=f"--{name[:-1]}",
             )
-    return recipe.model_copy(update={name: tuple(own[name]) for name in ("formats", "models")})
+    return recipe.model_copy(update=chosen)
 
 
 def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
@@ -147,10 +153,14 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
         raise SettingError(
             "Nothing is drawn from prepared data.", "Give --dev and --test, and leave sizes out.", at="--prepared"
         )
-    task = msgspec.convert(folder.manifest["task"], Task)
     readings = [read(recipe, paths) if paths else None for paths in (data.dev, data.test)]
     dev, test = ([r for r in reading.records if has_answer(r)] if reading else [] for reading in readings)
     left_out = [one for reading in readings if reading for one in reading.left_out]
+    own = folder.manifest["task"]
+    if own is None and not (dev or test):
+        own = folder.manifest["tasks"][0]
+    # Of a mixture of several tasks, the records to choose and test on say which one counts.
+    task = task_of(recipe, [*dev, *test]) if own is None else msgspec.convert(own, Task)
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
     given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)

@@ -106,13 +106,13 @@ def _example(shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
     return {
         "format": shown.arm,
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
-        "tokens": [_token(t) for t in tokens],
+        "tokens": [token_values(t) for t in tokens],
         "cut": shown.n_cut,
         **({"notes": list(shown.notes)} if shown.notes else {}),
     }
 
 
-def _token(shown: ShownToken) -> dict[str, object]:
+def token_values(shown: ShownToken) -> dict[str, object]:
     """Give a token as plain values; ``asks`` is what a mask slot, or a place that was changed, asks for."""
     asks = {"asks": shown.asks} if shown.asks else {}
     return {"id": shown.id, "text": shown.text, "part": shown.part, "weight": shown.weight, "why": shown.why, **asks}

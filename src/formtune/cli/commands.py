@@ -15,12 +15,15 @@ from formtune.cli.flags import (
     EngineFlags,
     FileFlags,
     FormatFlags,
+    MixFlags,
     ModelFlags,
     OutFlags,
+    PackFlags,
     PreparedFlags,
     PrepareFlags,
     ReadFlags,
     RecipeFlags,
+    SeedFlags,
     SplitFlags,
     TrainFlags,
     TuneFlags,
@@ -30,6 +33,7 @@ from formtune.cli.flags import (
 from formtune.cli.progress import drawn, stoppable
 
 _DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
+_PREPARED = Parameter(name="DIR", help="Folders that formtune prepare wrote.")
 _RUN = Parameter(name="RUN", help="Folder of a run.")
 _DRY_RUN = Parameter(
     name="--dry-run",
@@ -52,20 +56,23 @@ def inspect(
     *data: Data,
     quarantine: str | None = None,
     fix: str | None = None,
+    record: int | None = None,
     read: ReadFlags = ReadFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples.
+    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples; or a prepared folder.
 
     Args:
         quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
         fix: File to write JSON lines to, with the rows repaired that leave no doubt; shows the changes, then looks at it.
+        record: Of a prepared folder, the sequence to show first, from 1.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read)
-    return show.result(pipeline.inspect(recipe, quarantine=quarantine, fix=fix), show.inspection, common)
+    found = pipeline.inspect(recipe, quarantine=quarantine, fix=fix, record=record)
+    return show.result(found, show.prepared if "packs" in found.values else show.inspection, common)
 
 
 def convert(
@@ -211,6 +218,42 @@ def prepare(
     with drawn(common) as progress:
         found = pipeline.prepare(recipe, fresh=fresh, progress=progress)
     return show.result(found, show.numbers, common)
+
+
+def mix(
+    *folders: Annotated[str, _PREPARED],
+    mixing: MixFlags = MixFlags(),
+    drawn: SeedFlags = SeedFlags(),
+    packing: PackFlags = PackFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Mix prepared folders into one: of each a share by weight, size, cap and temperature; no token is copied."""
+    from formtune import pipeline
+
+    recipe = recipe_of(folders, settings, mixing, drawn, packing, out)
+    return show.result(pipeline.mix(recipe), show.mixture, common)
+
+
+def export(
+    folder: Annotated[str, Parameter(name="DIR", help="Folder that formtune prepare or mix wrote.")],
+    /,
+    *,
+    to: str | None = None,
+    packed: bool = False,
+    out: OutFlags = OutFlags(),
+    common: Common = Common(),
+) -> int:
+    """Write prepared sequences as another trainer reads them: the same tokens, with what is learned as labels.
+
+    Args:
+        to: Trainer: trl, axolotl or llamafactory.
+        packed: Write the rows of the packs, where the trainer can keep their sequences apart.
+    """
+    from formtune import pipeline
+
+    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), show.exported, common)
 
 
 def train(
@@ -414,7 +457,7 @@ def cache(*, clear: bool = False, common: Common = Common()) -> int:
 
 
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
-    "Look at data": (formats, inspect, check, convert, split, preview, prepare),
+    "Look at data": (formats, inspect, check, convert, split, preview, prepare, mix, export),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe, cache),

@@ -111,6 +111,43 @@ def inspection(console: "Console", made: Made) -> None:
         _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
 
 
+def prepared(console: "Console", made: "Result") -> None:
+    """Show what a prepared folder holds, what it was mixed of, then some of its sequences."""
+    from formtune.reports import console_example
+
+    values = made.to_dict()
+    hidden = ("shown", "mixed")
+    _grid(console, {name: value for name, value in values.items() if name not in hidden and value not in (None, {})})
+    if values.get("mixed"):
+        _line(console, "")
+        _sources(console, values["mixed"])
+    for example in made.shown:
+        _line(console, "")
+        console.print(console_example(example), highlight=False)
+
+
+def mixture(console: "Console", made: Made) -> None:
+    """Show a line for each source, then the whole."""
+    values = made.to_dict()
+    _sources(console, values["sources"])
+    _line(console, "")
+    _grid(console, {name: value for name, value in values.items() if name != "sources"})
+
+
+def exported(console: "Console", made: Made) -> None:
+    """Show what was written, then what to tell the trainer."""
+    values = made.to_dict()
+    _grid(console, {name: value for name, value in values.items() if name != "use"})
+    _line(console, "")
+    for line in values["use"].splitlines():
+        _line(console, line)
+
+
+def _sources(console: "Console", sources: Iterable[Values]) -> None:
+    names = ("folder", "weight", "share_asked", "share", "sequences", "tokens", "learned_tokens", "times_seen")
+    _table(console, sources, names)
+
+
 def conversion(console: "Console", made: Made) -> None:
     """Show what was mended and written, and a line for each key that the dialect cannot carry."""
     values = made.to_dict()
