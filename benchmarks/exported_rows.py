@@ -18,7 +18,8 @@ from real_rows import conversations, write
 
 from formtune import dialects
 from formtune.examples import Task
-from formtune.exporting import IGNORED, export_sequences
+from formtune.exported_rows import IGNORED
+from formtune.exporting import export_sequences
 from formtune.formats import cell, named
 from formtune.model_files import resolve
 from formtune.tokens import Tokens, load_tokenizer, tokenize

@@ -22,8 +22,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -32,17 +30,20 @@ import pyarrow as pa
 import real_rows
 from peer_environment import Bound, judged, llamafactory, told_by, trl
 
-from formtune import arms, pipeline
+from formtune.engines import ENGINES
 from formtune.model_files import resolve
-from formtune.recipe import make_recipe
-from formtune.shards import read_tokens
+from formtune.preparation import prepared
+from formtune.prepared import PreparedTokens, open_prepared
+from formtune.preparing import code_digest
+from formtune.progress import silent
+from formtune.recipe import Recipe, make_recipe
 from formtune.tokens import load_tokenizer
 
 CAPACITY = 2048
 ROUNDS = 3
 MOST_OF_FLOOR = 2.0
 PEERS = Path(__file__).parent / "peers"
-LOADED = ("formtune.batches", "formtune.results", "formtune.updates")  # what it would import only while it is timed
+FIRST_ROWS = 200  # prepared before time counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +107,46 @@ class Measured:
     n_packs: int | None = None
 
 
-def ours(job: Job, rows_path: str, out: str) -> Measured:
-    """Prepare with formtune: how it is called and what it says stands here, what it wrote in :func:`sequences`."""
-    for name in LOADED:
-        import_module(name)
-    arms.load_tokenizer = cache(load_tokenizer)
-    arms.load_tokenizer(resolve(job.model))
+def ours(job: Job, rows_path: str, out: str, *, n_workers: int) -> Measured:
+    """Prepare with formtune: how it is called and what it says stands here, what it wrote in :func:`sequences`.
+
+    The engine is started, and a few rows are prepared, before time counts: then everything is imported and loaded.
+    """
+    code_digest()
+    with ENGINES["local"](n_workers, None) as run:
+        first = Path(f"{out}.first.jsonl")
+        first.write_bytes(b"".join(Path(rows_path).read_bytes().splitlines(keepends=True)[:FIRST_ROWS]))
+        prepared(_recipe(job, str(first), f"{out}.first"), Path(f"{out}.first"), fresh=True, progress=silent, run=run)
+        recipe = _recipe(job, rows_path, out)
+        start = time.perf_counter()
+        told = prepared(recipe, Path(out), fresh=True, progress=silent, run=run)
+        seconds = time.perf_counter() - start
+    return Measured(seconds, told["tokens"], told["learned_tokens"], told["packs"])
+
+
+def _recipe(job: Job, rows_path: str, out: str) -> Recipe:
     settings = {"data": {"paths": rows_path}, "formats": job.format, "models": job.model, "out": out}
-    recipe = make_recipe({**settings, "training": {"micro_batch_tokens": CAPACITY}})
-    start = time.perf_counter()
-    told = pipeline.prepare(recipe)
-    seconds = time.perf_counter() - start
-    return Measured(seconds, told["tokens"], told["learned_tokens"], told["sequences"])
+    return make_recipe({**settings, "preparation": {"pack_tokens": CAPACITY if job.format == "chat" else None}})
 
 
 def sequences(out: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Read back ids and weights of every row that was prepared."""
-    for one in read_tokens(out / "tokens.arrow"):
+    for one in PreparedTokens(open_prepared(out)).values():
         yield one.ids_T, one.weights_T
 
 
-def floor(job: Job, rows_path: str, out: str) -> Measured:
-    """Do the least that has to be done."""
+def floor(job: Job, rows_path: str, out: str, *, n_workers: int) -> Measured:
+    """Do the least that has to be done, in one process."""
+    assert n_workers == 1
     tokenizer = load_tokenizer(resolve(job.model))
+    first = [json.loads(line) for line in Path(rows_path).read_bytes().splitlines()[:FIRST_ROWS]]
+    tokenizer.engines.choose([str(row) for row in first])
     start = time.perf_counter()
     rows = [msgspec.json.decode(line) for line in Path(rows_path).read_bytes().splitlines()]
     texts = [one["content"] for row in rows for one in row.get("messages", ())] or [row["text"] for row in rows]
-    ids = [ids_T for ids_T, _ in tokenizer.encode(texts, offsets=False)]
-    bounds = np.cumsum([0, *map(len, ids)], dtype=np.int32)
-    table = pa.table({"ids": pa.ListArray.from_arrays(bounds, np.concatenate(ids))})
+    flat = tokenizer.encode_flat(texts, "text")
+    bounds = np.concatenate([[0], flat.ends_N]).astype(np.int32)
+    table = pa.table({"ids": pa.ListArray.from_arrays(bounds, flat.ids_T)})
     with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return Measured(time.perf_counter() - start, int(bounds[-1]))
@@ -181,7 +193,7 @@ def compared(name: str, n_rows: int, folder: Path, *, rivals: Sequence[Peer]) ->
     mine = {
         n: told(
             f"formtune{', two processes' * (n > 1)}",
-            [*own, "formtune", name, rows_path],
+            [*own, "formtune", name, rows_path, n],
             folder / f"{name}-ours-{n}",
             n_processes=n,
             rounds=ROUNDS,
@@ -189,7 +201,7 @@ def compared(name: str, n_rows: int, folder: Path, *, rivals: Sequence[Peer]) ->
         for n in sorted({1, *(rival.n_processes for rival in rivals)})
     }
     least = told(
-        "the floor", [*own, "the floor", name, rows_path], folder / f"{name}-floor", n_processes=1, rounds=ROUNDS
+        "the floor", [*own, "the floor", name, rows_path, 1], folder / f"{name}-floor", n_processes=1, rounds=ROUNDS
     )
     bounds = [
         Bound(f"{name}: times the floor", mine[1].seconds / least.seconds, most=MOST_OF_FLOOR),
@@ -212,11 +224,11 @@ def main() -> int:
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--peers", nargs="+", choices=tools, default=tools)
     parser.add_argument("--alone", action="store_true", help="measure formtune alone")
-    parser.add_argument("--own", nargs=4, metavar=("WHAT", "JOB", "ROWS", "OUT"), help=argparse.SUPPRESS)
+    parser.add_argument("--own", nargs=5, metavar=("WHAT", "JOB", "ROWS", "N", "OUT"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.own:
-        what, name, rows_path, out = asked.own
-        print(json.dumps(asdict(OWN[what](JOBS[name], rows_path, out))))
+        what, name, rows_path, n_workers, out = asked.own
+        print(json.dumps(asdict(OWN[what](JOBS[name], rows_path, out, n_workers=int(n_workers)))))
         return 0
     rivals = [] if asked.alone else [rival for rival in RIVALS if rival.tool in asked.peers]
     with tempfile.TemporaryDirectory() as folder:

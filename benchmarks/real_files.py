@@ -2,8 +2,9 @@
 
     python benchmarks/real_files.py [--markdown]
 
-Each file is read without a word of help (but for one in latin-1), written in its own dialect, and read again. Printed are rows, records, what was
-left out with its reasons, and what did not come back. It ends with 1 where a file is taken for no dialect, or a record that
+Each file is read without a word of help (but for one in latin-1), two of them with the file of answers that belongs to
+them, written in its own dialect, and read again. Printed are rows, records, what was left out with its reasons, and what
+did not come back. It ends with 1 where a file is taken for no dialect, or a record that
 was kept does not come back whole.
 """
 
@@ -23,6 +24,11 @@ from formtune.errors import FormtuneError
 
 FOLDERS = ("instruct", "qa", "seq2seq", "cls_en", "cls_zh", "pair_en", "pair_zh", "probes")
 ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
+# Files whose rows are of use only beside others.
+BESIDE = {
+    "instruct/bfcl_simple/BFCL_v4_simple_python.json": "instruct/bfcl_simple/possible_answer.BFCL_v4_simple_python.json",
+    "probes/piqa/valid_500.jsonl": "probes/piqa/valid_500-labels.lst",
+}
 HELPED = {"cls_en/trec/TREC.train": {"encoding": "latin-1"}}  # as the message of the refusal says
 NO_DATA = ("README", "LICENSE", "MANIFEST", "SOURCE", "NOTICE", "dataset_info")
 
@@ -49,18 +55,20 @@ class Tried:
 
 
 def files_in(root: Path) -> Iterator[Path]:
-    """Give the data files, those that belong together line by line by their sources alone."""
+    """Give the data files, but for those that are read beside another."""
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and not path.name.startswith(NO_DATA):
+            is_beside = str(path.relative_to(root)) in BESIDE.values()
+            if path.is_file() and not path.name.startswith(NO_DATA) and not is_beside:
                 yield path
 
 
 def tried(path: Path, root: Path) -> Tried:
-    """Read a file, write it and read it again."""
+    """Read a file, with what belongs beside it, write it and read it again."""
     name = str(path.relative_to(root))
+    beside = [str(root / BESIDE[name])] if name in BESIDE else []
     try:
-        reading = read([str(path)], **HELPED.get(name, {}))  # type: ignore[arg-type]
+        reading = read([str(path), *beside], **HELPED.get(name, {}))  # type: ignore[arg-type]
     except FormtuneError as error:
         return Tried(name, "", 0, 0, error.problem, same=True)
     reasons = Counter(one.reason for one in reading.left_out)
@@ -74,9 +82,10 @@ def tried(path: Path, root: Path) -> Tried:
             return Tried(
                 name, reading.dialect, reading.n_rows, len(reading.records), f"{told} {error.problem}", same=False
             )
-        lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry()]
+        lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry]
         lost += [f"{len(written.left_out)} records"] if written.left_out else []
-    told = "; ".join(filter(None, [told, f"not back: {', '.join(lost)}" if lost else ""]))
+    with_others = f"with {Path(BESIDE[name]).name}" if beside else ""
+    told = "; ".join(filter(None, [with_others, told, f"not back: {', '.join(lost)}" if lost else ""]))
     return Tried(name, reading.dialect, reading.n_rows, len(reading.records), told, same=not lost)
 
 

@@ -3,7 +3,7 @@
 import msgspec
 from hypothesis import strategies as st
 
-from formtune.records import Conversation, Message, Pair, Preference, Record
+from formtune.records import Conversation, Labelled, Message, Pair, Preference, Question, Record
 
 FILES: dict[str, dict[str, str]] = {
     "gemini": {
@@ -37,7 +37,13 @@ FILES: dict[str, dict[str, str]] = {
     },
     "bfcl": {
         "BFCL.json": '{"id": "simple_0", "question": [[{"role": "user", "content": "Weather in Bern?"}]], "function":'
-        ' [{"name": "weather", "parameters": {"type": "dict"}}]}\n'
+        ' [{"name": "weather", "parameters": {"type": "dict"}}]}\n',
+        "possible_answer.BFCL.json": '{"id": "simple_0", "ground_truth": [{"weather": {"at": ["Bern", "Berne"], "unit":'
+        ' ["", "C"]}}]}\n',
+    },
+    "mt-bench": {
+        "question.jsonl": '{"question_id": 81, "category": "writing", "turns": ["Name a color.", "Another."]}\n'
+        '{"question_id": 101, "category": "math", "turns": ["1 + 1?", "Doubled?"], "reference": ["2", "4"]}\n'
     },
     "glaive": {
         "glaive.json": '[{"system": "SYSTEM: You may use these functions -\\n{\\n \\"name\\": \\"weather\\"}\\n", "chat": "USER:'
@@ -101,6 +107,12 @@ FILES: dict[str, dict[str, str]] = {
         "nectar.jsonl": '{"prompt": "\\n\\nHuman: Sky?\\n\\nAssistant: ", "answers": [{"answer": "Green.", "model": "b", "rank": 2.0},'
         ' {"answer": "Blue.", "model": "a", "rank": 1.0}, {"answer": "Red.", "model": "c", "rank": 3.0}], "turns": 1}\n'
     },
+    "ultrafeedback": {
+        "ultrafeedback.jsonl": '{"source": "made", "instruction": "Sky?", "models": ["a", "b", "c"], "completions": [{"model":'
+        ' "a", "response": "Green.", "annotations": {"honesty": {"Rating": "1"}, "helpfulness": {"Rating": "N/A"}}},'
+        ' {"model": "b", "response": "Blue.", "annotations": {"honesty": {"Rating": "5"}, "helpfulness": {"Rating": "4",'
+        ' "Rationale": "It is."}}}, {"model": "c", "response": "Grey.", "annotations": {"honesty": {"Rating": "3"}}}]}\n'
+    },
     "shp": {
         "shp.jsonl": '{"history": "Sky?", "human_ref_A": "Green.", "human_ref_B": "Blue.", "labels": 0, "score_A": 1, "score_B": 9}\n'
         '{"history": "Sea?", "human_ref_A": "Blue.", "human_ref_B": "Red.", "labels": 1, "score_A": 9, "score_B": 1}\n'
@@ -112,6 +124,23 @@ FILES: dict[str, dict[str, str]] = {
     "kto-messages": {
         "kto.json": '[{"messages": [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}], "label":'
         " true}]\n"
+    },
+    "blimp": {
+        "blimp.jsonl": '{"sentence_good": "Ann has left.", "sentence_bad": "Ann have left.", "UID": "agreement"}\n'
+        '{"sentence_good": "They have left.", "sentence_bad": "They has left.", "UID": "agreement"}\n'
+    },
+    "piqa": {
+        "valid.jsonl": '{"goal": "Dry a cup.", "sol1": "Use a cloth.", "sol2": "Use a hose."}\n'
+        '{"goal": "Fill a cup.", "sol1": "Use a cloth.", "sol2": "Use a tap."}\n',
+        "valid-labels.lst": "0\n1\n",
+    },
+    "winogrande": {
+        "winogrande.jsonl": '{"qID": "1", "sentence": "The cup fell off the shelf because _ was wet.", "option1": "the cup",'
+        ' "option2": "the shelf", "answer": "2"}\n'
+    },
+    "mistral-classifier": {
+        "classifier.jsonl": '{"text": "A fine film.", "labels": {"label": "good"}, "n": 1}\n'
+        '{"messages": [{"role": "user", "content": "Dull."}], "labels": {"label": ["bad", "short"]}}\n'
     },
     "natural-instructions": {
         "task001.json": '{"Categories": ["Coloring"], "Definition": ["Name the color."],\n "Instances": [\n'
@@ -136,6 +165,24 @@ MORE: dict[str, list[object]] = {
     "orca-pairs": [{"question": "q?", "response_j": "a", "response_k": "b"}],
     "swift-preference": [{"query": "q", "response": "a", "rejected_response": "b"}],
     "kto": [{"instruction": "q", "input": "", "output": "a", "kto_tag": True}],
+    "bfcl": [
+        {
+            "question": [[{"role": "user", "content": "q"}]],
+            "ground_truth": [{"f": {"a": [{"b": [1, 2]}], "c": [[]]}}, {"g": {}}],
+        }
+    ],
+    "piqa": [{"goal": "g", "sol1": "a", "sol2": "b", "label": 1}, {"goal": "g", "sol1": "a", "sol2": "b", "label": -1}],
+    "winogrande": [
+        {
+            "context_options": ["I saw the dog and the dog", "I saw the dog and the dog house"],
+            "continuation": ".",
+            "gold": 1,
+        }
+    ],
+    "mistral-classifier": [
+        {"text": "a", "labels": {"mood": "good", "topic": ["x", "y"]}},
+        {"text": "b", "labels": {"topic": []}},
+    ],
     "kto-messages": [
         {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "kto_tag": False}
     ],
@@ -271,6 +318,33 @@ def preferences(
     )
 
 
+@st.composite
+def two_choices(draw: st.DrawFn, asked: st.SearchStrategy[str]) -> Question:
+    """A question with two choices, answered by one of them or not at all."""
+    both = tuple(draw(st.lists(words, min_size=2, max_size=2, unique=True)))
+    answers = draw(st.sampled_from([(), *((text,) for text in both)]))
+    return Question(question=draw(asked), choices=both, answers=answers, extra=draw(extras))
+
+
+numbered = st.dictionaries(st.sampled_from(["category"]), words).map(
+    lambda value: msgspec.json.encode({"question_id": 1, **value}).decode()
+)
+questions = st.one_of(
+    in_turn(words, has_system=False).map(lambda record: record.messages),
+    st.lists(message("user", words), min_size=1, max_size=3).map(tuple),
+)
+
+
+@st.composite
+def answerable(draw: st.DrawFn) -> Conversation:
+    """Requests, of which the last is perhaps answered by calls."""
+    before = draw(st.lists(message("user") | message("system"), max_size=3))
+    called = draw(st.none() | calls(st.none()))
+    answers = [Message("assistant", "", tool_calls=called)] if called else []
+    messages = (*before, Message("user", "last"), *answers)
+    return Conversation(messages=messages, tools=draw(bare_tools), extra=draw(extras))
+
+
 texts = message("assistant", words)
 turning = st.one_of(
     texts,
@@ -286,12 +360,16 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     "cohere": in_turn(),
     "mistral": mistral(),
     "xlam": requests(),
-    "bfcl": st.builds(
-        Conversation,
-        messages=st.lists(message("user") | message("system"), max_size=3).map(
-            lambda before: (*before, Message("user", "last"))
-        ),
-        tools=bare_tools,
+    "bfcl": answerable(),
+    "mt-bench": st.builds(Conversation, messages=questions, extra=numbered),
+    "blimp": preferences(prompt=st.just(()), answer=texts),
+    "ultrafeedback": preferences(prompt=st.tuples(message("user", words)), answer=texts),
+    "piqa": two_choices(words),
+    "winogrande": two_choices(words.map(lambda text: f"{text.replace('_', '')}_.")),
+    "mistral-classifier": st.builds(
+        Labelled,
+        inputs=st.fixed_dictionaries({"text": words}),
+        labels=st.lists(words.map(str.strip), max_size=2, unique=True).map(tuple),
         extra=extras,
     ),
     "glaive": glaive(),

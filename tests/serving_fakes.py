@@ -41,7 +41,7 @@ class Shouter:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def chat_prompt(self, turns: Sequence[ChatTurn]) -> Prompt:
+    def chat_prompt(self, turns: Sequence[ChatTurn], reasons: bool | None = None) -> Prompt:
         return self.text_prompt(turns[-1].content)
 
     def text_prompt(self, text: str) -> Prompt:

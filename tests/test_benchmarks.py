@@ -19,7 +19,7 @@ from formtune.label_words import plan_words
 from formtune.loading import Options, load_model, tiny
 from formtune.machine import raise_thresholds
 from formtune.scoring import score_words
-from formtune.tokens import CONTENT, Tokens
+from formtune.tokens import CONTENT, Tokens, byte_tokenizer
 from formtune.training import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -110,6 +110,21 @@ def test_a_frozen_bottom_is_judged_against_trainer(benchmark, seconds, losses, m
 
     assert [bound.met for bound in frozen.bounds(frozen.CASES["blocks"], "float32", mine=mine, peer=peer)] == met
     assert [case.goal for case in frozen.CASES.values()] == [4, 15]
+
+
+def test_what_trainers_learn_is_compared_token_by_token(benchmark):
+    """The first difference is told: another token, another share in the loss, an end, a row left out."""
+    rules, tokenizer = benchmark("peer_rules"), byte_tokenizer()
+    hi, stop = tokenizer.full.encode("Hi").ids[0], tokenizer.eos_id
+    row = [(hi, False), (stop, True)]
+
+    assert rules.difference(row, list(row), tokenizer) is None
+    assert rules.difference(None, None, tokenizer) is None
+    assert rules.difference(row, [(hi, True), (stop, True)], tokenizer) == rules.Difference(
+        0, "'H', not learned", "'H', learned"
+    )
+    assert rules.difference(row, row[:1], tokenizer) == rules.Difference(1, "'</s>', learned", "the end")
+    assert rules.difference(None, row, tokenizer) == rules.Difference(0, "left out", "kept")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

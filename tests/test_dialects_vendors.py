@@ -7,7 +7,7 @@ import pytest
 
 from formtune.dialects import DIALECTS, Columns, read
 from formtune.records import Conversation, Message, Origin, Record
-from formtune.sources import Row
+from formtune.sources import Row, text_of
 
 WEATHER = '[{"type":"function","function":{"name":"weather","arguments":"{\\"at\\": \\"Bern\\"}"}}]'
 TALK = (Message("user", "Hi"), Message("assistant", "Hello"))
@@ -49,6 +49,16 @@ def test_an_answer_that_only_looks_like_a_response_stays_a_text() -> None:
     """A tool's text that is an object with a lone 'output', or is not compact, comes back byte for byte."""
     for text in ('{"output":"Sun"}', '{"t": 9}', "[1]", "9"):
         assert again("gemini", Conversation(messages=(Message("tool", text, name="f"),))).messages[0].content == text
+
+
+def test_arguments_for_gemini_keep_their_numbers() -> None:
+    """However long; what is no JSON object has no place there."""
+    for arguments, is_held in (('{"a":0.1000000000000000055511151231257827}', True), ("[1]", False), ("x", False)):
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        record = Conversation(messages=(Message("assistant", "", tool_calls=json.dumps([call])),))
+        row = DIALECTS["gemini"].write(record)
+        assert (row is not None) == is_held
+        assert row is None or arguments in text_of(row)
 
 
 def test_the_older_form_of_gemini_is_read(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def planted(wrong: str = "", package: str = "numpy") -> tuple[Library, list[Twis
         made.append(Twisted(wrong, tokenizers.Tokenizer.from_str(spec)))
         return made[-1]
 
-    return Library(package, package, build), made
+    return Library(package, build), made
 
 
 def proof_files() -> list[Path]:
@@ -177,13 +177,13 @@ def test_a_library_that_panics_is_refused() -> None:
     def build(_: str) -> Twisted:
         raise Panic("called `unwrap()`\non a None value")
 
-    _, choice = admitted(ENCODER, libraries=[Library("numpy", "numpy", build)])
+    _, choice = admitted(ENCODER, libraries=[Library("numpy", build)])
     assert choice.others == {"numpy": "it refuses the vocabulary (called `unwrap()` on a None value)"}
 
     def encode(_: list[str]) -> Flat:
         raise Panic("out of bounds")
 
-    _, choice = admitted(ENCODER, libraries=[Library("pytest", "pytest", lambda _: encode)])
+    _, choice = admitted(ENCODER, libraries=[Library("pytest", lambda _: encode)])
     assert choice.others == {"pytest": "it fails to encode (out of bounds)"}
 
 
@@ -194,7 +194,7 @@ def test_nobody_is_kept_from_stopping() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        admitted(ENCODER, libraries=[Library("numpy", "numpy", build)])
+        admitted(ENCODER, libraries=[Library("numpy", build)])
 
 
 def test_a_library_that_loses_a_text_is_refused() -> None:
@@ -203,7 +203,7 @@ def test_a_library_that_loses_a_text_is_refused() -> None:
     def encode(texts: list[str]) -> Flat:
         return Reference(ENCODER).encode([text for text in texts if text != "a b"])
 
-    library = Library("numpy", "numpy", lambda _: encode)
+    library = Library("numpy", lambda _: encode)
     _, choice = admitted(ENCODER, sample=["a", "a b"], libraries=[library])
     assert choice.others == {"numpy": "it gives 1 answers to 2 texts"}
 

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from formtune import exporting
+from formtune import exported_rows
 from formtune.errors import DataError, SettingError
-from formtune.exporting import IGNORED, TRAINERS, Prepared, export_sequences
+from formtune.exported_rows import IGNORED, Prepared
+from formtune.exporting import PACKED, TRAINERS, export_packed, export_sequences
 from formtune.shards import read_manifest
 
 LEARNED = {(5, 6, 7, 8): (0, 0, 1, 1), (9,): (0,), (5, 9, 5): (0, 1, 0)}  # weights by ids
@@ -33,7 +34,7 @@ def rows_in(folder: Path) -> list[dict[str, list[int]]]:
 @pytest.mark.parametrize("to", TRAINERS)
 def test_every_trainer_gets_the_same_ids_and_what_is_learned(to, tmp_path, monkeypatch):
     """A label is the id where the weight is 1, and -100 elsewhere; slices leave no trace."""
-    monkeypatch.setattr(exporting, "SLICE_TOKENS", 4)
+    monkeypatch.setattr(exported_rows, "SLICE_TOKENS", 4)
     exported = export_sequences((sequence(*one) for one in LEARNED.items()), to=to, out=tmp_path / "out")
     rows = rows_in(tmp_path / "out")
 
@@ -97,3 +98,43 @@ def test_a_sequence_without_tokens_is_the_callers_mistake(tmp_path):
     for ids, weights in (((), ()), ((5, 6), (1,))):
         with pytest.raises(ValueError, match="A sequence has"):
             export_sequences([sequence(ids, weights)], to="trl", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", PACKED)
+def test_a_row_of_several_says_where_each_ends(to, tmp_path, monkeypatch):
+    """Its first tokens are not learned, since another sequence stands before; slices leave no trace."""
+    monkeypatch.setattr(exported_rows, "SLICE_TOKENS", 4)
+    first, second, third = (sequence(ids, (1,) * len(ids)) for ids in ((5, 6, 7), (8, 9), (5, 5)))
+    exported = export_packed([[first, second], [third]], to=to, out=tmp_path / "out", capacity=5)
+    one, two = rows_in(tmp_path / "out")
+
+    told = {
+        "trl": {
+            "input_ids": ([5, 6, 7, 8, 9], [5, 5]),
+            "labels": ([IGNORED, 6, 7, IGNORED, 9], [IGNORED, 5]),
+            "seq_lengths": ([3, 2], [2]),
+        },
+        "llamafactory": {
+            "input_ids": ([5, 6, 7, 8, 9, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0]),
+            "attention_mask": ([1, 1, 1, 2, 2, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]),
+            "position_ids": ([0, 1, 2, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]),
+            "labels": ([IGNORED, 6, 7, IGNORED, 9] + [IGNORED] * 3, [IGNORED, 5] + [IGNORED] * 6),
+        },
+    }[to]
+    assert {name: (one[name], two[name]) for name in one} == told
+    counts = (exported.n_rows, exported.n_sequences, exported.n_tokens, exported.n_learned, exported.n_unlearned)
+    assert counts == (2, 3, 7, 4, 0)
+
+
+def test_rows_of_more_sequences_than_a_byte_counts(tmp_path):
+    """Each keeps its own number."""
+    many = [sequence((5,), (0,)) for _ in range(300)]
+    export_packed([many], to="llamafactory", out=tmp_path / "out", capacity=300)
+    (row,) = rows_in(tmp_path / "out")
+    assert row["attention_mask"] == [*range(1, 301), 0, 0, 0, 0]
+
+
+def test_a_trainer_that_would_mix_sequences_is_refused(tmp_path):
+    """With what to do instead."""
+    with pytest.raises(SettingError, match=r"^--packed: In axolotl .* sample_packing: true\."):
+        export_packed([], to="axolotl", out=tmp_path / "out", capacity=8)

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizer_folders import of
 from tokenizers import Tokenizer as Raw
+from tokenizers import models
 from trained_tokenizers import TOKENIZERS, TRAINED, byte_level, few_probes, unigram, word_piece
 
 from formtune import flat_encoders
 from formtune.encoder_proofs import admitted
 from formtune.errors import DataError
-from formtune.flat_encoders import LIBRARIES, Fast, Flat, FlatEncoder, Library, Reference
+from formtune.flat_encoders import LIBRARIES, Fast, Flat, FlatEncoder, Library, Reference, fastest_first
 from formtune.text_encoders import Follows
 from formtune.tokens import Tokenizer, byte_tokenizer
 
@@ -67,6 +68,14 @@ def installed(package: str) -> Library:
 @pytest.fixture(params=[one.package for one in LIBRARIES])
 def library(request: pytest.FixtureRequest) -> Library:
     return installed(request.param)
+
+
+def test_the_order_of_libraries_is_that_of_their_speed() -> None:
+    """Which depends on the kind of vocabulary."""
+    plain, fallback = Raw(models.BPE()), Raw(models.BPE(byte_fallback=True))
+    assert [one.package for one in fastest_first(plain)] == ["gigatoken", "splintr-rs"]
+    assert [one.package for one in fastest_first(fallback)] == ["splintr-rs", "gigatoken"]
+    assert fastest_first(word_piece()._encoders.get("text")) == LIBRARIES
 
 
 def test_some_texts_can_be_taken_and_replaced() -> None:
@@ -162,7 +171,7 @@ def test_bytes_that_a_vocabulary_lacks_get_no_ids_of_their_own() -> None:
     tokenizer = byte_level(lacks="Ā\u0105ÀÁ")
     encoder = tokenizer._encoders.get("text")
     specs: list[str] = []
-    library = Library("numpy", "numpy", lambda spec: specs.append(spec) or Reference(Raw.from_str(spec)).encode)
+    library = Library("numpy", lambda spec: specs.append(spec) or Reference(Raw.from_str(spec)).encode)
     engine = Fast(library, encoder)
     assert len(json.loads(specs[0])["model"]["vocab"]) == len(encoder.get_vocab()) + 4
     texts = ["a", "\x00", "fox\x00fox", "", "b\x00", "c"]

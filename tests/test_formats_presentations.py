@@ -299,6 +299,13 @@ class TestConversations:
         assert example.turns[1] == Turn("assistant", "4.", weight=1.0, thinking="Two and two.")
         assert example.reasons
 
+    @pytest.mark.parametrize("reasons", [True, False])
+    def test_an_answer_that_is_asked_for_reasons_as_the_trained_ones_do(self, reasons: bool) -> None:
+        """The task says it, since the record cannot."""
+        record = unanswered(conversation(Message("user", "2+2?")))
+        task = Task("conversation", reasons=reasons)
+        assert present("chat", record, task=task, shape="decoder").reasons is reasons
+
     def test_an_answer_that_only_reasons_is_an_answer(self) -> None:
         """It is not the place of one that is yet to be given."""
         record = conversation(Message("user", "2+2?"), Message("assistant", "", thinking="Two and two."))

@@ -208,6 +208,20 @@ class TestKinds:
         preference = Preference(prompt=messages[:1], chosen=messages[1:], rejected=messages[1:])
         assert infer_task([preference]) == Task(kind="preference")
 
+    @pytest.mark.parametrize(
+        ("answers", "reasons"),
+        [
+            ([Message("assistant", "4.", thinking="Two and two.")], True),
+            ([Message("assistant", "4."), Message("assistant", "4.", thinking="Two and two.")], False),
+            ([Message("assistant", ""), Message("assistant", "", thinking="Two and two.")], True),
+            ([Message("user", "Well?"), Message("assistant", "4.", thinking="")], False),
+        ],
+    )
+    def test_what_is_asked_reasons_where_most_answers_do(self, answers: list[Message], reasons: bool) -> None:
+        """An answer that is yet to be given, or none, does not count."""
+        records = [Conversation(messages=(Message("user", "2+2?"), answer)) for answer in answers]
+        assert infer_task(records).reasons is reasons
+
 
 def test_pairs_of_the_same_two_languages_say_them_to_a_bare_source():
     """What a user types is put as the training pairs were."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from formtune.cli import run
 from formtune.dialects import read
 from formtune.errors import SettingError
-from formtune.mending import mend, mend_file
+from formtune.mending import Mender, mend, mend_file
+from formtune.records import Origin
 
 TALK = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
 
@@ -121,7 +122,7 @@ def test_a_file_is_mended_and_its_other_lines_stay(tmp_path: Path) -> None:
     """Byte for byte, those that cannot be mended too; the lines keep their numbers."""
     path, out = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"
     path.write_bytes(gzip.compress(f'{TALK}\n\n{{"messages": [],}}\n{{"cut": \n{TALK} '.encode()))
-    (done,) = mend_file(str(path), str(out))
+    (done,) = mend_file(str(path), str(out)).mended.values()
     assert (done.line, done.after) == (3, '{"messages": []}')
     assert gzip.decompress(out.read_bytes()).decode() == f'{TALK}\n\n{{"messages": []}}\n{{"cut": \n{TALK} \n'
     assert [one.code for one in read([str(out)]).left_out] == ["FT140", "FT111"]
@@ -133,8 +134,21 @@ def test_only_json_lines_are_mended(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(SettingError, match="--fix: Only JSON lines can be mended"):
         mend_file(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
-    with pytest.raises(SettingError, match="--fix: The mended rows need a file of their own"):
+    with pytest.raises(SettingError, match="--fix: This file is read or written already"):
         mend_file(str(tmp_path / "a.jsonl"), str(tmp_path / "a.jsonl"))
+
+
+def test_rows_are_mended_on_the_way_to_the_reader(tmp_path: Path) -> None:
+    """Where they stand is as before, and it is remembered what was done; a line that is not UTF-8 stays one."""
+    path, mender = tmp_path / "a.jsonl", Mender()
+    path.write_text('{\'text\': \'a\', \'label\': \'x\'}\n{"text": "b", "label": "y",}\n{"text": \n')
+    reading = read([str(path)], mend=mender)
+    assert [str(one.origin) for one in reading.records] == [f"{path}:1", f"{path}:2"]
+    assert [one.code for one in reading.left_out] == ["FT111"]
+    assert [(str(at), one.line) for at, one in mender.mended.items()] == [(f"{path}:1", 1), (f"{path}:2", 2)]
+    assert mender.n_lines == 3
+    assert Mender()("a", 1, b"{'text': '\xff'}") == b"{'text': '\xff'}"
+    assert mender.told()[1]["place"] == str(Origin(str(path), 2))
 
 
 def test_inspect_mends_shows_and_reads_what_is_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

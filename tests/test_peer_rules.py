@@ -1,14 +1,15 @@
 """What other trainers would learn of a conversation, by the rules that they document."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizer_folders import byte_with
+from tokenizer_folders import byte_with, smollm2
 
 from formtune.errors import DataError, SettingError
-from formtune.examples import Example, Turn
+from formtune.examples import Example, Segment, Turn
 from formtune.formats import infer_task, named
-from formtune.peer_rules import PEER_RULES, PeerToken, peer_rule, peer_tokens
+from formtune.peer_rules import PEER_RULES, PeerToken, kept, peer_rule, peer_tokens
 from formtune.records import Conversation, Labelled, Message, Span
 from formtune.showing import previewed
 
@@ -39,8 +40,57 @@ def test_trl_learns_every_token() -> None:
 
 
 def test_llamafactory_learns_every_turn_of_the_assistant() -> None:
-    """With its end token, and whatever weight the row gives it."""
-    assert learned("llamafactory") == "No.</s>so 42</s>"
+    """With its end token and the line break behind that, and whatever weight the row gives it."""
+    assert learned("llamafactory") == "No.</s>\nso 42</s>\n"
+    assert [t.why for t in seen("llamafactory") if t.weight][
+        -1
+    ] == "stands behind the assistant's turn, and counts to it"
+
+
+def test_an_answer_apart_shares_no_token_with_what_stands_before_it() -> None:
+    """A blank at its beginning goes with the line break of the template where the whole text is encoded."""
+    example = Example("x", "text", turns=(Turn("user", "Hi"), Turn("assistant", "  Hello", weight=1.0)))
+    texts = {
+        name: [smollm2().token_text(t.id) for t in peer_tokens(PEER_RULES[name], example, smollm2())]
+        for name in ("axolotl", "llamafactory")
+    }
+    assert ("\n " in texts["axolotl"], "\n " in texts["llamafactory"]) == (True, False)
+    assert "".join(texts["axolotl"]) == "".join(texts["llamafactory"])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "left"),
+    [
+        ([(30, 10)], (30, 10)),  # it fits
+        ([(100, 10)], (40, 10)),  # a short answer stays whole
+        ([(10, 100)], (10, 40)),  # so does a short question
+        ([(100, 300)], (13, 37)),  # both lose in proportion
+        ([(10, 10), (10, 100)], (20, 30)),  # of what is left
+        ([(20, 30), (5, 5)], (20, 30)),  # later turns find no room
+    ],
+)
+def test_a_long_row_loses_the_ends_of_its_turns(lengths: list[tuple[int, int]], left: tuple[int, int]) -> None:
+    """Questions and answers that remain of 50 tokens, as LLaMA-Factory cuts them."""
+    rule = replace(PEER_RULES["llamafactory"], capacity=50)
+    segment = Segment("x", "content")
+    tokens = [
+        PeerToken(0, weight, "", segment)
+        for pair in lengths
+        for weight, n_tokens in zip((0.0, 1.0), pair, strict=True)
+        for _ in range(n_tokens)
+    ]
+    found = kept(rule, tokens)
+    assert (sum(not token.weight for token in found), sum(token.weight > 0 for token in found)) == left
+    assert kept(replace(rule, loses="end"), tokens) == tokens[:50]
+    assert kept(replace(rule, loses="row"), tokens) == (tokens if len(tokens) <= 50 else [])
+
+
+def test_a_row_that_a_trainer_leaves_out_is_told() -> None:
+    """LLaMA-Factory takes only turns; others render what the template renders."""
+    turns = (Turn("user", "Hi"), Turn("user", "Well?"), Turn("assistant", "Yes.", weight=1.0))
+    with pytest.raises(DataError, match=r"^LLaMA-Factory 0\.9\.5 leaves out a conversation in which"):
+        seen("llamafactory", turns)
+    assert seen("trl", turns)
 
 
 @pytest.mark.parametrize("name", ["axolotl", "swift"])

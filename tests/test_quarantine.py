@@ -121,7 +121,7 @@ def test_the_data_are_not_written_over(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("{}")
     one = LeftOut("not valid JSON", Origin(str(path), 1))
-    with pytest.raises(SettingError, match=r"a.jsonl: This is the file that was read\. Name another one"):
+    with pytest.raises(SettingError, match=r"a.jsonl: This file is read or written already\. Name another one"):
         write_quarantine([one], str(tmp_path / "." / "a.jsonl"))
     with pytest.raises(SettingError, match="The file cannot be written"):
         write_quarantine([one], str(tmp_path / "no" / "q.jsonl"))

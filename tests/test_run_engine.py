@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from serving_fakes import serving, wait_for
+from test_templates import FIELDED
 from tiny_models import tiny_folder
+from tokenizer_folders import byte_with
 
 from formtune import pipeline
 from formtune.examples import Output, Task
@@ -128,6 +131,69 @@ class TestPrompts:
     def test_an_empty_prompt_is_refused(self, chatting: RunEngine) -> None:
         with pytest.raises(Problem, match="It is empty"):
             chatting.text_prompt("")
+
+
+def reasoning(template: str | None, *, reasons: bool) -> RunEngine:
+    """Make a run of conversations whose model has this chat template."""
+    model = tiny("llama", options=Options(max_length=512), tokenizer=byte_with(template))
+    task = replace(CHAT, reasons=reasons)
+    return RunEngine(OpenRun("tiny", "0123456789ab", FORMATS["chat"], task, model, "text", None, 64, {}))
+
+
+class TestReasoning:
+    """An answer is asked for as the trained ones began, or as the request says."""
+
+    ASKED = (ChatTurn("user", "2+2?"),)
+    PLAIN = Conversation(messages=(Message("user", "2+2?"), Message("assistant", "4.")))
+    THOUGHT = Conversation(messages=(Message("user", "2+2?"), Message("assistant", "4.", thinking="Two and two.")))
+
+    @pytest.mark.parametrize("record", [PLAIN, THOUGHT])
+    def test_a_prompt_begins_as_the_trained_answers_did(self, record: Conversation) -> None:
+        task = infer_task([record])
+        engine = reasoning(FIELDED, reasons=task.reasons)
+        ids = engine.chat_prompt(self.ASKED).ids
+        trained = trained_ids(engine, "chat", record, task=task)
+        assert trained[: len(ids)] == ids
+        answer = engine._tokenizer.decode(trained[len(ids) :], skip_control=False)
+        assert answer == ("<think>\nTwo and two.\n</think>\n\n4.</s>\n" if task.reasons else "4.</s>\n")
+
+    @pytest.mark.parametrize("reasons", [True, False])
+    def test_a_request_may_ask_otherwise(self, reasons: bool) -> None:
+        engine, other = reasoning(FIELDED, reasons=reasons), reasoning(FIELDED, reasons=not reasons)
+        assert engine.chat_prompt(self.ASKED, not reasons) == other.chat_prompt(self.ASKED)
+        assert engine.chat_prompt(self.ASKED, reasons) == engine.chat_prompt(self.ASKED)
+        assert engine.chat_prompt(self.ASKED) != other.chat_prompt(self.ASKED)
+
+    def test_a_switch_that_the_template_lacks_is_refused_where_it_would_be_ignored(self) -> None:
+        engine = reasoning(None, reasons=False)
+        assert engine.chat_prompt(self.ASKED, False) == engine.chat_prompt(self.ASKED)
+        with pytest.raises(Problem, match="chat template has no switch for reasoning; it answers without it") as caught:
+            engine.chat_prompt(self.ASKED, True)
+        assert (caught.value.status, caught.value.param) == (400, "chat_template_kwargs.enable_thinking")
+        labels = opened("gpt2", "seq2seq", SENTIMENT, output="words")
+        with pytest.raises(Problem, match="prompts have no chat template"):
+            labels.chat_prompt(self.ASKED, True)
+
+    def test_an_engine_is_asked_by_the_field_of_other_servers(self) -> None:
+        with (
+            serving(lambda: reasoning(FIELDED, reasons=False)) as (url, _),
+            openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        ):
+
+            def n_read(**options: object) -> int:
+                answer = client.chat.completions.create(
+                    model="tiny", messages=[{"role": "user", "content": "Hi"}], max_tokens=1, extra_body=options
+                )
+                assert answer.usage is not None
+                return answer.usage.prompt_tokens
+
+            thinking = {"enable_thinking": True}
+            assert (
+                n_read() == n_read(chat_template_kwargs={"enable_thinking": False}) == n_read(chat_template_kwargs={})
+            )
+            assert n_read() > n_read(chat_template_kwargs=thinking)  # without the empty block of reasoning
+            with pytest.raises(openai.BadRequestError, match=r"does not support 'chat_template_kwargs\.tools'"):
+                n_read(chat_template_kwargs={"tools": []})
 
 
 class TestAnswers:

@@ -678,7 +678,7 @@ def test_the_example_asks_for_everything_that_a_run_can_answer(url: str, capsys:
 def test_the_code_of_the_guide_runs_against_a_server(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the address of this server in the place of the page's."""
     page = (Path(__file__).parent.parent / "docs" / "guide" / "serving.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    code = "".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     names: dict[str, object] = {}
     exec(code.replace("http://127.0.0.1:8000", url), names)
     client = names["client"]

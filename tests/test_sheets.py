@@ -42,6 +42,9 @@ def test_a_sheet_gives_back_what_was_laid_out(tokens: list[Tokens]) -> None:
     assert len(sheet) == len(tokens)
     assert all(same(sheet.tokens(n), one) for n, one in enumerate(tokens))
     assert sheet.n_learned().tolist() == [int((one.weights_T > 0).sum()) for one in tokens]
+    weights_T, parts_T = sheet.carried()
+    assert weights_T.tolist() == [weight for one in tokens for weight in one.weights_T.tolist()]
+    assert parts_T.tolist() == [part for one in tokens for part in one.parts_T.tolist()]
     assert list(sheet.bearings) == sorted(set(sheet.bearings))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from formtune.dialects import Columns, read
 from formtune.errors import DataError, SettingError
-from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
+from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Preference, Question, Record
 from formtune.splits import Splits, check_labels_seen, duplicate_key, from_files, has_answer, normalized, split
 
 
@@ -212,6 +212,13 @@ def test_duplicates_but_for_trifles_stand_in_one_split() -> None:
             for part in (parts.train, parts.dev, parts.test)
         ]
         assert sorted(found) == [0, 0, 4]
+
+
+def test_records_that_ask_nothing_are_compared_by_their_answers() -> None:
+    """Minimal pairs are not all one record; those that repeat each other are."""
+    said = [(Message("assistant", text),) for text in ("Ann has left.", "ann has left", "Bo left.")]
+    first, again, other = (Preference(prompt=(), chosen=one, rejected=said[2]) for one in said)
+    assert duplicate_key(first) == duplicate_key(again) != duplicate_key(other)
 
 
 def test_texts_of_signs_alone_are_no_duplicates() -> None:

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from formtune.api import Data, compare, load, open_run
+    from formtune.api import Data, compare, load, open_prepared, open_run
     from formtune.dialects import DIALECTS
     from formtune.errors import DataError, FormtuneError, MissingExtra, SettingError
     from formtune.formats import FORMATS
     from formtune.recipe import Recipe, load_recipe, make_recipe
 
 _HOMES = {
-    "formtune.api": ("Data", "compare", "load", "open_run"),
+    "formtune.api": ("Data", "compare", "load", "open_prepared", "open_run"),
     "formtune.dialects": ("DIALECTS",),
     "formtune.errors": ("DataError", "FormtuneError", "MissingExtra", "SettingError"),
     "formtune.formats": ("FORMATS",),
@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "load_recipe",
     "make_recipe",
+    "open_prepared",
     "open_run",
 ]
 

@@ -11,6 +11,7 @@ from formtune.recipe import make_recipe
 from formtune.records import Record
 
 if TYPE_CHECKING:
+    from formtune.prepared import PreparedFolder
     from formtune.results import Compared
     from formtune.runs import OpenRun
 
@@ -93,6 +94,13 @@ def compare(
     given["data"] = {**(own if isinstance(own, Mapping) else {}), "paths": loaded.paths}
     recipe = make_recipe({**given, **({"out": str(out)} if out else {})})
     return pipeline.compare(recipe, reading=loaded.reading, command="formtune.compare(...)")
+
+
+def open_prepared(folder: str | Path) -> "PreparedFolder":
+    """Open what ``formtune prepare`` or ``formtune mix`` wrote: sequences as arrays, and which of them share a row."""
+    from formtune.prepared import open_prepared as opened
+
+    return opened(folder)
 
 
 def open_run(folder: str | Path) -> "OpenRun":

@@ -96,7 +96,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPart:
     """Training records that are tokens already.
 
     Attributes:
@@ -149,7 +149,7 @@ def _check_names(arms: Sequence[Arm]) -> None:
 
 
 def ready(
-    arm: Arm, splits: Splits, task: Task, *, length: Length = Length(), prepared: Prepared | None = None
+    arm: Arm, splits: Splits, task: Task, *, length: Length = Length(), prepared: PreparedPart | None = None
 ) -> Readied:
     """Turn the three splits into examples and tokens of one arm.
 

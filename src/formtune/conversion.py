@@ -2,13 +2,14 @@
 
 What a dialect can hold is not declared but found out: the file that was written is read again, and each record is
 compared with what it was. So the account holds for the file as it is on disk, the limits of its layout included (a table
-knows no numbers), and what a round trip changes cannot go unnoticed.
+knows no numbers), and what a round trip changes cannot go unnoticed. Some layouts need what a record does not say (a
+name in every answer of a tool): what was put in comes back too, and is told apart from what is lost.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,23 +17,16 @@ from typing import Any
 import msgspec
 
 from formtune import dialects
+from formtune.carrying import gained, lost, paired, says
+from formtune.dialects.writing import stand_alone
 from formtune.errors import DataError, FormtuneError, SettingError
 from formtune.inspection import tally
-from formtune.records import Labelled, LeftOut, Pair, Record, answer_text, content_digest, input_text, kind_of
-from formtune.sources import text_of, value_of
+from formtune.records import LeftOut, Origin, Pair, Record, content_digest, kind_of
+from formtune.sources import text_of
+from formtune.spool import Spool
 
 LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not carried
 N_PLACES = 5
-_JSON_TEXTS = ("tool_calls", "parts", "extra")
-_BESIDE = ("id", "origin", "extra", "kind")  # compared in ways of their own
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What a file cannot carry of one record: by its place in the record, the value that was."""
-
-    record: Record
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,79 +36,122 @@ class Written:
     Attributes:
         paths: the files, in the order of their names.
         n_kept: records in them.
+        n_repaired: how many of these come from rows that were repaired.
         left_out: records that the dialect has no place for.
-        losses: what of the others it cannot carry.
+        cannot_carry: what of the others it cannot carry: ``key``, how many ``rows``, and the first ``places``; the most
+            frequent first.
+        added: what it needs that they do not say, and was given; likewise.
     """
 
     paths: Sequence[Path]
     n_kept: int
+    n_repaired: int
     left_out: Sequence[LeftOut]
-    losses: Sequence[Loss]
-
-    def cannot_carry(self) -> list[dict[str, Any]]:
-        """Count what is lost by its key, the most frequent first, each with the first places."""
-        places: dict[str, list[str]] = defaultdict(list)
-        for loss in self.losses:
-            for key in loss.values:
-                places[key].append(str(loss.record.origin or loss.record.id))
-        ordered = sorted(places.items(), key=lambda entry: -len(entry[1]))
-        return [{"key": key, "rows": len(rows), "places": rows[:N_PLACES]} for key, rows in ordered]
+    cannot_carry: Sequence[Mapping[str, Any]]
+    added: Sequence[Mapping[str, Any]]
 
 
-def convert(records: Sequence[Record], dialect: str, out: Path, *, strict: bool = False) -> Written:
+@dataclass(slots=True)
+class _Keys:
+    """Counts keys, and keeps the first places of each."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: Record, keys: Iterable[str]) -> None:
+        """Count the keys of a record."""
+        for key in keys:
+            self.rows[key] += 1
+            if self.rows[key] <= N_PLACES:
+                self.places[key].append(str(record.origin or record.id))
+
+    def told(self) -> list[dict[str, Any]]:
+        """List the keys, the most frequent first."""
+        return [{"key": key, "rows": n, "places": self.places[key]} for key, n in self.rows.most_common()]
+
+
+@dataclass(slots=True)
+class _Account:
+    """What is counted on the way: nothing of it grows with the records, but for what is lost."""
+
+    n_kept: int = 0
+    n_repaired: int = 0
+    gone: _Keys = field(default_factory=_Keys)
+    gains: _Keys = field(default_factory=_Keys)
+
+    def add(self, record: Record, again: Record | None, *, is_repaired: bool) -> Mapping[str, Any]:
+        """Count a record that was kept, and what came back of it; give what it lost."""
+        self.n_kept += 1
+        self.n_repaired += is_repaired
+        gone = lost(record, again)
+        self.gone.add(record, gone)
+        self.gains.add(record, gained(record, again))
+        return gone
+
+
+def convert(
+    records: Iterable[Record], dialect: str, out: Path, *, strict: bool = False, repaired: Collection[Origin] = ()
+) -> Written:
     """Write records in a dialect, and beside them, in ``OUT.lost.jsonl``, everything that it cannot carry.
 
     Nothing is replaced before it is known what is lost. Where nothing is, an older file of losses is removed.
+
+    The records may come one by one. They are kept on disk beside the file until they are compared, and where each becomes
+    a row of its own (:func:`formtune.dialects.writing.stand_alone`), no more than one is held in memory; else all are.
 
     Args:
         records: of any kinds.
         dialect: a key of :data:`formtune.dialects.DIALECTS`.
         out: the file; its ending says how (see :func:`formtune.dialects.write`).
         strict: write nothing where anything would be lost.
+        repaired: where rows stand that were repaired, to be counted; more may be added while records come.
 
     Raises:
         SettingError: where the dialect, the ending or the place cannot be used; where no record can be written; with
             ``strict``, where one cannot be carried whole.
+        ValueError: where there are no records.
     """
     if not out.parent.is_dir():
         raise SettingError("There is no such folder.", "Make it, or name another.", at=out.parent)
     if out.is_dir():
         raise SettingError("This is a folder.", "Name the file to write.", at=out)
-    with _folder_beside(out) as folder:
-        staged = Path(folder) / out.name
-        left_out = dialects.write(records, dialect, str(staged))
+    with _folder_beside(out) as folder, Spool(folder) as spool:
+        staged = folder / out.name
+        left_out = dialects.write(spool.through(map(_told_apart, records)), dialect, str(staged))
+        if not spool.n_records:
+            raise ValueError("there are no records")
+        if len(left_out) == spool.n_records:
+            raise _nothing_written(spool, dialect)
         missing = {(one.id, str(one.at)) for one in left_out}
-        kept = [one for one in records if _place(one) not in missing]
-        if not kept:
-            kinds = ", ".join(sorted({kind_of(one) for one in records}))
-            able = holding(records[0])
-            where, remedy = "", f"Choose a dialect that holds it: {', '.join(able)}."
-            if dialect in able:
-                where, remedy = " to such a file", "Choose another ending: .jsonl holds everything."
-            raise SettingError(
-                f"No record can be written as {dialect}{where}; they are of the kind {kinds}.", remedy, at="--to"
-            )
-        written = Written(sorted(Path(folder).iterdir()), len(kept), left_out, _losses(kept, dialect, folder, out=out))
-        if strict and (left_out or written.losses):
-            raise _refused(written, dialect)
-        if lines := _lost_lines(records, written, missing):
-            (Path(folder) / f"{out.name}{LOST}").write_bytes(b"".join(lines))
+        if stand_alone(dialect, out.name):
+            again = _each(staged, dialect, spool.n_records - len(left_out), out=out)
+        else:
+            again = _together([one for one in spool if _place(one) not in missing], dialect, folder, out=out)
+        account = _accounted(spool, missing, again, repaired=repaired, beside=folder / f"{out.name}{LOST}")
+        if strict and (left_out or account.gone.rows):
+            raise _refused(account, left_out, dialect)
         (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
-        final = [path.replace(out.parent / path.name) for path in sorted(Path(folder).iterdir())]
-    return Written(final, written.n_kept, left_out, written.losses)
+        final = [path.replace(out.parent / path.name) for path in sorted(folder.iterdir())]
+    return Written(
+        paths=final,
+        n_kept=account.n_kept,
+        n_repaired=account.n_repaired,
+        left_out=left_out,
+        cannot_carry=account.gone.told(),
+        added=account.gains.told(),
+    )
 
 
 @contextmanager
-def _folder_beside(out: Path) -> Iterator[str]:
+def _folder_beside(out: Path) -> Iterator[Path]:
     """Give a folder that lasts for a while, on the disk that the file goes to."""
     try:
-        made = TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            yield Path(folder)
     except OSError as error:
         raise SettingError(
             f"Nothing can be written there ({error.strerror}).", "Name a folder that is yours.", at=out.parent
         ) from error
-    with made as folder:
-        yield folder
 
 
 def holding(record: Record) -> list[str]:
@@ -122,9 +159,24 @@ def holding(record: Record) -> list[str]:
     return [name for name, module in dialects.DIALECTS.items() if module.write(record) is not None]
 
 
-def _refused(written: Written, dialect: str) -> SettingError:
-    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in written.cannot_carry()]
-    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in tally(written.left_out)]
+def _nothing_written(records: Iterable[Record], dialect: str) -> SettingError:
+    kinds: set[str] = set()
+    able: list[str] = []
+    for record in records:
+        able = able or holding(record)
+        kinds.add(kind_of(record))
+    where, remedy = "", f"Choose a dialect that holds it: {', '.join(able)}."
+    if dialect in able:
+        where, remedy = " to such a file", "Choose another ending: .jsonl holds everything."
+    told = ", ".join(sorted(kinds))
+    return SettingError(
+        f"No record can be written as {dialect}{where}; they are of the kind {told}.", remedy, at="--to"
+    )
+
+
+def _refused(account: _Account, left_out: Sequence[LeftOut], dialect: str) -> SettingError:
+    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in account.gone.told()]
+    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in tally(left_out)]
     return SettingError(
         f"{dialect} cannot carry everything: {'; '.join(told)}. Nothing was written.",
         "Choose another dialect, or go on without --strict: what is lost is then kept in a file beside.",
@@ -132,101 +184,87 @@ def _refused(written: Written, dialect: str) -> SettingError:
     )
 
 
-def _lost_lines(records: Sequence[Record], written: Written, missing: set[tuple[str | None, str]]) -> list[bytes]:
-    """Give a line of JSON for each record of which something is lost: where it stands, and what it held."""
-    by_place: dict[tuple[str | None, str], object] = {_place(loss.record): loss.values for loss in written.losses}
-    by_place |= {_place(record): record for record in records if _place(record) in missing}
-    return [
-        text_of({"at": str(record.origin or ""), "id": record.id, "lost": by_place[_place(record)]}).encode() + b"\n"
-        for record in records
-        if _place(record) in by_place
-    ]
+_Place = tuple[str | None, str]
 
 
-def _place(record: Record) -> tuple[str | None, str]:
+def _accounted(
+    records: Iterable[Record],
+    missing: Collection[_Place],
+    again: Iterator[list[Record]],
+    *,
+    repaired: Collection[Origin],
+    beside: Path,
+) -> _Account:
+    """Compare each record with what came back of it; write what is lost, a line of JSON for each record.
+
+    Args:
+        records: all that were to be written.
+        missing: those that were not.
+        again: what came back of each of the others.
+        repaired: where rows stand that were repaired.
+        beside: the file for what is lost; there is none where nothing is.
+    """
+    account = _Account()
+    with beside.open("wb") as lines:
+        for record in records:
+            gone: Mapping[str, Any] | Record
+            if _place(record) in missing:
+                gone = record
+            else:
+                nearest = _nearest(record, next(again))
+                gone = account.add(record, nearest, is_repaired=record.origin in repaired)
+            if gone:
+                entry = {"at": str(record.origin or ""), "id": record.id, "lost": gone}
+                lines.write(text_of(entry).encode() + b"\n")
+    assert next(again, None) is None, "more came back than was written"
+    if not beside.stat().st_size:
+        beside.unlink()
+    return account
+
+
+def _told_apart(record: Record) -> Record:
+    """Give a record that has neither an id nor a place an id; those that say the same share what becomes of them."""
+    if record.id or record.origin:
+        return record
+    return msgspec.structs.replace(record, id=content_digest(record))
+
+
+def _place(record: Record) -> _Place:
     return record.id or None, str(record.origin)
 
 
-def _losses(kept: Sequence[Record], dialect: str, folder: str, *, out: Path) -> list[Loss]:
-    """Compare each record with what its file gives back."""
-    try:
+def _nearest(record: Record, found: Sequence[Record]) -> Record | None:
+    """Choose, of what came back of a row, what a record has become."""
+    return found[0] if len(found) == 1 else next((one for one in found if says(one) == says(record)), None)
+
+
+def _each(staged: Path, dialect: str, n_rows: int, *, out: Path) -> Iterator[list[Record]]:
+    """Read what was written row by row: each row is a record's."""
+    with _reading_again(dialect, out):
+        yield from dialects.read_each(str(staged), dialect, n_rows=n_rows)
+
+
+def _together(kept: Sequence[Record], dialect: str, folder: Path, *, out: Path) -> Iterator[list[Record]]:
+    """Read what was written as a whole, and bring it together with the records."""
+    with _reading_again(dialect, out):
         found = dialects.read(_in_order(folder, kept[0]), dialect=dialect).records
+    return iter([[] if one is None else [one] for _, one in paired(kept, found)])
+
+
+@contextmanager
+def _reading_again(dialect: str, out: Path) -> Iterator[None]:
+    try:
+        yield
     except FormtuneError as error:
         raise DataError(
             f"{dialect} cannot be read again from such a file: {error.problem}",
             "Choose another ending (.jsonl holds everything), or another dialect.",
             at=out,
         ) from error
-    losses = [Loss(record, _lost(record, again)) for record, again in _paired(kept, found)]
-    return [loss for loss in losses if loss.values]
 
 
-def _in_order(folder: str, first: Record) -> list[str]:
+def _in_order(folder: Path, first: Record) -> list[str]:
     """List the written files; of aligned ones the source's comes first, then targets by their numbers."""
     language = first.source_language if isinstance(first, Pair) and len(first.targets) == 1 else None
-    paths = sorted(Path(folder).iterdir(), key=lambda path: (len(path.name), path.name))
+    paths = sorted(folder.iterdir(), key=lambda path: (len(path.name), path.name))
     return [str(path) for path in sorted(paths, key=lambda path: path.suffix not in (f".{language}", ".src"))]
-
-
-def _paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
-    """Bring each record together with what came back of it: by what it says, since a layout may group rows anew.
-
-    Those that say nothing that was written are brought together in their order, if they are equally many.
-    """
-    if len(kept) == len(found) and all(_says(one) == _says(other) for one, other in zip(kept, found, strict=True)):
-        yield from zip(kept, found, strict=True)
-        return
-    waiting: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in reversed(found):
-        waiting[_says(record)].append(record)
-    pairs = [(record, again.pop() if (again := waiting[_says(record)]) else None) for record in kept]
-    left = [record for again in waiting.values() for record in reversed(again)]
-    lonely = sum(again is None for _, again in pairs)
-    rest = iter(left if len(left) == lonely else [None] * lonely)
-    yield from ((record, next(rest) if again is None else again) for record, again in pairs)
-
-
-def _says(record: Record) -> tuple[str, str]:
-    asked = "\n".join(sorted(record.inputs.values())) if isinstance(record, Labelled) else input_text(record)
-    return asked, answer_text(record)  # a table has one order of columns for all rows
-
-
-def _lost(record: Record, again: Record | None) -> dict[str, Any]:
-    """Give what of a record did not come back, by its key; a key within a list stands behind ``[]``."""
-    if again is None:
-        return {"record": msgspec.to_builtins(record)}
-    before, after = _flat(record), _flat(again)
-    lost = {key: value for key, value in before.items() if after.get(key) != value}
-    if again.group is not None:  # what belongs together does, under whatever name
-        lost.pop("group", None)
-    if kind_of(record) != kind_of(again):
-        lost["kind"] = kind_of(record)
-    given = record.id and record.id.split("-")[0] != content_digest(record)
-    if given and record.id not in (again.id, value_of(again.extra or "{}").get("id")):
-        lost["id"] = record.id
-    return lost
-
-
-def _flat(record: Record) -> dict[str, Any]:
-    """Lay a record out as keys and what they hold; keys that the kind has no place for stand as they are."""
-    plain: dict[str, Any] = msgspec.to_builtins(record)
-    flat = {name: value for name, value in plain.items() if name not in _BESIDE and value not in (None, [], ())}
-    if record.extra:
-        flat |= {f"extra.{name}": value for name, value in value_of(record.extra).items()}
-    if isinstance(flat.get("tools"), str):
-        flat["tools"] = value_of(flat["tools"])
-    for name in ("messages", "prompt", "chosen", "rejected"):
-        if isinstance(flat.get(name), (list, tuple)):
-            flat |= _columns(name, flat.pop(name))
-    return flat
-
-
-def _columns(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Turn messages into a list for each of their keys, so that a key which is lost has a name."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {f"{name}[].{key}": [_value(key, row.get(key)) for row in rows] for key in keys}
-
-
-def _value(key: str, found: Any) -> Any:
-    """Read what is kept as JSON text: white space in it says nothing."""
-    return value_of(found) if key in _JSON_TEXTS and isinstance(found, str) else found

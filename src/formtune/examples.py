@@ -126,6 +126,7 @@ class Task:
         letters: True where choices differ from record to record, so that classes are positions (A, B, C ...).
         inputs: names of a labelled record's input texts, in order.
         languages: of source and target, where all pairs have the same two; else empty.
+        reasons: whether most of the conversations' answers begin with reasoning, as one that is asked for then does.
     """
 
     kind: str
@@ -137,6 +138,7 @@ class Task:
     letters: bool = False
     inputs: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    reasons: bool = False
 
 
 Present = Callable[[Record, Task, Shape], Example]

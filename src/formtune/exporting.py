@@ -4,12 +4,16 @@ Each of these trainers takes rows that hold token ids and leaves its own templat
 stands there, or -100 where nothing is learned; it holds no weight, so weights other than 0 and 1 are refused. Files are
 written as the sequences come, a slice at a time, without the `datasets` library.
 
-Shape letters: T tokens.
+A row is a sequence, or several of them for a trainer that can be told where one ends: what it takes as a boundary (their
+lengths; positions, and a mask that numbers them) is written beside the ids. Of such sequences the first token is never
+learned, since it would be predicted from the sequence before.
+
+Shape letter: T tokens.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from formtune.errors import DataError, unknown
+from formtune.errors import DataError, SettingError, unknown
+from formtune.exported_rows import Prepared, Slice, slices
 from formtune.shards import staged
 
-IGNORED = -100  # the label that loss functions skip
-SLICE_TOKENS = 1 << 20  # tokens that are held at a time: some 10 MB
 ROWS, STREAM = "train.parquet", "data-00000-of-00001.arrow"
 
-Prepared = tuple[np.ndarray, np.ndarray, np.ndarray]
 Write = Callable[[pa.RecordBatch], None]
 
 
@@ -65,11 +67,13 @@ class Trainer:
         columns: those that it looks for.
         layout: how they are laid out on disk.
         use: what its user writes to have them read whole; ``{out}`` is the folder, ``{longest}`` the longest row's tokens.
+        multiple: where every row must be as long as the others, the number that this length is a multiple of.
     """
 
     columns: tuple[str, ...]
     layout: Callable[[Path, pa.Schema], AbstractContextManager[Write]]
     use: str
+    multiple: int | None = None
 
 
 TRAINERS: dict[str, Trainer] = {
@@ -92,7 +96,21 @@ TRAINERS: dict[str, Trainer] = {
         use='tokenized_path: "{out}"',
     ),
 }
-_TYPES = {"input_ids": pa.int32(), "labels": pa.int32(), "attention_mask": pa.int8()}
+# Rows of several sequences. Axolotl has no way: it counts the positions of a row through, whatever is written there.
+PACKED: dict[str, Trainer] = {
+    "trl": Trainer(
+        columns=("input_ids", "labels", "seq_lengths"),
+        layout=_parquet,
+        use='SFTTrainer(train_dataset=load_dataset("parquet", data_files="{out}/train.parquet", split="train"), '
+        "args=SFTConfig(padding_free=True, max_length=None, ...), ...)",
+    ),
+    "llamafactory": Trainer(
+        columns=("input_ids", "attention_mask", "position_ids", "labels"),
+        layout=_saved_dataset,
+        use='tokenized_path: "{out}", neat_packing: true',
+        multiple=8,  # it pads ids to one, and positions not at all
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +119,8 @@ class Exported:
 
     Attributes:
         out: the folder.
-        n_sequences: rows.
+        n_rows: rows.
+        n_sequences: sequences in them.
         n_tokens: in all of them.
         n_learned: tokens with a label.
         n_unlearned: sequences none of whose tokens is learned: they cost time and teach nothing.
@@ -110,6 +129,7 @@ class Exported:
     """
 
     out: Path
+    n_rows: int
     n_sequences: int
     n_tokens: int
     n_learned: int
@@ -132,18 +152,60 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
         DataError: where a weight is neither 0 nor 1, after all have been looked at; nothing is written then.
         ValueError: where a sequence has no token, or arrays of different lengths.
     """
+    check_trainer(to)
+    return _written(slices(([one] for one in sequences), width=None), to=to, out=out)
+
+
+def export_packed(rows: Iterable[Sequence[Prepared]], *, to: str, out: Path, capacity: int) -> Exported:
+    """Write rows of several sequences each, for a trainer that keeps them apart, else as :func:`export_sequences`.
+
+    Args:
+        rows: of each its sequences, in order; none is empty.
+        to: a key of :data:`PACKED`.
+        out: the folder.
+        capacity: the most tokens of a row.
+
+    Raises:
+        SettingError: where the trainer would let sequences of a row see one another, or as :func:`export_sequences`.
+        DataError: likewise.
+        ValueError: likewise.
+    """
+    check_trainer(to, packed=True)
+    trainer = PACKED[to]
+    width = None if trainer.multiple is None else -(-capacity // trainer.multiple) * trainer.multiple
+    return _written(slices(rows, width=width, packed=True), to=to, out=out, packed=True)
+
+
+def check_trainer(to: str, *, packed: bool = False) -> None:
+    """Refuse a trainer that is not known, or that would let sequences of a row see one another.
+
+    Raises:
+        SettingError: then.
+    """
     if to not in TRAINERS:
         raise unknown("trainer", to, TRAINERS, at="--to")
-    trainer, counts = TRAINERS[to], _Counts()
-    schema = pa.schema([(name, pa.list_(_TYPES[name])) for name in trainer.columns])
+    if packed and to not in PACKED:
+        raise SettingError(
+            f"In {to} the sequences of a row that is packed already would see one another.",
+            "Export without --packed, and let it pack: sample_packing: true.",
+            at="--packed",
+        )
+
+
+def _written(found: Iterable[Slice], *, to: str, out: Path, packed: bool = False) -> Exported:
+    trainer, counts = (PACKED if packed else TRAINERS)[to], _Counts()
+    # A mask that numbers the sequences of a row needs more room than ones.
+    types = {"attention_mask": pa.int32() if packed else pa.int8()}
+    schema = pa.schema([(name, pa.list_(types.get(name, pa.int32()))) for name in trainer.columns])
     manifest: dict[str, object] = {"kind": "exported", "to": to}
     with staged(out, manifest) as staging:
         with trainer.layout(staging, schema) as write:
-            for rows in _slices(sequences):
+            for rows in found:
                 counts.add(rows)
                 write(rows.batch(schema))
         counts.check()
         manifest |= {
+            "rows": counts.n_rows,
             "sequences": counts.n_sequences,
             "tokens": counts.n_tokens,
             "learned_tokens": counts.n_learned,
@@ -152,6 +214,7 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
         }
     return Exported(
         out=out,
+        n_rows=counts.n_rows,
         n_sequences=counts.n_sequences,
         n_tokens=counts.n_tokens,
         n_learned=counts.n_learned,
@@ -161,57 +224,11 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slice:
-    """Some sequences, one behind the other."""
-
-    ids_T: np.ndarray
-    weights_T: np.ndarray
-    ends: np.ndarray
-
-    def batch(self, schema: pa.Schema) -> pa.RecordBatch:
-        """Give them as rows."""
-        bounds = np.concatenate([[0], self.ends]).astype(np.int32)
-        columns = {
-            "input_ids": self.ids_T,
-            "labels": np.where(self.weights_T > 0, self.ids_T, np.int32(IGNORED)),
-            "attention_mask": np.ones(len(self.ids_T), dtype=np.int8),
-        }
-        lists = [pa.ListArray.from_arrays(bounds, columns[name]) for name in schema.names]
-        return pa.RecordBatch.from_arrays(lists, schema=schema)
-
-    def counted(self, flags_T: np.ndarray) -> np.ndarray:
-        """Count flags by sequence."""
-        return np.diff(np.cumsum(flags_T)[self.ends - 1], prepend=0)
-
-
-def _slices(sequences: Iterable[Prepared]) -> Iterator[_Slice]:
-    held: list[tuple[np.ndarray, np.ndarray]] = []
-    n_tokens = 0
-    for ids_T, weights_T, _parts_T in sequences:
-        if not 1 <= len(ids_T) == len(weights_T):
-            raise ValueError(f"A sequence has {len(ids_T)} ids and {len(weights_T)} weights.")
-        held.append((ids_T, weights_T))
-        n_tokens += len(ids_T)
-        if n_tokens >= SLICE_TOKENS:
-            yield _joined(held)
-            held, n_tokens = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _joined(held: list[tuple[np.ndarray, np.ndarray]]) -> _Slice:
-    return _Slice(
-        ids_T=np.concatenate([ids_T for ids_T, _ in held]).astype(np.int32, copy=False),
-        weights_T=np.concatenate([weights_T for _, weights_T in held]),
-        ends=np.cumsum([len(ids_T) for ids_T, _ in held]),
-    )
-
-
 @dataclass(slots=True)
 class _Counts:
     """What has been met so far."""
 
+    n_rows: int = 0
     n_sequences: int = 0
     n_tokens: int = 0
     n_learned: int = 0
@@ -220,18 +237,19 @@ class _Counts:
     n_graded: int = 0
     first_graded: tuple[int, float] | None = None
 
-    def add(self, rows: _Slice) -> None:
+    def add(self, rows: Slice) -> None:
         """Count some more."""
         graded_T = (rows.weights_T != 0) & (rows.weights_T != 1)
         graded = np.flatnonzero(rows.counted(graded_T))
         if len(graded) and self.first_graded is None:
             self.first_graded = self.n_sequences + int(graded[0]), float(rows.weights_T[graded_T][0])
         learned = rows.counted(rows.weights_T > 0)
-        self.n_sequences += len(rows.ends)
+        self.n_rows += rows.n_rows
+        self.longest = max(self.longest, int(rows.row_lengths().max()))
+        self.n_sequences += len(rows.ends_N)
         self.n_tokens += len(rows.ids_T)
         self.n_learned += int(learned.sum())
         self.n_unlearned += int(np.count_nonzero(learned == 0))
-        self.longest = max(self.longest, int(np.diff(rows.ends, prepend=0).max()))
         self.n_graded += len(graded)
 
     def check(self) -> None:

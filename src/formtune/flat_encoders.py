@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from itertools import chain
 from typing import Any, Protocol
 
@@ -114,18 +114,19 @@ class Library:
 
     Attributes:
         package: its name on the package index.
-        module: what is imported.
         build: makes the function that encodes out of an encoder's JSON; whatever it raises says that it cannot.
     """
 
     package: str
-    module: str
     build: Callable[[str], Encode]
 
     @property
     def version(self) -> str | None:
         """The version that is installed, or None."""
-        return metadata.version(self.package) if util.find_spec(self.module) else None
+        try:
+            return metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return None
 
 
 class Fast:
@@ -239,5 +240,9 @@ def _splintr(spec: str) -> Encode:
     return encode
 
 
-# The fastest first.
-LIBRARIES = (Library("gigatoken", "gigatoken", _gigatoken), Library("splintr-rs", "splintr", _splintr))
+LIBRARIES = (Library("gigatoken", _gigatoken), Library("splintr-rs", _splintr))
+
+
+def fastest_first(encoder: tokenizers.Tokenizer) -> tuple[Library, ...]:
+    """Order the libraries by how fast they encode a vocabulary of this kind (``benchmarks/tokenizer_engines.py``)."""
+    return LIBRARIES[::-1] if getattr(encoder.model, "byte_fallback", False) else LIBRARIES

@@ -20,7 +20,7 @@ from formtune.records import (
 
 # A Chinese or Japanese character counts as a word of its own.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
-_QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
+QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 _N_PLACES = 5
 _N_SAMPLES = 3
 _SAMPLE_CHARACTERS = 200
@@ -94,7 +94,7 @@ def _lengths(records: Sequence[Record]) -> dict[str, dict[str, int]]:
 def _quantiles(lengths: Iterable[int]) -> dict[str, int]:
     """Give quantiles by the nearest rank, so that each is a length that occurs."""
     ordered = sorted(lengths)
-    return {name: ordered[round(share * (len(ordered) - 1))] for name, share in _QUANTILES.items()} if ordered else {}
+    return {name: ordered[round(share * (len(ordered) - 1))] for name, share in QUANTILES.items()} if ordered else {}
 
 
 def _n_words(text: str) -> int:

@@ -129,6 +129,12 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "a list of calls, or its JSON text",
         "Write the calls as a list.",
     ),
+    (
+        "FT450",
+        "a ground truth that is not calls with values that count",
+        "a list of objects, each a function's name with lists of values for its arguments",
+        "Take the ground truth out, and the question stays to be answered.",
+    ),
     # What is learned.
     ("FT159", "stretches of text that are given twice", "'train_detail' or parts with 'train'", "Keep one of the two."),
     (
@@ -168,4 +174,36 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "Write the outputs as texts.",
     ),
     ("FT372", "a label that is neither 1 nor 0", "1 where the first answer is preferred, else 0", "Write 1 or 0."),
+    (
+        "FT373",
+        "completions without a response and annotations",
+        "a list of objects with 'response' and 'annotations'",
+        "Give each completion both.",
+    ),
+    (
+        "FT374",
+        "a completion without a rating",
+        "a number under 'Rating' in one of the annotations; the row's other completions were read",
+        "Nothing is to be done: what was not rated is compared with nothing.",
+    ),
+    # Files that belong together.
+    (
+        "FT375",
+        "an answer without a question of its own",
+        "a question with the answer's id, and one answer for it",
+        "Give the file of the questions too, or take the answer out.",
+    ),
+    # Labels of several targets.
+    (
+        "FT376",
+        "labels that are not an object of labels",
+        "an object with a label, or a list of labels, for each target",
+        "Write 'labels' as an object.",
+    ),
+    (
+        "FT377",
+        "messages that are not one text of the user's",
+        "one message of the user's, with nothing but text",
+        "Put the dialogue into one 'text', or take the row out.",
+    ),
 )

@@ -11,14 +11,14 @@ import tokenize
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from formtune.dialects.columns import Object, RowFault
 from formtune.dialects.conversations import messages_in
-from formtune.dialects.writing import save
+from formtune.dialects.writing import check_apart, save
 from formtune.errors import SettingError
-from formtune.sources import STDIN, layout_of, open_utf8, text_of, value_of
+from formtune.records import Origin
+from formtune.sources import layout_of, open_utf8, text_of, value_of
 from formtune.sources.json_values import repeated_keys
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.streams import BUFFER_BYTES
@@ -53,6 +53,35 @@ class Mended:
         return f"@@ -{self.line} +{self.line} @@\n-{self.before}\n+{self.after}\n"
 
 
+@dataclass(slots=True)
+class Mender:
+    """Repairs lines of JSON lines on their way to whoever reads or writes them, and remembers which.
+
+    Attributes:
+        mended: the rows that were repaired, by where they stand.
+        n_lines: how many lines it has seen.
+    """
+
+    mended: dict[Origin, Mended] = field(default_factory=dict)
+    n_lines: int = 0
+
+    def __call__(self, path: str, number: int, line: bytes) -> bytes:
+        """Give a line as it is to be read: repaired, or as it stands."""
+        self.n_lines += 1
+        with suppress(UnicodeDecodeError):
+            done = mend(line.decode(), line=number)
+            if done is not None:
+                self.mended[Origin(path, number)] = done
+                return done.after.encode()
+        return line
+
+    def told(self) -> list[dict[str, object]]:
+        """Give each repair as plain values: where, what was changed, and the diff."""
+        return [
+            {"place": str(place), "notes": list(done.notes), "diff": done.diff()} for place, done in self.mended.items()
+        ]
+
+
 def mend(row: str, *, line: int = 1) -> Mended | None:
     """Repair a row of JSON lines: None where nothing is wrong with it, or nothing can be done without a guess.
 
@@ -76,7 +105,7 @@ def mend(row: str, *, line: int = 1) -> Mended | None:
     return Mended(row, text, tuple(notes), line) if notes else None
 
 
-def mend_file(path: str, out: str) -> list[Mended]:
+def mend_file(path: str, out: str) -> Mender:
     """Write a file of JSON lines with its rows repaired; every other line is written as it is.
 
     Line breaks become those of Unix, and the encoding UTF-8 without a mark.
@@ -85,27 +114,19 @@ def mend_file(path: str, out: str) -> list[Mended]:
         DataError: when the file cannot be read.
         SettingError: when it is not JSON lines, ``out`` is the file itself, or ``out`` cannot be written.
     """
-    if path == STDIN or Path(path).resolve() == Path(out).resolve():
-        raise SettingError("The mended rows need a file of their own.", "Name another one.", at="--fix")
+    check_apart([path], out, at="--fix")
     opened = Opened(open_utf8(path), path)
     if layout_of(path, opened.stream.peek(BUFFER_BYTES)) != "jsonl":
         opened.stream.close()
-        raise SettingError("Only JSON lines can be mended.", "Give a file with one object a line.", at="--fix")
-    mended: list[Mended] = []
-    lines: list[bytes] = []
-    for number, raw in lines_of(opened):
-        done = _mended_line(raw, number)
-        mended += [] if done is None else [done]
-        lines.append(raw if done is None else done.after.encode())
-    save(b"".join(line + b"\n" for line in lines), out)
-    return mended
+        raise not_lines()
+    mender = Mender()
+    save(b"".join(mender(path, number, line) + b"\n" for number, line in lines_of(opened)), out)
+    return mender
 
 
-def _mended_line(raw: bytes, number: int) -> Mended | None:
-    try:
-        return mend(raw.decode(), line=number)
-    except UnicodeDecodeError:
-        return None
+def not_lines() -> SettingError:
+    """Make the error for files in which there are no lines to mend."""
+    return SettingError("Only JSON lines can be mended.", "Give a file with one object a line.", at="--fix")
 
 
 def _is_json(text: str) -> bool:

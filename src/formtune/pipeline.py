@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from formtune import dialects, formats, inspection, processes
+from formtune.dialects.writing import check_apart
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.inspection import tally
 from formtune.interrupts import Heed, unheeded
-from formtune.mending import mend_file
+from formtune.mending import Mender, mend_file, not_lines
 from formtune.planning import (
     check_alone,
     check_both,
@@ -38,11 +39,11 @@ from formtune.planning import (
     task_of,
 )
 from formtune.progress import Event, Progress, silent
-from formtune.provenance import input_digests, split_digests
+from formtune.provenance import input_digests, local_files, split_digests
 from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
-from formtune.shards import check_place, staged, sweep
+from formtune.shards import MANIFEST, check_place, staged, sweep
 from formtune.sources import expand
 from formtune.splits import Splits, has_answer
 
@@ -66,20 +67,31 @@ def formats_matrix() -> "Result":
     return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
-def inspect(recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None) -> "Result":
+def inspect(
+    recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None, record: int | None = None
+) -> "Result":
     """Say what the recipe's data are: dialect, kinds, counts, lengths, balance of labels, samples.
 
     Args:
-        recipe: data.
+        recipe: data, or one prepared folder.
         quarantine: path of a file to write the rows to that were left out.
         fix: path of a file to write the data to, with the rows repaired that can be; then that file is looked at.
+        record: of a prepared folder, the sequence that is shown first, from 1.
     """
     from formtune.results import Result
 
     paths, mended = paths_of(recipe), []
+    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).is_file():
+        from formtune.prepared_inspection import inspect_prepared
+
+        for flag, given in (("--quarantine", quarantine), ("--fix", fix)):
+            if given is not None:
+                raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
+        return inspect_prepared(paths[0], first=1 if record is None else record)
+    if record is not None:
+        raise SettingError("Sequences are shown of prepared folders.", "Use formtune preview.", at="--record")
     if fix is not None:
-        path = _only_one(expand(paths))
-        mended = [{"place": f"{path}:{m.line}", "notes": m.notes, "diff": m.diff()} for m in mend_file(path, fix)]
+        mended = mend_file(_only_one(expand(paths)), fix).told()
         paths = [fix]
     reading = read(recipe, paths)
     found = inspection.inspect(reading)
@@ -100,18 +112,27 @@ def _only_one(paths: Sequence[str]) -> str:
 def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = silent) -> "Audit":
     """Look for what spoils training and tests, record by record and between parts; works without torch.
 
+    Where the data are to be fixed, what is found is what is left then; places are those in the data as they were given.
+
     Args:
         recipe: data, and the formats and the model that they are meant for, where there are any.
         asked: what they are held against, which checks are run, what is written.
         progress: told of each check.
     """
     from formtune import checks
+    from formtune.checks.fixing import fixed
     from formtune.checks.writing import written
 
     asked = asked or checks.Asked()
-    readings = parts_of(recipe)
-    if asked.redact is not None and len(readings) > 1:
-        raise SettingError("One file at a time can be redacted.", "Give DATA instead of --train.", at="--redact")
+    codes = checks.codes_of(asked.only, asked.skip)
+    mender = Mender() if asked.fix and "FT200" in codes else None
+    _check_own_files(recipe, asked)
+    readings = parts_of(recipe, mend=mender)
+    fix = None
+    if asked.fix is not None:
+        ((name, reading),) = readings.items()
+        fix = fixed(reading, codes, mended=mender.mended if mender else {})
+        readings = {name: fix.reading}
     others = {path: read(recipe, [path]) for path in asked.against}
     records = {name: reading.records for name, reading in readings.items()}
     context = checks.Context(
@@ -126,7 +147,23 @@ def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = 
     n_records = {name: len(part) for name, part in (records | dict(context.against)).items()}
     data = recipe.data
     named = {"train": data.train, "dev": data.dev, "test": data.test} if data.train else {"data": data.paths}
-    return written(checks.Audit(outcomes, n_records), asked, readings, paths=named)
+    if asked.quarantine is not None:
+        left_out = [one for reading in readings.values() for one in reading.left_out]
+        write_quarantine(left_out, asked.quarantine, encoding=data.encoding)
+    return written(checks.Audit(outcomes, n_records), asked, readings, paths=named, fix=fix)
+
+
+def _check_own_files(recipe: Recipe, asked: "Asked") -> None:
+    """Refuse to write several files as one, over one that is read, or one over the other."""
+    data = recipe.data
+    named = list(local_files(data.named))
+    for flag, path in (("--fix", asked.fix), ("--redact", asked.redact)):
+        if path is not None and sum(map(bool, (data.train, data.dev, data.test))) > 1:
+            raise SettingError("One file at a time is written.", "Give DATA instead of --train.", at=flag)
+        if path is not None:
+            check_apart(named, path, at=flag)
+    if asked.quarantine is not None:
+        check_apart([*named, *filter(None, (asked.fix, asked.redact))], asked.quarantine, at="--quarantine")
 
 
 def split(recipe: Recipe) -> "Result":
@@ -146,13 +183,19 @@ def split(recipe: Recipe) -> "Result":
     return Result({**facts, "dialect": dialect, "left_out": tally(left_out), "out": str(out)})
 
 
-def convert(recipe: Recipe, *, to: str | None, strict: bool = False) -> "Result":
+def convert(
+    recipe: Recipe, *, to: str | None, strict: bool = False, fix: bool = False, quarantine: str | None = None
+) -> "Result":
     """Write the recipe's data in another dialect, and say what it cannot carry.
+
+    Rows in are rows kept, repaired and left out; what is lost of rows that go on is told beside, as ``parts_lost``.
 
     Args:
         recipe: data, and ``out``: the file to write.
         to: the dialect.
         strict: write nothing where anything would be lost.
+        fix: repair the rows that leave no doubt.
+        quarantine: path of a file to write the rows to that were left out.
     """
     from formtune.conversion import LOST
     from formtune.conversion import convert as converted
@@ -164,20 +207,36 @@ def convert(recipe: Recipe, *, to: str | None, strict: bool = False) -> "Result"
         )
     if recipe.out is None:
         raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
-    reading = read(recipe, paths_of(recipe))
-    written = converted(reading.records, to, Path(recipe.out), strict=strict)
+    read_from = list(local_files(recipe.data.named))
+    if fix:
+        check_apart(read_from, recipe.out, at="--out")
+    if quarantine is not None:
+        check_apart([recipe.out, *read_from], quarantine, at="--quarantine")
+    mender = Mender() if fix else None
+    reading = read(recipe, paths_of(recipe), mend=mender)
+    if mender is not None and not mender.n_lines:
+        raise not_lines()
+    repaired = mender.mended if mender else ()
+    written = converted(reading.records, to, Path(recipe.out), strict=strict, repaired=repaired)
+    left_out = [*reading.left_out, *written.left_out]
+    if quarantine is not None:
+        write_quarantine(left_out, quarantine, encoding=recipe.data.encoding)
     paths = [str(path) for path in written.paths]
     return Result(
         {
             "dialect": reading.dialect,
             "to": to,
             "rows_in": reading.n_rows,
-            "kept": written.n_kept,
-            "repaired": 0,
-            "left_out": tally([*reading.left_out, *written.left_out]),
-            "cannot_carry": written.cannot_carry(),
+            "kept": written.n_kept - written.n_repaired,
+            "repaired": written.n_repaired,
+            "left_out": tally(one for one in left_out if not one.kept),
+            "parts_lost": tally(one for one in left_out if one.kept),
+            "cannot_carry": written.cannot_carry,
+            "added": written.added,
             "out": [path for path in paths if not path.endswith(LOST)],
             "lost": next((path for path in paths if path.endswith(LOST)), None),
+            **({"quarantine": quarantine} if quarantine else {}),
+            **({"mended": mender.told()} if mender else {}),
         }
     )
 
@@ -244,6 +303,29 @@ def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent)
     from formtune.results import Result
 
     return Result(prepared(recipe, out_of(recipe, "prepared"), fresh=fresh, progress=progress))
+
+
+def mix(recipe: Recipe) -> "Result":
+    """Mix the prepared folders that the data name into one, which shares their shards; works without torch."""
+    from formtune.mixtures import mixed
+    from formtune.results import Result
+
+    return Result(mixed(recipe, out_of(recipe, "mixture")))
+
+
+def export(folder: str, *, to: str | None, packed: bool = False, out: str | None = None) -> "Result":
+    """Write the sequences of a prepared folder, or of a mixture, as another trainer reads them; works without torch.
+
+    Args:
+        folder: the folder.
+        to: the trainer.
+        packed: write rows of several sequences, where the trainer can keep them apart.
+        out: folder to write; ``out/export`` where it is not given.
+    """
+    from formtune.prepared_export import exported
+    from formtune.results import Result
+
+    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export")))
 
 
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":

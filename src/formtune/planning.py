@@ -14,6 +14,7 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Format, Task
 from formtune.recipe import Recipe
 from formtune.records import Labelled, Record
+from formtune.sources import Mend
 from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
 
@@ -33,11 +34,16 @@ def columns_of(recipe: Recipe) -> dialects.Columns:
     return dialects.Columns(**recipe.data.columns.model_dump())
 
 
-def read(recipe: Recipe, paths: Sequence[str]) -> dialects.Reading:
-    """Read records from files, as the recipe's ``data`` section says."""
+def read(recipe: Recipe, paths: Sequence[str], *, mend: Mend | None = None) -> dialects.Reading:
+    """Read records from files, as the recipe's ``data`` section says; ``mend`` as in :func:`formtune.dialects.read`."""
     data = recipe.data
     return dialects.read(
-        paths, dialect=data.dialect, columns=columns_of(recipe), encoding=data.encoding, header=data.header
+        paths,
+        dialect=data.dialect,
+        columns=columns_of(recipe),
+        encoding=data.encoding,
+        header=data.header,
+        mend=mend,
     )
 
 
@@ -60,11 +66,11 @@ def paths_of(recipe: Recipe) -> Sequence[str]:
     return paths
 
 
-def parts_of(recipe: Recipe) -> dict[str, dialects.Reading]:
+def parts_of(recipe: Recipe, *, mend: Mend | None = None) -> dict[str, dialects.Reading]:
     """Read the records part by part, as the recipe names their files; ``data`` alone where they are not split."""
     data = recipe.data
     if not data.train:
-        return {"data": read(recipe, paths_of(recipe))}
+        return {"data": read(recipe, paths_of(recipe), mend=mend)}
     named = {"train": data.train, "dev": data.dev, "test": data.test}
     return {name: read(recipe, paths) for name, paths in named.items() if paths}
 

@@ -5,17 +5,22 @@ Else all records are read first. Either way the same records become the same seq
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from formtune.arms import Prepared, Readied, make_arms, ready
+import msgspec
+
+from formtune.arms import PreparedPart, Readied, make_arms, ready
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
+from formtune.encoder_proofs import drawn
 from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
@@ -31,8 +36,10 @@ from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, 
 from formtune.shards import read_manifest
 from formtune.side_by_side import Job
 from formtune.sources import Slice
+from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
 
+WORTH_A_PROOF_BYTES = 2_000_000  # the reference encodes that in less than the seconds that a first proof takes
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
 
 
@@ -59,7 +66,7 @@ class Source:
     witnesses: Sequence[Record] = ()
 
 
-def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> dict[str, Any]:
+def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None) -> dict[str, Any]:
     """Turn the training records into shards at ``out``, with what was counted.
 
     Args:
@@ -67,19 +74,21 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress) -> d
         out: the folder.
         fresh: use no shard that is there.
         progress: told of each slice.
+        run: of an engine that was started already, and is used for several preparations; None starts the recipe's.
 
     Returns:
         What ``--json`` prints.
     """
     asked = recipe.preparation
+    engine = ENGINES[asked.engine](asked.workers, asked.address) if run is None else nullcontext(run)
     with being_made(out, fresh=fresh) as folder:
-        with ENGINES[asked.engine](asked.workers, asked.address) as run:
-            source = _source(recipe, run, progress)
+        with engine as started:
+            source = _source(recipe, started, progress)
             task = task_of(recipe, source.witnesses)
             order = _order(recipe, source, task, folder=folder)
             preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
             jobs = _jobs(order, source)
-            made = list(chain.from_iterable(run(jobs, _paced(progress, len(jobs)))))
+            made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
         # Workers have given back their memory when all lengths are looked at together.
         if source.left_out:
             made = [*made, Made("", _unread(source.left_out))]
@@ -115,14 +124,20 @@ def with_prepared(recipe: Recipe) -> Recipe:
     if recipe.data.prepared is None:
         return recipe
     own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
-    for name, asked in (("formats", recipe.formats), ("models", recipe.models)):
-        if asked and list(asked) != own[name]:
+    chosen = {"formats": recipe.formats or tuple(own["formats"]), "models": recipe.models or tuple(own["models"])}
+    for name, asked in chosen.items():
+        known = ", ".join(own[name])
+        if not set(asked) <= set(own[name]):
             raise SettingError(
-                f"The data were prepared for {', '.join(own[name])}.",
-                "Ask for that, or leave it out.",
+                f"The data were prepared for {known}.", "Ask for that, or leave it out.", at=f"--{name[:-1]}"
+            )
+        if len(asked) > 1:
+            raise SettingError(
+                f"The data are a mixture that was prepared for {known}.",
+                "Say which of them the records to choose and test on are for.",
                 at=f"--{name[:-1]}",
             )
-    return recipe.model_copy(update={name: tuple(own[name]) for name in ("formats", "models")})
+    return recipe.model_copy(update=chosen)
 
 
 def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
@@ -140,12 +155,16 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
         raise SettingError(
             "Nothing is drawn from prepared data.", "Give --dev and --test, and leave sizes out.", at="--prepared"
         )
-    task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in folder.manifest["task"].items()})
     readings = [read(recipe, paths) if paths else None for paths in (data.dev, data.test)]
     dev, test = ([r for r in reading.records if has_answer(r)] if reading else [] for reading in readings)
     left_out = [one for reading in readings if reading for one in reading.left_out]
+    own = folder.manifest["task"]
+    if own is None and not (dev or test):
+        own = folder.manifest["tasks"][0]
+    # Of a mixture of several tasks, the records to choose and test on say which one counts.
+    task = task_of(recipe, [*dev, *test]) if own is None else msgspec.convert(own, Task)
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
-    given = Prepared(PreparedTokens(folder), folder.manifest["output"])
+    given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
     return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
 
@@ -212,10 +231,10 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         task=task,
         max_length=min(limits, default=None),
         reading="" if source.plan is None else _told(source.plan),
-        plan=source.plan,
+        plan=None if source.plan is None else replace(source.plan, slices=()),  # it goes to a worker with every slice
         files=source.files,
         folder=folder,
-        sample=_sample(source.witnesses),
+        sample=tuple(drawn(_sample(source.witnesses))) if _n_bytes(source) >= WORTH_A_PROOF_BYTES else (),
     )
 
 
@@ -225,6 +244,13 @@ def _told(plan: Plan) -> str:
     layouts = {path: asdict(layout) for path, layout in given.described.layouts.items()}
     told = [plan.dialect, asdict(plan.columns), plan.group, given.encoding, given.header, layouts]
     return json.dumps([*told, sorted(given.known_names)], sort_keys=True, default=sorted)
+
+
+def _n_bytes(source: Source) -> float:
+    """Say how much text there is, about; of what is not here nobody knows."""
+    if source.plan is None:
+        return sum(len(input_text(record)) + len(answer_text(record)) for record in source.records)
+    return math.inf if any(map(is_hub, source.files)) else sum(Path(file).stat().st_size for file in source.files)
 
 
 def _sample(records: Sequence[Record]) -> list[str]:

@@ -30,6 +30,7 @@ from formtune.tokens import Tokens
 
 KIND = "prepared"
 PACKS = "packs.arrow"
+DRAWN = "drawn.arrow"  # of a mixture
 Packing = Literal["best-fit", "in-order", "similar-length", "none"]
 _LOCK = "lock"
 COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncated", "lossy", "control_texts")
@@ -76,12 +77,12 @@ def _bring_over(out: Path, folder: Path) -> None:
     for shard in manifest.get("shards", ()):
         place = folder / f"{shard['name']}.arrow"
         if not place.is_file():
-            _link(out / shard["file"], place)
+            link(out / shard["file"], place)
     for name, lots in manifest.get("slices", {}).items():
         write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
 
 
-def _link(source: Path, place: Path) -> None:
+def link(source: Path, place: Path) -> None:
     """Let a file stand at a second place; where the file system has no links it is copied."""
     try:
         os.link(source, place)
@@ -107,14 +108,13 @@ def gather(
     """
     kept = [one for one in made if one.facts["records"]]
     counts = {name: sum(one.facts[name] for one in made) for name in COUNTED}
-    packs = _packed([shard_lengths(folder / f"{one.name}.arrow") for one in kept], packing, capacity)
+    lengths = [shard_lengths(folder / f"{one.name}.arrow") for one in kept]
+    sides_NS = np.concatenate(lengths) if lengths else np.zeros((0, 1), dtype=np.int64)
+    packs = packed(sides_NS, packing, capacity)
     files = [f"shard-{number:05}.arrow" for number in range(len(kept))]
     facts = {
         **counts,
-        "packs": len(packs),
-        "packing": packing,
-        "capacity": capacity,
-        "filled": round(counts["tokens"] / (len(packs) * capacity), 4) if len(packs) else 0.0,
+        **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"]),
         "left_out": merged_tallies(one.facts["left_out"] for one in made),
     }
     manifest |= {"kind": KIND, **facts}
@@ -125,8 +125,8 @@ def gather(
     manifest["slices"] = _whole_slices(made)
     with staged(out, manifest) as staging:
         for file, one in zip(files, kept, strict=True):
-            _link(folder / f"{one.name}.arrow", staging / file)
-        _write_packs(staging / PACKS, packs)
+            link(folder / f"{one.name}.arrow", staging / file)
+        write_packs(staging / PACKS, packs)
     digests = read_files(out)
     return {**facts, "digest": digest_of(digests)}
 
@@ -149,8 +149,24 @@ def read_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def _packed(lengths: Sequence[np.ndarray], packing: Packing, capacity: int) -> Packs:
-    sides_NS = np.concatenate(lengths) if lengths else np.zeros((0, 1), dtype=np.int64)
+def packing_facts(packs: Packs, packing: Packing, *, capacity: int, n_tokens: int) -> dict[str, Any]:
+    """Say how sequences share rows, and how full these are."""
+    return {
+        "packs": len(packs),
+        "packing": packing,
+        "capacity": capacity,
+        "filled": round(n_tokens / (len(packs) * capacity), 4) if len(packs) else 0.0,
+    }
+
+
+def packed(sides_NS: np.ndarray, packing: Packing, capacity: int) -> Packs:
+    """Let sequences share rows.
+
+    Args:
+        sides_NS: tokens of each sequence; both sides of an encoder-decoder's, which are always put by similar length.
+        packing: how.
+        capacity: the most tokens of a row, on each side; no sequence is longer.
+    """
     if packing == "none":
         numbers_N = np.arange(len(sides_NS))
         return Packs(numbers_N, numbers_N + 1)
@@ -159,9 +175,18 @@ def _packed(lengths: Sequence[np.ndarray], packing: Packing, capacity: int) -> P
     return (best_fit if packing == "best-fit" else in_order)(sides_NS[:, 0], capacity)
 
 
-def _write_packs(path: Path, packs: Packs) -> None:
+def write_packs(path: Path, packs: Packs) -> None:
+    """Write packs as one Arrow file: a row a pack, a list of the numbers of its sequences."""
     offsets = pa.array(np.concatenate([[0], packs.ends_P]), pa.int64())
-    table = pa.table({"sequences": pa.LargeListArray.from_arrays(offsets, pa.array(packs.sequences_N))})
+    _write(path, pa.table({"sequences": pa.LargeListArray.from_arrays(offsets, pa.array(packs.sequences_N))}))
+
+
+def write_drawn(path: Path, numbers_D: np.ndarray) -> None:
+    """Write the numbers of drawn sequences as one Arrow file, in the order in which they are met."""
+    _write(path, pa.table({"sequence": pa.array(numbers_D, pa.int64())}))
+
+
+def _write(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
@@ -186,12 +211,14 @@ class PreparedFolder:
         manifest: what it was made of.
         packs: which sequences share a row.
         ends_S: int64, the number behind the last sequence of each shard.
+        drawn_D: int64, the numbers of the sequences in the order in which they are met: each once, but for a mixture.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
     packs: Packs
     ends_S: np.ndarray
+    drawn_D: np.ndarray
     _read: dict[int, Shard] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -204,25 +231,38 @@ class PreparedFolder:
             self._read[number] = read_shard(self.folder / self.manifest["shards"][number]["file"])
         return self._read[number]
 
+    def locate(self, number: int) -> tuple[int, int]:
+        """Give the number of the shard that holds a sequence, and its place there.
+
+        Raises:
+            IndexError: where there is none of that number.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        index = int(np.searchsorted(self.ends_S, number, side="right"))
+        return index, number - (int(self.ends_S[index - 1]) if index else 0)
+
     def tokens(self, number: int) -> Tokens:
         """Give a sequence, by its number from 0.
 
         Raises:
             IndexError: where there is none.
         """
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        shard = int(np.searchsorted(self.ends_S, number, side="right"))
-        first = int(self.ends_S[shard - 1]) if shard else 0
-        return self.shard(shard).leaf.tokens(number - first, id=self.place(number))
+        index, row = self.locate(number)
+        return self.shard(index).leaf.tokens(row, id=self.place(number))
 
     def place(self, number: int) -> str:
-        """Say where the record of a sequence stands: its file and line."""
-        index = int(np.searchsorted(self.ends_S, number, side="right"))
+        """Say where the record of a sequence stands: its file and line.
+
+        Raises:
+            IndexError: where there is none.
+        """
+        index, row = self.locate(number)
         shard = self.shard(index)
-        row = number - (int(self.ends_S[index - 1]) if index else 0)
         file, line = int(shard.files_N[row]), int(shard.lines_N[row])
-        named = self.manifest["sources"][file] if file >= 0 else "-"
+        # Shards of a mixture count the files of their own source.
+        first = self.manifest["shards"][index].get("first_source", 0)
+        named = self.manifest["sources"][first + file] if file >= 0 else "-"
         return f"{named}:{line}" if line else f"{named}#{number + 1}"
 
     def leaves(self) -> Iterator[Leaf]:
@@ -232,25 +272,27 @@ class PreparedFolder:
 
 
 class PreparedTokens(Mapping[str, Tokens]):
-    """The sequences of a prepared folder by their numbers, as a training takes them; each is read as it is asked for."""
+    """The sequences of a prepared folder as a training takes them, by their places in the order in which they are met.
+
+    Each is read as it is asked for. A mixture has a sequence as often as it drew it.
+    """
 
     def __init__(self, prepared: PreparedFolder) -> None:
         self._prepared = prepared
 
-    def __getitem__(self, number: str) -> Tokens:
+    def __getitem__(self, place: str) -> Tokens:
         """Give one sequence."""
-        try:
-            return replace(self._prepared.tokens(int(number)), id=number)
-        except (IndexError, ValueError) as error:
-            raise KeyError(number) from error
+        if not place.isdecimal() or int(place) >= len(self):
+            raise KeyError(place)
+        return replace(self._prepared.tokens(int(self._prepared.drawn_D[int(place)])), id=place)
 
     def __iter__(self) -> Iterator[str]:
-        """Give the numbers, in order."""
-        return map(str, range(len(self._prepared)))
+        """Give the places, in order."""
+        return map(str, range(len(self)))
 
     def __len__(self) -> int:
-        """Count the sequences."""
-        return len(self._prepared)
+        """Count the sequences, as often as they are met."""
+        return len(self._prepared.drawn_D)
 
 
 def open_prepared(folder: str | Path) -> PreparedFolder:
@@ -262,8 +304,15 @@ def open_prepared(folder: str | Path) -> PreparedFolder:
     manifest = read_manifest(folder, kind=KIND)
     if "shards" not in manifest:
         raise DataError("An earlier version of formtune has prepared this.", "Prepare the data again.", at=folder)
-    table = pa.ipc.open_file(pa.memory_map(str(Path(folder) / PACKS))).read_all()
-    lists = table.column("sequences").combine_chunks()
+    lists = _column(Path(folder) / PACKS, "sequences")
     packs = Packs(lists.values.to_numpy(), lists.offsets.to_numpy()[1:])
-    counts = [shard["records"] for shard in manifest["shards"]]
-    return PreparedFolder(Path(folder), manifest, packs, np.cumsum(counts, dtype=np.int64))
+    ends_S = np.cumsum([shard["records"] for shard in manifest["shards"]], dtype=np.int64)
+    n_sequences = int(ends_S[-1]) if len(ends_S) else 0
+    is_mixture = DRAWN in manifest["files"]
+    drawn_D = _column(Path(folder) / DRAWN, "sequence").to_numpy() if is_mixture else np.arange(n_sequences)
+    return PreparedFolder(Path(folder), manifest, packs, ends_S, drawn_D)
+
+
+def _column(path: Path, name: str) -> Any:
+    """Map a column into memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all().column(name).combine_chunks()

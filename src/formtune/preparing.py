@@ -53,7 +53,8 @@ class Order:
         files: every file, in order.
         folder: where shards are put.
         plan: how slices are read; None where records are handed out.
-        sample: texts of the data, which a tokenizer library is compared on.
+        sample: texts of the data, which a tokenizer library is compared on; empty where they are too few for another
+            library than the reference to be worth its proof.
     """
 
     format: str
@@ -123,7 +124,8 @@ def preparer_of(order: Order) -> Preparer:
     arms, _ = make_arms([format_of(order)], [order.model], order.task)
     folder = resolve(order.model)
     tokenizer = load_tokenizer(folder)
-    tokenizer.engines.choose(order.sample)
+    if order.sample:
+        tokenizer.engines.choose(order.sample)
     return Preparer(
         arm=arms[0],
         task=order.task,

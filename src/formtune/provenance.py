@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from formtune.dialects.descriptors import place_of
@@ -23,11 +24,15 @@ def input_digests(patterns: Sequence[str]) -> dict[str, str]:
     Returns:
         Path → SHA-256 in hex.
     """
-    return {name: file_digest(Path(name)) for pattern in patterns for name in _files(pattern)}
+    return {name: file_digest(Path(name)) for name in local_files(patterns)}
+
+
+def local_files(patterns: Sequence[str]) -> Iterator[str]:
+    """List the local files of paths and globs; of a data set in a descriptor, the descriptor and its file."""
+    return chain.from_iterable(map(_files, patterns))
 
 
 def _files(pattern: str) -> Iterator[str]:
-    """List the local files of a path or glob; of a data set in a descriptor, the descriptor and its file."""
     try:
         place, layout = place_of(pattern)
     except FormtuneError:  # the descriptor has changed meanwhile

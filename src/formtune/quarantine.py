@@ -4,12 +4,10 @@ import base64
 import codecs
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
-from formtune.dialects.writing import save
-from formtune.errors import SettingError
+from formtune.dialects.writing import check_apart, save
 from formtune.faults import fault_of
 from formtune.records import LeftOut
 from formtune.sources import STDIN, open_bytes
@@ -43,8 +41,7 @@ def write_quarantine(left_out: Sequence[LeftOut], path: str, *, encoding: str | 
     for one in left_out:
         if one.at is not None and one.at.line is not None:
             numbers.setdefault(one.at.file, set()).add(one.at.line)
-    if any(Path(file).resolve() == Path(path).resolve() for file in numbers):
-        raise SettingError("This is the file that was read.", "Name another one.", at=path)
+    check_apart(numbers, path, at=path)
     raw = {
         (file, number): line for file, asked in numbers.items() for number, line in _raw_lines(file, asked, encoding)
     }

@@ -23,7 +23,18 @@ from formtune.model_files import read_json
 MANIFEST = "manifest.json"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PART, _GONE = ".part", ".gone"
-VERSIONED = ("formtune", "numpy", "pyarrow", "tokenizers", "torch", "transformers", "accelerate", "peft")
+VERSIONED = (
+    "formtune",
+    "numpy",
+    "pyarrow",
+    "tokenizers",
+    "gigatoken",
+    "splintr-rs",
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+)
 
 
 @contextmanager

@@ -53,13 +53,25 @@ class Sheet:
     def n_learned(self) -> np.ndarray:
         """Count the tokens of each sequence that have a loss weight: int64, N."""
         is_learned_B = np.array([bearing.weight > 0 for bearing in self.bearings], dtype=bool)
-        lengths_R = np.diff(self.run_ends_R, prepend=0)
-        firsts_N = self.runs_N[:-1][np.diff(self.runs_N) > 0] if len(self) else self.runs_N
-        lengths_R[firsts_N] = self.run_ends_R[firsts_N]  # a sequence's first run is counted from its beginning
+        lengths_R = self._run_lengths()
         if not len(lengths_R):
             return np.zeros(len(self), dtype=np.int64)
         learned_R = np.cumsum(lengths_R * is_learned_B[self.bearings_R], dtype=np.int64)
         return np.diff(np.concatenate([[0], learned_R])[self.runs_N], prepend=0)
+
+    def carried(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the loss weight and the part of every token: float32 and uint8, T."""
+        owners_T = np.repeat(self.bearings_R, self._run_lengths())
+        weights_B = np.array([bearing.weight for bearing in self.bearings], dtype=np.float32)
+        parts_B = np.array([bearing.part for bearing in self.bearings], dtype=np.uint8)
+        return weights_B[owners_T], parts_B[owners_T]
+
+    def _run_lengths(self) -> np.ndarray:
+        """Give the tokens of each run: R."""
+        lengths_R = np.diff(self.run_ends_R, prepend=0)
+        firsts_N = self.runs_N[:-1][np.diff(self.runs_N) > 0] if len(self) else self.runs_N
+        lengths_R[firsts_N] = self.run_ends_R[firsts_N]  # a sequence's first run is counted from its beginning
+        return lengths_R
 
     def tokens(self, number: int, *, id: str = "") -> Tokens:
         """Give one sequence as it stands in a training: an array for each thing that a token carries."""

@@ -10,7 +10,7 @@ from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
-from formtune.peer_rules import PeerRule, peer_rule, peer_tokens
+from formtune.peer_rules import PeerRule, kept, peer_rule, peer_tokens
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -106,13 +106,13 @@ def _example(shown: ShownExample, tokenizer: Tokenizer) -> dict[str, object]:
     return {
         "format": shown.arm,
         "text": tokenizer.decode([t.id for t in tokens], skip_control=False),
-        "tokens": [_token(t) for t in tokens],
+        "tokens": [token_values(t) for t in tokens],
         "cut": shown.n_cut,
         **({"notes": list(shown.notes)} if shown.notes else {}),
     }
 
 
-def _token(shown: ShownToken) -> dict[str, object]:
+def token_values(shown: ShownToken) -> dict[str, object]:
     """Give a token as plain values; ``asks`` is what a mask slot, or a place that was changed, asks for."""
     asks = {"asks": shown.asks} if shown.asks else {}
     return {"id": shown.id, "text": shown.text, "part": shown.part, "weight": shown.weight, "why": shown.why, **asks}
@@ -191,7 +191,7 @@ def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
 def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownExample:
     """Show what another trainer would learn of a conversation by its default rules."""
     tokens = peer_tokens(rule, example, tokenizer)
-    kept = tokens[: rule.capacity] if rule.cuts else tokens
+    left = kept(rule, tokens)
     return ShownExample(
         arm=f"as {rule.title} does",
         tokens=tuple(
@@ -202,8 +202,8 @@ def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownE
                 weight=token.weight,
                 why=token.why,
             )
-            for token in kept
+            for token in left
         ),
-        n_cut=len(tokens) - len(kept),
+        n_cut=len(tokens) - len(left),
         notes=(*rule.notes, f"See {rule.reference}."),
     )

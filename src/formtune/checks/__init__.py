@@ -34,7 +34,20 @@ from formtune.checks.finding import SEVERITIES, Check, Context, Finding, NotChec
 from formtune.errors import unknown
 from formtune.progress import Event, Progress, silent
 
-__all__ = ["CHECKS", "Asked", "Audit", "Check", "Context", "Finding", "Outcome", "Rule", "check", "failing", "rules"]
+__all__ = [
+    "CHECKS",
+    "Asked",
+    "Audit",
+    "Check",
+    "Context",
+    "Finding",
+    "Outcome",
+    "Rule",
+    "check",
+    "codes_of",
+    "failing",
+    "rules",
+]
 
 CHECKS: dict[str, Check] = {
     "rows": rows,
@@ -67,6 +80,8 @@ class Asked:
         against: files whose records must not stand in the data.
         only: names of checks, or codes, to run; empty: all.
         skip: names of checks, or codes, to pass over.
+        fix: file to which the data are written with what can be put right without a guess.
+        quarantine: file to which the rows are written that are no records.
         redact: file to which the data are written with placeholders for personal data and secrets.
         card: file to which a dataset card is written.
         croissant: file to which a description in Croissant is written.
@@ -75,6 +90,8 @@ class Asked:
     against: Sequence[str] = ()
     only: Sequence[str] = ()
     skip: Sequence[str] = ()
+    fix: str | None = None
+    quarantine: str | None = None
     redact: str | None = None
     card: str | None = None
     croissant: str | None = None
@@ -142,14 +159,23 @@ def check(
     Raises:
         SettingError: where a name or a code is unknown.
     """
-    wanted = _codes(only, at="--only") if only else {rule.code for rule in rules()}
-    wanted -= _codes(skip, at="--skip")
+    wanted = codes_of(only, skip)
     outcomes = []
     for name, module in CHECKS.items():
         if any(rule.code in wanted for rule in module.RULES):
             progress(Event(name))
             outcomes.append(_outcome(name, module, context, wanted=wanted))
     return outcomes
+
+
+def codes_of(only: Collection[str], skip: Collection[str]) -> set[str]:
+    """Give the codes that are looked for: those asked for, or all, without those that are passed over.
+
+    Raises:
+        SettingError: where a name or a code is unknown.
+    """
+    wanted = _codes(only, at="--only") if only else {rule.code for rule in rules()}
+    return wanted - _codes(skip, at="--skip")
 
 
 def rules() -> Iterator[Rule]:

@@ -9,7 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from formtune.checks.finding import Context, Finding, NotChecked, Rule, counted, found, place_of, shortened
+from formtune.checks.texts import texts_of
 from formtune.records import Conversation, Labelled, Pair, Plain, Preference, Question, Record, fields_of
 from formtune.splits import has_answer
 
@@ -64,6 +67,11 @@ def is_blank(text: str) -> bool:
     return not text.strip() or all(c.isspace() or unicodedata.category(c) in {"Cf", "Cc"} for c in text)
 
 
+def says_nothing(record: Record) -> bool:
+    """Say whether no text of a record can be seen, wherever it stands; labels and unknown keys do not count."""
+    return all(map(is_blank, texts_of(msgspec.structs.replace(record, extra=None))))
+
+
 def _empty_fields(record: Record) -> list[str]:
     """Name the fields without text; an assistant's turn is the business of the check ``turns``."""
     match record:
@@ -80,7 +88,8 @@ def _empty_fields(record: Record) -> list[str]:
             named = [("text", record.text)]
         case Preference():
             sides = {"prompt": record.prompt, "chosen": record.chosen, "rejected": record.rejected}
-            named = [(side, "".join(m.content for m in messages)) for side, messages in sides.items()]
+            # A side that is not there is none: of an answer that is judged alone, or where nothing is asked.
+            named = [(side, "".join(m.content for m in messages)) for side, messages in sides.items() if messages]
     return list(dict.fromkeys(name for name, text in named if is_blank(text)))
 
 

@@ -25,25 +25,13 @@ NORMALIZED = Rule(
 )
 RULES = (EXACT, NORMALIZED)
 N_DETAILS = 20
+_Pair = tuple[Record, Record]
+_Answers = dict[str, dict[str, Record]]  # by their normal form, then by the digest of the record
 
 
 def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Compare each record with those before it."""
-    alike: dict[tuple[str, str], Record] = {}
-    variants: dict[tuple[str, str], dict[str, Record]] = {}  # by their digests, which only repetitions need
-    repeated: list[tuple[Record, Record]] = []
-    resembling: list[tuple[Record, Record]] = []
-    for record, key in zip(records, context.keys, strict=True):
-        both = (key, normalized(answer_text(record)))
-        first = alike.setdefault(both, record)
-        if first is record:
-            continue
-        digests = variants.setdefault(both, {content_digest(first): first})
-        original = digests.setdefault(content_digest(record), record)
-        if original is record:
-            resembling.append((record, first))
-        else:
-            repeated.append((record, original))
+    repeated, resembling = repetitions(records, context.keys)
     for rule, pairs, how in ((EXACT, repeated, "exactly"), (NORMALIZED, resembling, "but for trifles")):
         yield from found(
             rule,
@@ -51,3 +39,32 @@ def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
             f"{counted(len(pairs), 'record', 'repeats')} an earlier one {how}.",
             details=[f"{place_of(record)} = {place_of(first)}" for record, first in pairs[:N_DETAILS]],
         )
+
+
+def repetitions(records: Sequence[Record], keys: Sequence[str]) -> tuple[list[_Pair], list[_Pair]]:
+    """Bring each record that repeats an earlier one together with that: exactly, and but for trifles.
+
+    Args:
+        records: in their order.
+        keys: of each, its input in the form in which duplicates are equal.
+    """
+    firsts: dict[str, Record] = {}
+    answered: dict[
+        str, _Answers
+    ] = {}  # of the inputs that stand more than once: of most records no answer is looked at
+    repeated: list[_Pair] = []
+    resembling: list[_Pair] = []
+    for record, key in zip(records, keys, strict=True):
+        first = firsts.setdefault(key, record)
+        if first is record:
+            continue
+        answers = answered.setdefault(key, {})
+        if not answers:
+            answers[normalized(answer_text(first))] = {content_digest(first): first}
+        variants = answers.setdefault(normalized(answer_text(record)), {})
+        original = variants.setdefault(content_digest(record), record)
+        if original is not record:
+            repeated.append((record, original))
+        elif len(variants) > 1:
+            resembling.append((record, next(iter(variants.values()))))
+    return repeated, resembling

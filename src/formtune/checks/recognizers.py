@@ -9,7 +9,7 @@ import ipaddress
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -43,9 +43,13 @@ class Hit(NamedTuple):
 
 def hits_in(text: str, recognizers: Sequence["Recognizer"]) -> list[Hit]:
     """Find all of them, in order; where two overlap, the one that begins first and reaches further."""
-    found = sorted(_hits(text, recognizers), key=lambda hit: (hit.start, -hit.end))
+    return apart(_hits(text, recognizers))
+
+
+def apart(hits: Iterable[Hit]) -> list[Hit]:
+    """Put hits in order; where two overlap, keep the one that begins first and reaches further."""
     kept: list[Hit] = []
-    for hit in found:
+    for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
         if not kept or hit.start >= kept[-1].end:
             kept.append(hit)
     return kept
@@ -155,7 +159,7 @@ def _ascii(pattern: str, flags: int = 0) -> re.Pattern[str]:
 
 EMAIL = Recognizer(
     "EMAIL",
-    _ascii(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}\b"),
+    _ascii(r"(?<!\w)[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}\b"),
     _is_email,
     "@",
 )

@@ -5,15 +5,18 @@ Answers that stand in a passage still do: their starts move with it, and an answ
 becomes all of it. Labels, roles and names of fields stay as they are.
 """
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import msgspec
 
-from formtune.checks.recognizers import PERSONAL, SECRETS, hits_in
+from formtune.checks.recognizers import PERSONAL, SECRETS, Hit, apart, hits_in
+from formtune.checks.texts import texts_of
 from formtune.records import (
     Conversation,
     Labelled,
@@ -27,6 +30,10 @@ from formtune.records import (
     content_digest,
     identified,
 )
+from formtune.sources import text_of, value_of
+from formtune.sources.json_values import FAULTS
+
+_PLACEHOLDER = re.compile(r"<[A-Z_]+_\d+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +53,39 @@ class Redactor:
     placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     _numbers: Counter[str] = field(default_factory=Counter)
+    _taken: set[str] = field(default_factory=set)
 
     def redacted(self, records: Sequence[Record]) -> list[Record]:
-        """Give the records with placeholders; those that change get the id of what they now say."""
+        """Give the records with placeholders; those that change get the id of what they now say.
+
+        A placeholder that stands in the data already is given to nobody else.
+        """
+        for text in chain.from_iterable(map(texts_of, records)):
+            self._taken.update(_PLACEHOLDER.findall(text))
         return identified([self._record(record) for record in records])
 
     def text(self, text: str) -> str:
         """Put placeholders into a text."""
         return self._cut(text)[0]
 
-    def _cut(self, text: str) -> tuple[str, list[_Cut]]:
+    def _cut(self, text: str, alone: Sequence[tuple[int, int]] = ()) -> tuple[str, list[list[_Cut]]]:
+        """Cut until nothing is found any more: what stood close to another value may be seen only once that is gone.
+
+        Args:
+            text: what is cut.
+            alone: stretches of it, from start to before end, in which nothing may be found by itself either.
+        """
+        rounds: list[list[_Cut]] = []
+        while hits := _found(text) or _found_alone(text, [_moved(start, end, rounds) for start, end in alone]):
+            text, cuts = self._replaced(text, hits)
+            rounds.append(cuts)
+        return text, rounds
+
+    def _replaced(self, text: str, hits: Sequence[Hit]) -> tuple[str, list[_Cut]]:
         parts: list[str] = []
         cuts: list[_Cut] = []
         at = length = 0
-        for hit in hits_in(text, (*SECRETS, *PERSONAL)):
+        for hit in hits:
             placeholder = self._placeholder(hit.kind, hit.value)
             length += hit.start - at
             cuts.append(_Cut(hit.start, hit.end, length, length + len(placeholder)))
@@ -71,7 +97,7 @@ class Redactor:
     def _placeholder(self, kind: str, value: str) -> str:
         self.counts[kind] += 1
         if (kind, value) not in self.placeholders:
-            self._numbers[kind] += 1
+            self._numbers[kind] = next(n for n in count(self._numbers[kind] + 1) if f"<{kind}_{n}>" not in self._taken)
             self.placeholders[kind, value] = f"<{kind}_{self._numbers[kind]}>"
         return self.placeholders[kind, value]
 
@@ -106,20 +132,29 @@ class Redactor:
 
     def _question(self, record: Question) -> Question:
         question, choices = self.text(record.question), tuple(map(self.text, record.choices))
-        context, cuts = (None, []) if record.context is None else self._cut(record.context)
+        whole = record.context or ""
+        answered = list(zip(record.answers, record.starts, strict=False))
+        stretches = [(start, start + len(answer)) for answer, start in answered]
+        stands = [start >= 0 and whole.startswith(answer, start) for answer, start in answered]
+        context, rounds = self._cut(whole, [one for one, there in zip(stretches, stands, strict=True) if there])
         answers, starts = list(map(self.text, record.answers)), list(record.starts)
-        for n, (answer, start) in enumerate(zip(record.answers, record.starts, strict=False)):
-            first, last = _moved(start, start + len(answer), cuts)
+        for n, (start, end) in enumerate(stretches):
+            first, last = _moved(start, end, rounds)
             starts[n] = first
-            if context is not None and record.context and record.context.startswith(answer, start):
+            if stands[n]:
                 answers[n] = context[first:last]
         return msgspec.structs.replace(
-            record, question=question, context=context, choices=choices, answers=tuple(answers), starts=tuple(starts)
+            record,
+            question=question,
+            context=None if record.context is None else context,
+            choices=choices,
+            answers=tuple(answers),
+            starts=tuple(starts),
         )
 
     def _message(self, message: Message) -> Message:
-        content, cuts = self._cut(message.content)
-        spans = tuple(Span(*_moved(span.start, span.end, cuts), span.weight) for span in message.spans)
+        content, rounds = self._cut(message.content)
+        spans = tuple(Span(*_moved(span.start, span.end, rounds), span.weight) for span in message.spans)
         return msgspec.structs.replace(
             message,
             content=content,
@@ -136,11 +171,11 @@ class Redactor:
         if text is None:
             return None
         try:
-            value = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+            value = value_of(text)
+        except FAULTS:
             return self.text(text)
         changed = self._value(value)
-        return text if changed == value else msgspec.json.encode(changed).decode()
+        return text if changed == value else text_of(changed)
 
     def _value(self, value: Any) -> Any:
         match value:
@@ -156,9 +191,24 @@ class Redactor:
         return value
 
 
-def _moved(start: int, end: int, cuts: Sequence[_Cut]) -> tuple[int, int]:
+def _found(text: str) -> list[Hit]:
+    return hits_in(text, (*SECRETS, *PERSONAL))
+
+
+def _found_alone(text: str, stretches: Sequence[tuple[int, int]]) -> list[Hit]:
+    """Find what shows in stretches of a text that are read by themselves."""
+    return apart(
+        hit._replace(start=start + hit.start, end=start + hit.end)
+        for start, end in stretches
+        for hit in _found(text[start:end])
+    )
+
+
+def _moved(start: int, end: int, rounds: Sequence[Sequence[_Cut]]) -> tuple[int, int]:
     """Say where a stretch of the old text stands in the new one; what it touches in part it now holds whole."""
-    return _place(start, cuts, at_end=False), _place(end, cuts, at_end=True)
+    for cuts in rounds:
+        start, end = _place(start, cuts, at_end=False), _place(end, cuts, at_end=True)
+    return start, end
 
 
 def _place(at: int, cuts: Sequence[_Cut], *, at_end: bool) -> int:

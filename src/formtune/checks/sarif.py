@@ -52,16 +52,17 @@ def _results(finding: Finding, rule_index: int) -> list[dict[str, Any]]:
         "message": {"text": message},
         "properties": {"rows": len(finding.places)},
     }
-    return [{**common, "locations": [_location(place)]} for place in finding.places[:N_PLACES]]
+    places = finding.places[:N_PLACES]
+    return [{**common, "locations": [_location(place)] if place else []} for place in places]
 
 
 def _location(place: str) -> dict[str, Any]:
-    """Read a place, ``file:line`` or a file, as a location; an address keeps its scheme."""
+    """Read a place, ``file:line`` or a file, as a location; an address keeps its scheme and its revision."""
     file, colon, line = place.rpartition(":")
     has_line = bool(colon) and line.isdecimal() and int(line) > 0
     name = file if has_line else place
     is_address = "://" in name
-    uri = name if is_address else quote(PurePosixPath(name).as_posix())
+    uri = quote(name, safe=":/@") if is_address else quote(PurePosixPath(name).as_posix())
     if not is_address and name.startswith("/"):
         uri = f"file://{uri}"
     physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}

@@ -12,6 +12,7 @@ from formtune.checks import Asked, Audit
 from formtune.checks.croissant import croissant_of
 from formtune.checks.dataset_card import card_of
 from formtune.checks.described import UNKNOWN, described
+from formtune.checks.fixing import Fixed
 from formtune.checks.layouts import write_text
 from formtune.checks.redaction import Redactor
 from formtune.dialects import Reading
@@ -19,7 +20,12 @@ from formtune.inspection import tally
 
 
 def written(
-    audit: Audit, asked: Asked, readings: Mapping[str, Reading], *, paths: Mapping[str, Sequence[str]]
+    audit: Audit,
+    asked: Asked,
+    readings: Mapping[str, Reading],
+    *,
+    paths: Mapping[str, Sequence[str]],
+    fix: Fixed | None = None,
 ) -> Audit:
     """Write what is asked for, and say so in the audit.
 
@@ -28,11 +34,16 @@ def written(
         asked: what is to be written, and where.
         readings: the records of each part.
         paths: the files of each part, as they were named.
+        fix: the data as they were fixed, where that was asked for.
 
     Raises:
         SettingError: where a place cannot be written to.
     """
     more: dict[str, Any] = {}
+    if asked.quarantine:
+        more["quarantine"] = asked.quarantine
+    if asked.fix and fix:
+        more["fixed"] = fix.write(asked.fix, audit.outcomes)
     if asked.redact:
         (reading,) = readings.values()
         more["redacted"] = _redacted(reading, asked.redact)

@@ -14,7 +14,18 @@ from formtune.cli.flags import STDIN
 
 __all__ = ["main", "run"]
 
-ALONE = ("compare", "demo", "evaluate", "predict", "prepare", "serve", "split", "tune")  # write or answer, once
+ALONE = (
+    "compare",
+    "demo",
+    "evaluate",
+    "export",
+    "mix",
+    "predict",
+    "prepare",
+    "serve",
+    "split",
+    "tune",
+)  # write or answer, once
 
 
 def main() -> None:

@@ -15,12 +15,15 @@ from formtune.cli.flags import (
     EngineFlags,
     FileFlags,
     FormatFlags,
+    MixFlags,
     ModelFlags,
     OutFlags,
+    PackFlags,
     PreparedFlags,
     PrepareFlags,
     ReadFlags,
     RecipeFlags,
+    SeedFlags,
     SplitFlags,
     TrainFlags,
     TuneFlags,
@@ -30,6 +33,7 @@ from formtune.cli.flags import (
 from formtune.cli.progress import drawn, stoppable
 
 _DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
+_PREPARED = Parameter(name="DIR", help="Folders that formtune prepare wrote.")
 _RUN = Parameter(name="RUN", help="Folder of a run.")
 _DRY_RUN = Parameter(
     name="--dry-run",
@@ -52,25 +56,30 @@ def inspect(
     *data: Data,
     quarantine: str | None = None,
     fix: str | None = None,
+    record: int | None = None,
     read: ReadFlags = ReadFlags(),
     settings: RecipeFlags = RecipeFlags(),
     common: Common = Common(),
 ) -> int:
-    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples.
+    """Say what a file is: its dialect, kinds of record, counts, lengths, balance of labels, samples; or a prepared folder.
 
     Args:
         quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
         fix: File to write JSON lines to, with the rows repaired that leave no doubt; shows the changes, then looks at it.
+        record: Of a prepared folder, the sequence to show first, from 1.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read)
-    return show.result(pipeline.inspect(recipe, quarantine=quarantine, fix=fix), show.inspection, common)
+    found = pipeline.inspect(recipe, quarantine=quarantine, fix=fix, record=record)
+    return show.result(found, show.prepared if "packs" in found.values else show.inspection, common)
 
 
 def convert(
     *data: Data,
     to: str | None = None,
+    fix: bool = False,
+    quarantine: str | None = None,
     read: ReadFlags = ReadFlags(),
     out: OutFlags = OutFlags(),
     settings: RecipeFlags = RecipeFlags(),
@@ -80,11 +89,14 @@ def convert(
 
     Args:
         to: Dialect that the records become.
+        fix: Repair the rows of JSON lines that leave no doubt on the way; shows the changes.
+        quarantine: File to write the rows to that are left out: code, place, what was found, the line as it is.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, out)
-    return show.result(pipeline.convert(recipe, to=to, strict=common.strict), show.conversion, common)
+    made = pipeline.convert(recipe, to=to, strict=common.strict, fix=fix, quarantine=quarantine)
+    return show.result(made, show.conversion, common)
 
 
 def check(
@@ -93,6 +105,8 @@ def check(
     only: Annotated[tuple[str, ...], Parameter(name="--only", group=GROUPS["Checks"])] = (),
     skip: Annotated[tuple[str, ...], Parameter(name="--skip", group=GROUPS["Checks"])] = (),
     fail_on: Annotated[str, Parameter(name="--fail-on", group=GROUPS["Checks"])] = "error",
+    fix: Annotated[str | None, Parameter(name="--fix", group=GROUPS["Recipe and output"])] = None,
+    quarantine: Annotated[str | None, Parameter(name="--quarantine", group=GROUPS["Recipe and output"])] = None,
     redact: Annotated[str | None, Parameter(name="--redact", group=GROUPS["Recipe and output"])] = None,
     card: Annotated[str | None, Parameter(name="--card", group=GROUPS["Recipe and output"])] = None,
     croissant: Annotated[str | None, Parameter(name="--croissant", group=GROUPS["Recipe and output"])] = None,
@@ -112,6 +126,8 @@ def check(
         only: Checks or codes to run, with commas, instead of all.
         skip: Checks or codes to pass over, with commas.
         fail_on: Least severity that ends with exit code 2: error, warning, note or none.
+        fix: File to write the data to, with rows repaired and repetitions taken out; what is found then is what is left.
+        quarantine: File to write the rows to that are no records: code, place, what was found, the line as it is.
         redact: File to write the data to, with placeholders for personal data and secrets.
         card: File to write a dataset card to, for the Hugging Face Hub.
         croissant: File to write a description in Croissant to, for search engines and loaders.
@@ -127,7 +143,16 @@ def check(
     audits.check_severity(fail_on)
     chosen = layout_for(layout, out)
     recipe = recipe_of(data, settings, read, parts, form)
-    asked = Asked(against=against, only=named(only), skip=named(skip), redact=redact, card=card, croissant=croissant)
+    asked = Asked(
+        against=against,
+        only=named(only),
+        skip=named(skip),
+        fix=fix,
+        quarantine=quarantine,
+        redact=redact,
+        card=card,
+        croissant=croissant,
+    )
     # Most checks take a moment: where nobody watches, a line for each says nothing.
     with drawn(Common(quiet=quiet or json or not sys.stderr.isatty())) as progress:
         audit = pipeline.check(recipe, asked, progress=progress)
@@ -193,6 +218,42 @@ def prepare(
     with drawn(common) as progress:
         found = pipeline.prepare(recipe, fresh=fresh, progress=progress)
     return show.result(found, show.numbers, common)
+
+
+def mix(
+    *folders: Annotated[str, _PREPARED],
+    mixing: MixFlags = MixFlags(),
+    drawn: SeedFlags = SeedFlags(),
+    packing: PackFlags = PackFlags(),
+    out: OutFlags = OutFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    common: Common = Common(),
+) -> int:
+    """Mix prepared folders into one: of each a share by weight, size, cap and temperature; no token is copied."""
+    from formtune import pipeline
+
+    recipe = recipe_of(folders, settings, mixing, drawn, packing, out)
+    return show.result(pipeline.mix(recipe), show.mixture, common)
+
+
+def export(
+    folder: Annotated[str, Parameter(name="DIR", help="Folder that formtune prepare or mix wrote.")],
+    /,
+    *,
+    to: str | None = None,
+    packed: bool = False,
+    out: OutFlags = OutFlags(),
+    common: Common = Common(),
+) -> int:
+    """Write prepared sequences as another trainer reads them: the same tokens, with what is learned as labels.
+
+    Args:
+        to: Trainer: trl, axolotl or llamafactory.
+        packed: Write the rows of the packs, where the trainer can keep their sequences apart.
+    """
+    from formtune import pipeline
+
+    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), show.exported, common)
 
 
 def train(
@@ -396,7 +457,7 @@ def cache(*, clear: bool = False, common: Common = Common()) -> int:
 
 
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
-    "Look at data": (formats, inspect, check, convert, split, preview, prepare),
+    "Look at data": (formats, inspect, check, convert, split, preview, prepare, mix, export),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe, cache),

@@ -19,7 +19,17 @@ GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(
         (
-            *("Data", "Checks", "Split", "Format and model", "Preparation", "Training", "Search", "Comparison"),
+            *(
+                "Data",
+                "Checks",
+                "Split",
+                "Format and model",
+                "Preparation",
+                "Mixing",
+                "Training",
+                "Search",
+                "Comparison",
+            ),
             "Recipe and output",
         )
     )
@@ -120,7 +130,18 @@ class FormatFlags:
 
 @Parameter(name="*", group=GROUPS["Preparation"])
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareFlags:
+class PackFlags:
+    """How sequences share rows."""
+
+    packing: str | None = None
+    """Which sequences share a row: best-fit, in-order, similar-length or none."""
+    pack_tokens: int | None = None
+    """The most tokens of a row."""
+
+
+@Parameter(name="*", group=GROUPS["Preparation"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareFlags(PackFlags):
     """How records become token shards."""
 
     prepare_engine: Annotated[str | None, Parameter(name="--engine")] = None
@@ -129,10 +150,32 @@ class PrepareFlags:
     """Slices of the data that are prepared at the same time."""
     address: str | None = None
     """Address of the Ray cluster."""
-    packing: str | None = None
-    """Which sequences share a row: best-fit, in-order, similar-length or none."""
-    pack_tokens: int | None = None
-    """The most tokens of a row."""
+
+
+@Parameter(name="*", group=GROUPS["Mixing"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixFlags:
+    """How much of each folder is met."""
+
+    weights: str | None = None
+    """A factor for each folder, with commas: 2,1,1."""
+    by: str | None = None
+    """What is counted: tokens, learned (tokens) or rows (sequences)."""
+    temperature: float | None = None
+    """1 takes folders as they are large; the larger it is, the more the small ones count."""
+    cap: str | None = None
+    """The most that a folder counts as; one number, or one for each with commas."""
+    total: int | None = None
+    """How much is drawn of all together."""
+
+
+@Parameter(name="*", group=GROUPS["Mixing"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedFlags:
+    """Chance, in a command that splits nothing."""
+
+    seed: int | None = None
+    """Where all chance comes from."""
 
 
 @Parameter(name="*", group=GROUPS["Training"])
@@ -234,8 +277,11 @@ Flags = (
     | SplitFlags
     | ModelFlags
     | FormatFlags
+    | PackFlags
     | PrepareFlags
     | PreparedFlags
+    | MixFlags
+    | SeedFlags
     | TrainFlags
     | EngineFlags
     | TuneFlags
@@ -257,6 +303,7 @@ PLACES: Mapping[str, str] = {
     "prepare_engine": "preparation.engine",
     "prepare_workers": "preparation.workers",
     **{name: f"preparation.{name}" for name in ("address", "packing", "pack_tokens")},
+    **{name: f"mixing.{name}" for name in ("weights", "by", "temperature", "cap", "total")},
     **{name: f"training.{name}" for name in ("epochs", "steps", "learning_rate", "batch_size", "engine", "workers")},
     **{name: f"tuning.{name}" for name in ("search", "trials", "hours", "pruner")},
     **{name: f"comparison.{name}" for name in ("seeds", "metric", "margin", "arms_at_once")},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from formtune.cli import accounts
 from formtune.cli.flags import Common
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from formtune.results import Compared, Result
 
 Values = Mapping[str, Any]
-_LONG = frozenset({"left_out", "mended", "predictions", "samples"})  # shown in ways of their own, or by --json alone
+_LONG = frozenset(
+    {"fixed", "left_out", "mended", "predictions", "samples"}
+)  # shown in ways of their own, or by --json alone
 _MOST_LABELS = 30  # a column of texts, taken for labels, would flood the terminal
 _MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
 _MOST_TRIALS = 10
@@ -35,17 +38,14 @@ AnyMade = TypeVar("AnyMade", bound=Made)
 def result(made: AnyMade, showing: "Callable[[Console, AnyMade], None]", common: Common) -> int:
     """Print a result and give the exit code: 2 where ``--strict`` finds something left out, else 0."""
     values = made.to_dict()
-    left_out = values.get("left_out", ())
+    left_out = [*values.get("left_out", ()), *values.get("parts_lost", ())]
     if common.json:
         plain_json(values)
     elif not common.quiet:
         console = _console()
         showing(console, made)
         for entry in left_out:
-            more = ", ..." if entry["rows"] > len(entry["places"]) else ""
-            places = f" ({', '.join(entry['places'])}{more})" if entry["places"] else ""
-            code = f"{entry['code']} " if entry.get("code") else ""
-            _line(console, f"left out: {entry['rows']} × {code}{entry['reason']}{places}", "yellow")
+            _line(console, f"left out: {accounts.entry(entry)}", "yellow")
     n_left_out = sum(entry["rows"] for entry in left_out if not entry["reason"].startswith(_AS_ASKED))
     if not (common.strict and n_left_out):
         return 0
@@ -105,22 +105,57 @@ def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str
 def inspection(console: "Console", made: Made) -> None:
     """Show what was mended, what a file is, then some of its records."""
     values = made.to_dict()
-    for one in values.get("mended", ()):
-        _line(console, f"mended: {one['place']}: {'; '.join(one['notes'])}", "green")
-        for line in one["diff"].splitlines():
-            _line(console, line, "dim")
+    _lines(console, accounts.mended(values))
     _grid(console, {**values, **_shortened(values, "labels")})
     for sample in values.get("samples", ()):
         _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
 
 
-def conversion(console: "Console", made: Made) -> None:
-    """Show what was written, and a line for each key that the dialect cannot carry."""
+def prepared(console: "Console", made: "Result") -> None:
+    """Show what a prepared folder holds, what it was mixed of, then some of its sequences."""
+    from formtune.reports import console_example
+
     values = made.to_dict()
-    _grid(console, {name: value for name, value in values.items() if name != "cannot_carry" and value})
-    for entry in values["cannot_carry"]:
-        more = ", ..." if entry["rows"] > len(entry["places"]) else ""
-        _line(console, f"cannot carry: {entry['rows']} × {entry['key']} ({', '.join(entry['places'])}{more})", "yellow")
+    hidden = ("shown", "mixed")
+    _grid(console, {name: value for name, value in values.items() if name not in hidden and value not in (None, {})})
+    if values.get("mixed"):
+        _line(console, "")
+        _sources(console, values["mixed"])
+    for example in made.shown:
+        _line(console, "")
+        console.print(console_example(example), highlight=False)
+
+
+def mixture(console: "Console", made: Made) -> None:
+    """Show a line for each source, then the whole."""
+    values = made.to_dict()
+    _sources(console, values["sources"])
+    _line(console, "")
+    _grid(console, {name: value for name, value in values.items() if name != "sources"})
+
+
+def exported(console: "Console", made: Made) -> None:
+    """Show what was written, then what to tell the trainer."""
+    values = made.to_dict()
+    _grid(console, {name: value for name, value in values.items() if name != "use"})
+    _line(console, "")
+    for line in values["use"].splitlines():
+        _line(console, line)
+
+
+def _sources(console: "Console", sources: Iterable[Values]) -> None:
+    names = ("folder", "weight", "share_asked", "share", "sequences", "tokens", "learned_tokens", "times_seen")
+    _table(console, sources, names)
+
+
+def conversion(console: "Console", made: Made) -> None:
+    """Show what was mended and written, and a line for each key that the dialect cannot carry."""
+    values = made.to_dict()
+    _lines(console, accounts.mended(values))
+    shown = {"dialect": values["dialect"], "to": values["to"], "rows in": accounts.account(values)}
+    _grid(console, shown | {name: values[name] for name in ("out", "lost", "quarantine") if values.get(name)})
+    _lines(console, accounts.not_carried(values))
+    _lines(console, accounts.added(values))
 
 
 def _shortened(values: Values, name: str) -> Values:
@@ -148,6 +183,10 @@ def audit(made: "Audit", *, out: str | None) -> None:
     console = _console()
     values = made.to_dict()
     console.print(console_audit(values), highlight=False)
+    if "fixed" in values:
+        fixed = values["fixed"]
+        _grid(console, {"fixed data": fixed["out"], "rows in": accounts.account(fixed)})
+        _lines(console, accounts.fixed(fixed))
     _grid(console, {"written": out, **made.more} if out else made.more)
 
 
@@ -340,6 +379,11 @@ def _console() -> "Console":
 
 def _line(console: "Console", text: str, style: str | None = None) -> None:
     console.print(_harmless(text), style=style, highlight=False, markup=False)
+
+
+def _lines(console: "Console", lines: Iterable[accounts.Line]) -> None:
+    for text, style in lines:
+        _line(console, text, style)
 
 
 def _table(console: "Console", rows: Iterable[Values], names: Sequence[str]) -> None:

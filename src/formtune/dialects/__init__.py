@@ -4,8 +4,8 @@ To add one, write a module like its neighbors and give it a line in :data:`formt
 """
 
 from formtune.dialects.columns import Columns, Dialect, Evidence
-from formtune.dialects.reading import Reading, read
+from formtune.dialects.reading import Reading, read, read_each
 from formtune.dialects.table import DIALECTS
 from formtune.dialects.writing import write
 
-__all__ = ["DIALECTS", "Columns", "Dialect", "Evidence", "Reading", "read", "write"]
+__all__ = ["DIALECTS", "Columns", "Dialect", "Evidence", "Reading", "read", "read_each", "write"]

@@ -1,20 +1,75 @@
-"""Tool calls that stand in a turn of their own, as JSON text with a name and arguments.
+"""Calls of tools and their schemas, in OpenAI's layout and as the JSON texts of ``{"name", "arguments"}``.
 
 A record holds calls in OpenAI's layout, where the arguments are text. Here that text is, character for character, what
-stands in the turn: ``{"name": "f", "arguments": {"b": 1}}`` calls ``f`` with the text ``{"b": 1}``.
+stands in the data: ``{"name": "f", "arguments": {"b": 1}}`` calls ``f`` with the text ``{"b": 1}``. Which turn of a
+conversation a call stands in is the business of :mod:`formtune.dialects.call_turns`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from formtune.dialects.columns import Object, RowFault
-from formtune.dialects.conversations import extra_of, without
-from formtune.dialects.functions import is_json
-from formtune.records import Message
 from formtune.sources import text_of, value_of
 
 _NO_CALL = "a tool call that is not JSON with a name"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call: the tool's name, the JSON text of its arguments, and its id where it has one.
+
+    ``beside`` is the JSON text of an object with the call's other keys.
+    """
+
+    name: str
+    arguments: str
+    id: str | None = None
+    beside: str | None = None
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str
+    arguments: msgspec.Raw
+
+
+_OWN = frozenset({"id", "type", "function"})
+_decode_called = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_decode_functions = msgspec.json.Decoder(list[_Function]).decode
+_decode_function = msgspec.json.Decoder(_Function).decode
+
+
+def calls_of(tool_calls: str | None) -> list[Call] | None:
+    """Take a message's tool calls apart; None where they are not in OpenAI's layout."""
+    if tool_calls is None:
+        return []
+    try:
+        return [_call(one) for one in _decode_called(tool_calls)]
+    except (msgspec.DecodeError, KeyError):
+        return None
+
+
+def calls_text(calls: Sequence[Call]) -> str | None:
+    """Write calls as a message holds them; None where there are none."""
+    return text_of([_openai(call) for call in calls]) if calls else None
+
+
+def named_calls(found: str | bytes) -> list[Call]:
+    """Read the JSON text of one ``{"name", "arguments"}`` or of a list of them.
+
+    Raises:
+        RowFault: when it is something else.
+    """
+    try:
+        is_list = found.lstrip()[:1] in ("[", b"[")
+        functions = _decode_functions(found) if is_list else [_decode_function(found)]
+        return [Call(function.name, _text(function.arguments)) for function in functions]
+    except msgspec.DecodeError as error:
+        raise RowFault("a tool call without a name and arguments", str(error)) from error
+
+
+def named_text(call: Call) -> str:
+    """Write a call as ``{"name": ..., "arguments": ...}``, with the arguments as a JSON value."""
+    return f'{{"name": {text_of(call.name)}, "arguments": {call.arguments}}}'
 
 
 def calls_in(text: str) -> str:
@@ -72,91 +127,37 @@ def joined(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
 
-def turns_to_calls(messages: Iterable[Message], names: Sequence[str]) -> tuple[Message, ...]:
-    """Make tool calls of the messages whose role has one of these names, as part of what the assistant said just before.
-
-    Args:
-        messages: a call's content is its text, and its role's name stands in its extra.
-        names: of the roles of calls; the first is the one that is written.
-
-    Raises:
-        RowFault: when a call cannot be read.
-    """
-    out: list[Message] = []
-    for message in messages:
-        if role_name(message) not in names:
-            out.append(message)
-            continue
-        call = _call(message, names[0])
-        if out and _goes_on(out[-1], call, names):
-            out[-1] = msgspec.structs.replace(
-                out[-1], tool_calls=together(filter(None, (out[-1].tool_calls, call.tool_calls)))
-            )
-        else:
-            out.append(call)
-    return tuple(out)
+def wrapped(tools: str | None) -> str | None:
+    """Wrap bare schemas of functions as OpenAI and Mistral need them; each schema keeps its bytes."""
+    return _each(tools, lambda one: f'{{"type":"function","function":{one}}}' if _is_bare(one) else one)
 
 
-def calls_to_turns(
-    messages: Iterable[Message], names: Sequence[str], *, is_one_turn: bool
-) -> tuple[Message, ...] | None:
-    """Undo :func:`turns_to_calls`; None where a call has another layout.
-
-    A call that stands behind an answer of its own is read as part of that answer then: see
-    :func:`formtune.dialects.message_columns.row_of`.
-
-    Args:
-        messages: as a record holds them.
-        names: as above.
-        is_one_turn: whether several calls stand in one turn, as a list.
-    """
-    out: list[Message] = []
-    for message in messages:
-        texts = call_texts(message.tool_calls) if message.tool_calls else []
-        if texts is None:
-            return None
-        whole = [joined(texts)] if texts and is_one_turn else texts
-        out += _turns(message, whole, names) if whole else [_unlike_a_call(message, names)]
-    return tuple(out)
+def unwrapped(tools: str | None) -> str | None:
+    """Give schemas of functions without OpenAI's wrapping; each keeps its bytes."""
+    return _each(tools, _inner)
 
 
-def role_name(message: Message) -> str | None:
-    """Give the name that the data has for a message's role, where it is not the usual one."""
-    said = extra_of(message).get("role")
-    return said if isinstance(said, str) else None
+def is_json(text: str) -> bool:
+    """Say whether a text is JSON."""
+    try:
+        value_of(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
-def _turns(message: Message, texts: Sequence[str], names: Sequence[str]) -> list[Message]:
-    """Make a turn of each call's text, after one of what is said before the calls, if anything is."""
-    is_said = bool(message.content or message.parts)
-    said = [_unlike_a_call(msgspec.structs.replace(message, tool_calls=None), names)] if is_said else []
-    bare = Message("assistant", "", weight=message.weight)
-    own = role_name(message)
-    name = own if own is not None and own in names and not said and len(texts) == 1 else names[0]
-    heads = [bare if said or place else message for place in range(len(texts))]
-    return [*said, *(_named(head, text, name) for head, text in zip(heads, texts, strict=True))]
+def _openai(call: Call) -> dict[str, object]:
+    head = {} if call.id is None else {"id": call.id}
+    beside = value_of(call.beside) if call.beside else {}
+    return {**head, "type": "function", "function": {"name": call.name, "arguments": call.arguments}, **beside}
 
 
-def _named(message: Message, text: str, name: str) -> Message:
-    """Make a turn of a call, under the name that its role has."""
-    extra = text_of({**extra_of(message), "role": name})
-    return msgspec.structs.replace(message, content=text, tool_calls=None, extra=extra)
-
-
-def _unlike_a_call(message: Message, names: Collection[str]) -> Message:
-    """Take from what is no call the name of a call's role, under which it would be read as one."""
-    return without(message, "role") if role_name(message) in names else message
-
-
-def _goes_on(before: Message, call: Message, names: Collection[str]) -> bool:
-    """Say whether a call is a part of what the assistant said just before."""
-    is_bare = call == Message("assistant", "", weight=call.weight, tool_calls=call.tool_calls)
-    return is_bare and before.role == "assistant" and before.weight == call.weight and role_name(before) not in names
-
-
-def _call(message: Message, usual: str) -> Message:
-    call = msgspec.structs.replace(message, content="", tool_calls=calls_in(message.content))
-    return without(call, "role") if role_name(message) == usual else call
+def _call(found: dict[str, msgspec.Raw]) -> Call:
+    function = _decode_function(found["function"])
+    name = msgspec.json.decode(found.get("id", b"null"), type=str | None)
+    beside = {key: value for key, value in found.items() if key not in _OWN}
+    text = text_of(beside) if beside else None
+    return Call(function.name, _text(function.arguments), name, text)
 
 
 def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -165,15 +166,13 @@ def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 def _function(fields: dict[str, msgspec.Raw]) -> Object:
     """Decode a call's fields, but for its arguments, which stay the text that they are."""
-    return {key: _argument_text(raw) if key == "arguments" else value_of(raw) for key, raw in fields.items()}
+    return {key: _text(raw) if key == "arguments" else value_of(raw) for key, raw in fields.items()}
 
 
-def _argument_text(raw: msgspec.Raw) -> str:
-    text = bytes(raw).decode()
-    if not text.startswith('"'):
-        return text
-    decoded: str = value_of(raw)
-    return decoded
+def _text(arguments: msgspec.Raw) -> str:
+    """Give arguments as JSON text: OpenAI has them as a string that holds it, others as the value itself."""
+    raw = bytes(arguments).decode()
+    return msgspec.json.decode(raw, type=str) if raw.startswith('"') else raw
 
 
 def _value(key: str, value: object) -> str:
@@ -181,3 +180,27 @@ def _value(key: str, value: object) -> str:
     if key == "arguments" and isinstance(value, str) and value == value.strip() and is_json(value) and value[0] != '"':
         return value
     return msgspec.json.format(text_of(value), indent=0)
+
+
+def _each(tools: str | None, change: Callable[[str], str]) -> str | None:
+    """Change the elements of a JSON list; a text in which nothing changes stays as it is."""
+    if tools is None:
+        return None
+    try:
+        elements = [bytes(one).decode() for one in msgspec.json.decode(tools, type=list[msgspec.Raw])]
+    except msgspec.DecodeError:
+        return tools
+    changed = [change(one) for one in elements]
+    return tools if changed == elements else f"[{','.join(changed)}]"
+
+
+def _is_bare(schema: str) -> bool:
+    found = value_of(schema)
+    return isinstance(found, dict) and "name" in found and "function" not in found
+
+
+def _inner(schema: str) -> str:
+    found = value_of(schema)
+    if not isinstance(found, dict) or found.get("type") != "function" or set(found) != {"type", "function"}:
+        return schema
+    return bytes(msgspec.json.decode(schema, type=dict[str, msgspec.Raw])["function"]).decode()

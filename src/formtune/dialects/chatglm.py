@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import msgspec
 
-from formtune.dialects.calls import calls_in, calls_to_turns, functions_in, role_name, text_of_call, turns_to_calls
+from formtune.dialects.call_turns import calls_to_turns, role_name, turns_to_calls
+from formtune.dialects.calls import calls_in, functions_in, text_of_call
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, objects
 from formtune.dialects.conversations import (
     Spelling,

@@ -9,10 +9,11 @@ from itertools import groupby
 
 import msgspec
 
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import json_text, messages_in
-from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import listed, seen
+from formtune.dialects.tool_answers import with_names
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, text_of, value_of
 
@@ -55,7 +56,10 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the contents, with tool answers that follow one another in one; None where a part has no place."""
+    """Write the contents, with tool answers that follow one another in one.
+
+    None where a part has no place, or nobody can say which function a tool's answer without a name was given to.
+    """
     if not isinstance(record, Conversation):
         return None
     system = record.messages[:1] if record.messages and record.messages[0].role == "system" else ()
@@ -63,7 +67,7 @@ def write(record: Record) -> Object | None:
     if not said or any(message.parts for message in system):
         return None
     contents: list[Object] = []
-    for is_tool, group in groupby(said, key=lambda message: message.role == "tool"):
+    for is_tool, group in groupby(with_names(said), key=lambda message: message.role == "tool"):
         made = [_content(message) for message in group]
         if None in made:
             return None
@@ -180,13 +184,11 @@ def _content(message: Message) -> Object | None:
     if message.role == "tool":
         return _responding(message)
     calls = calls_of(message.tool_calls)
+    called = None if calls is None else [_called(call) for call in calls]
     parts = _parts(message)
-    if message.role not in ("user", "assistant") or calls is None or parts is None:
+    if message.role not in ("user", "assistant") or parts is None or called is None or None in called:
         return None
-    try:
-        parts += [with_rest({"functionCall": _called(call)}, call.beside) for call in calls]
-    except msgspec.DecodeError:  # arguments that are no JSON: a model's mistake, kept as text elsewhere
-        return None
+    parts += [part for part in called if part is not None]
     role = "model" if message.role == "assistant" else "user"
     return with_rest({"role": role, "parts": parts or [{"text": ""}]}, message.extra)
 
@@ -201,9 +203,15 @@ def _parts(message: Message) -> list[Object] | None:
     return [*thought, *({name: found for name, found in part.items() if name != "type"} for part in typed)]
 
 
-def _called(call: Call) -> Object:
+def _called(call: Call) -> Object | None:
+    """Write a call as a part; None where its arguments are no JSON object: a model's mistake, kept as text elsewhere."""
+    try:
+        arguments = value_of(call.arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return None
     head: Object = {} if call.id is None else {"id": call.id}
-    return {**head, "name": call.name, "args": msgspec.json.decode(call.arguments, type=dict[str, object])}
+    part: Object = {"functionCall": {**head, "name": call.name, "args": arguments}}
+    return with_rest(part, call.beside) if isinstance(arguments, dict) else None
 
 
 def _responding(message: Message) -> Object | None:

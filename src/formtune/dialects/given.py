@@ -11,7 +11,7 @@ from formtune.dialects.columns import Columns, given_roles
 from formtune.dialects.table import DIALECTS, KNOWN_NAMES
 from formtune.errors import DataError, SettingError, unknown
 from formtune.records import LeftOut
-from formtune.sources import Row, Slice, expand, normalize, read_part, read_rows, value_of
+from formtune.sources import Mend, Row, Slice, expand, normalize, read_part, read_rows, value_of
 
 _TURNS = ("messages", "conversations", "conversation")
 
@@ -34,19 +34,19 @@ class Given:
     encoding: str | None
     header: bool | None
 
-    def rows(self, part: Slice) -> Iterator[Row | LeftOut]:
-        """Read the rows of a slice, or of a whole file.
+    def rows(self, part: Slice, *, mend: Mend | None = None) -> Iterator[Row | LeftOut]:
+        """Read the rows of a slice, or of a whole file, which alone can be mended on the way.
 
         Raises:
             DataError: when the file cannot be read, or is at fault as a whole.
         """
         if part.end is not None:
             return read_part(part)
-        return read_rows(part.path, known_names=self.known_names, encoding=self.encoding, header=self.header)
+        return read_rows(part.path, known_names=self.known_names, encoding=self.encoding, header=self.header, mend=mend)
 
     def understood(self, row: Row | LeftOut) -> Row | LeftOut:
         """Read turns that stand as JSON text, and give a row of a described file the names that the dialects know."""
-        return self.described.renamed(_unpacked(row))
+        return self.described.renamed(unpacked(row))
 
 
 def look_at(
@@ -68,7 +68,7 @@ def look_at(
     return Given(described, together, frozenset(known), encoding, header)
 
 
-def _unpacked(row: Row | LeftOut) -> Row | LeftOut:
+def unpacked(row: Row | LeftOut) -> Row | LeftOut:
     """Read a list of turns that stands as JSON text, as tables and some tools have it."""
     if isinstance(row, LeftOut) or isinstance(row.value, str):
         return row

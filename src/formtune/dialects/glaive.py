@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from json import JSONDecoder
 
+from formtune.dialects.calls import Call, calls_of, calls_text, is_json, unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, text_in, with_rest
-from formtune.dialects.functions import Call, calls_of, calls_text, is_json, unwrapped
 from formtune.dialects.layouts import seen, with_system
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row

@@ -21,21 +21,23 @@ def items_of(
         group: the column that names what must not be split, as the data write it.
     """
     for row in rows:
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        try:
-            items = list(module.read(row, columns))
-        except RowFault as fault:
-            yield fault.left_out(row.origin)
-            continue
-        except RecursionError:  # a value can be read at one depth of calls and not written at another
-            yield LeftOut("nested too deeply", row.origin)
-            continue
+        items = row_items(row, module, columns)
         yield from items if group is None else [_grouped(item, row, group) for item in items]
 
 
-def _grouped(item: Record | LeftOut, row: Row, column: str) -> Record | LeftOut:
-    value = row.value.get(column) if isinstance(row.value, dict) else None
+def row_items(row: Row | LeftOut, module: Dialect, columns: Columns) -> list[Record | LeftOut]:
+    """Read one row; what is left out already stays so."""
+    if isinstance(row, LeftOut):
+        return [row]
+    try:
+        return list(module.read(row, columns))
+    except RowFault as fault:
+        return [fault.left_out(row.origin)]
+    except RecursionError:  # a value can be read at one depth of calls and not written at another
+        return [LeftOut("nested too deeply", row.origin)]
+
+
+def _grouped(item: Record | LeftOut, row: Row | LeftOut, column: str) -> Record | LeftOut:
+    value = row.value.get(column) if isinstance(row, Row) and isinstance(row.value, dict) else None
     has_group = not isinstance(item, LeftOut) and value is not None and value != ""
     return msgspec.structs.replace(item, group=str(value)) if has_group else item

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from formtune.dialects.calls import Call, calls_of, calls_text, wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, with_rest
 from formtune.dialects.conversations import as_row, is_messages, json_text, messages_in
-from formtune.dialects.functions import Call, calls_of, calls_text, wrapped
 from formtune.dialects.layouts import seen, tools_row, with_system
+from formtune.dialects.tool_answers import calls_answered
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, value_of
 
@@ -52,8 +53,8 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 def write(record: Record) -> Object | None:
     """Write the messages and tools, with ids for the calls and answers that have none.
 
-    None where a weight is neither 0 nor 1, a tool answers without a call, the system speaks twice, or another than the
-    assistant has the last word.
+    None where a weight is neither 0 nor 1, nobody can say which call a tool's answer without an id belongs to, the system
+    speaks twice, or another than the assistant has the last word.
     """
     if not isinstance(record, Conversation) or not record.messages or record.messages[-1].role != "assistant":
         return None
@@ -76,25 +77,29 @@ def _ids(messages: object) -> Iterator[object]:
 
 
 def _named(messages: Sequence[Message]) -> list[Message] | None:
-    """Give every call and every answer an id of nine characters; answers without one follow the calls in order."""
-    out: list[Message] = []
-    waiting: list[str] = []
-    for place, message in enumerate(messages):
-        calls = calls_of(message.tool_calls)
-        if calls is None or (message.role == "tool" and message.tool_call_id is None and not waiting):
-            return None
-        if calls:
-            ids = [_nine(call.id or f"{place} {number}") for number, call in enumerate(calls)]
-            waiting = list(ids)
-            message = _called(
-                message, [msgspec.structs.replace(call, id=name) for call, name in zip(calls, ids, strict=True)]
-            )
-        elif message.role == "tool":
-            name = waiting[0] if message.tool_call_id is None else _nine(message.tool_call_id)
-            waiting = [other for other in waiting if other != name]
-            message = msgspec.structs.replace(message, tool_call_id=name)
-        out.append(message)
-    return out
+    """Give every call and every answer an id of nine characters; None where nobody can say which call is answered."""
+    named = [_with_ids(message, place) for place, message in enumerate(messages)]
+    called = [message for message in named if message is not None]
+    if len(called) < len(named):
+        return None
+    ids = [call.id if call else None for call in calls_answered(called)]
+    out = [
+        message if message.tool_call_id or found is None else msgspec.structs.replace(message, tool_call_id=found)
+        for message, found in zip(called, ids, strict=True)
+    ]
+    return out if all(message.tool_call_id for message in out if message.role == "tool") else None
+
+
+def _with_ids(message: Message, place: int) -> Message | None:
+    """Give a message's calls, or the call that it answers, ids of nine characters; None where a call has another layout."""
+    calls = calls_of(message.tool_calls)
+    if calls is None:
+        return None
+    if calls:
+        ids = [_nine(call.id or f"{place} {number}") for number, call in enumerate(calls)]
+        return _called(message, [msgspec.structs.replace(call, id=i) for call, i in zip(calls, ids, strict=True)])
+    is_answer = message.role == "tool" and message.tool_call_id is not None
+    return msgspec.structs.replace(message, tool_call_id=_nine(message.tool_call_id or "")) if is_answer else message
 
 
 def _called(message: Message, calls: Sequence[Call]) -> Message:

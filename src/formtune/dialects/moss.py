@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from formtune.dialects.calls import role_name
+from formtune.dialects.call_turns import role_name
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, text_in, with_rest
 from formtune.dialects.exchanges import is_text
 from formtune.records import Conversation, Message, Record

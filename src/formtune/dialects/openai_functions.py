@@ -9,6 +9,7 @@ from formtune.dialects.calls import as_calls
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest
 from formtune.dialects.conversations import Spelling, as_weight, json_text, messages_in, spelled
 from formtune.dialects.message_columns import conversation_in, marked, row_of
+from formtune.dialects.tool_answers import with_names
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, value_of
 
@@ -52,10 +53,13 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
 
 
 def write(record: Record) -> Object | None:
-    """Write the messages and functions; None where a message calls several, or a tool is no function."""
+    """Write the messages and functions, a function's answer with its name where only one can be meant.
+
+    None where a message calls several, or a tool is no function.
+    """
     if not isinstance(record, Conversation):
         return None
-    written = [_written(message) for message in record.messages]
+    written = [_written(message) for message in with_names(record.messages)]
     functions = _functions(record.tools)
     rows = [row for row in written if row is not None]
     if functions is None or len(rows) < len(written):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from formtune.dialects.calls import wrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
 from formtune.dialects.conversations import is_messages, json_text, messages_in
-from formtune.dialects.functions import wrapped
 from formtune.dialects.layouts import seen, tools_row
 from formtune.dialects.preferences import answer, has_both, rows_of
 from formtune.records import Preference, Record

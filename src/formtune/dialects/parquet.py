@@ -8,17 +8,20 @@ was written as one. Which columns are text for this reason stands in the file, f
 
 import io
 from collections.abc import Sequence
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from formtune.dialects.columns import Object
 from formtune.sources import JSON_COLUMNS, text_of, value_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def parquet(rows: Sequence[Object]) -> bytes:
     """Lay rows out as a Parquet file: a column for each key, in the order in which keys first appear."""
+    import pyarrow as pa  # a tenth of a second to import, for those who write it
+    import pyarrow.parquet as pq
+
     plain: list[dict[str, Any]] = [value_of(text_of(row)) for row in rows]
     columns: dict[str, pa.Array] = {}
     as_text = []
@@ -35,8 +38,10 @@ def parquet(rows: Sequence[Object]) -> bytes:
     return out.getvalue()
 
 
-def _typed(values: Sequence[Any]) -> pa.Array | None:
+def _typed(values: Sequence[Any]) -> "pa.Array | None":
     """Give a column of Arrow's own type; None where there is none that holds every value as it is."""
+    import pyarrow as pa
+
     try:
         found = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a whole number beyond 64 bits, a lone surrogate

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
+from formtune.dialects.calls import calls_of, calls_text, named_calls, named_text
 from formtune.dialects.columns import Object, RowFault, filled_in, text_in
 from formtune.dialects.conversations import as_row, is_messages, messages_in
-from formtune.dialects.functions import calls_of, calls_text, named_calls, named_text
 from formtune.records import Message, Preference
 from formtune.sources import text_of, value_of
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from formtune.dialects.calls import calls_to_turns, turns_to_calls
+from formtune.dialects.call_turns import calls_to_turns, turns_to_calls
 from formtune.dialects.columns import Columns, Evidence, Object, as_object, objects, rest, text_in
 from formtune.dialects.conversations import (
     Spelling,

@@ -16,13 +16,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from formtune.dialects import oasst
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at
 from formtune.dialects.lanes import Item, Lane, lane_for
 from formtune.dialects.meaning import items_of
 from formtune.dialects.recognition import N_SAMPLE, recognize, thinned
-from formtune.dialects.table import DIALECTS
+from formtune.dialects.table import DIALECTS, TOGETHER
 from formtune.records import LeftOut
 from formtune.sources import (
     ArchiveCut,
@@ -44,7 +43,8 @@ from formtune.sources.hub import is_hub
 from formtune.sources.json_arrays import Element
 
 SLICE_BYTES = 1 << 24
-_LARGE_BYTES = 1 << 23  # from here on the dialect is told from windows, and not from every row
+_LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not from every row
+_N_SEEN = N_SAMPLE // 2  # rows in all windows together
 _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
@@ -104,7 +104,7 @@ def plan(
 ) -> Plan:
     """Recognize the dialect of files, and cut them into slices.
 
-    Of up to 8 MB every row is looked at. Of more, rows all over the files are, and of a file that cannot be entered in the
+    Of up to 1 MB every row is looked at. Of more, rows all over the files are, and of a file that cannot be entered in the
     middle those at its beginning. Archives, tables, arrays, Parquet and texts in paragraphs are one slice each.
 
     Args:
@@ -135,8 +135,8 @@ def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes:
     if not sample:
         return Plan(given, reason="None of the rows that were looked at can be read.")
     name, evidence = recognize(thinned(sample), dialect or given.described.dialect, columns)
-    if name == oasst.NAME:
-        return Plan(given, reason="The messages of a tree may stand all over the data.")
+    if name in TOGETHER:
+        return Plan(given, reason=f"Records of the dialect {name} are made of several rows, from all over the data.")
     table = objects(sample)
     group = settle_one(evidence.columns, "group", names_of(table), known=()) if columns.group else None
     parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]

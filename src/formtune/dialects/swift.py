@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from formtune.dialects.calls import calls_to_turns, turns_to_calls
+from formtune.dialects.call_turns import calls_to_turns, turns_to_calls
 from formtune.dialects.columns import Columns, Evidence, Object
 from formtune.dialects.conversations import Spelling, all_spelled, messages_in
 from formtune.dialects.message_columns import conversation_in, kept_apart, marked, row_of

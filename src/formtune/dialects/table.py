@@ -1,5 +1,7 @@
 """The table of dialects: to add one, write a module like its neighbors and give it a line here."""
 
+from collections.abc import Callable, Sequence
+
 from formtune.dialects import (
     aligned,
     alpaca,
@@ -9,6 +11,7 @@ from formtune.dialects import (
     axolotl_preference,
     bedrock,
     bfcl,
+    blimp,
     chatglm,
     chosen_messages,
     cohere,
@@ -27,7 +30,9 @@ from formtune.dialects import (
     llamafactory_v1,
     messages,
     mistral,
+    mistral_classifier,
     moss,
+    mt_bench,
     multiple_choice,
     natural_instructions,
     nectar,
@@ -39,6 +44,7 @@ from formtune.dialects import (
     orca_pairs,
     p3,
     pairs,
+    piqa,
     plain,
     preference,
     prompt_completion,
@@ -55,18 +61,25 @@ from formtune.dialects import (
     swift_preference,
     torchtune,
     ultrachat,
+    ultrafeedback,
+    winogrande,
     xlam,
     xtuner,
 )
 from formtune.dialects.columns import Dialect
+from formtune.records import LeftOut
+from formtune.sources import Row
 
 DIALECTS: dict[str, Dialect] = {
     "labelled": labelled,
     "labelled-lines": labelled_lines,
+    "mistral-classifier": mistral_classifier,
     "pairs": pairs,
     "aligned": aligned,
     "squad": squad,
     "multiple-choice": multiple_choice,
+    "piqa": piqa,
+    "winogrande": winogrande,
     "question-answer": question_answer,
     "alpaca": alpaca,
     "prompt-completion": prompt_completion,
@@ -98,6 +111,7 @@ DIALECTS: dict[str, Dialect] = {
     "xlam": xlam,
     "glaive": glaive,
     "bfcl": bfcl,
+    "mt-bench": mt_bench,
     "oasst": oasst,
     "preference": preference,
     "ranking": ranking,
@@ -110,12 +124,20 @@ DIALECTS: dict[str, Dialect] = {
     "chosen-messages": chosen_messages,
     "hh-rlhf": hh_rlhf,
     "nectar": nectar,
+    "ultrafeedback": ultrafeedback,
     "shp": shp,
     "kto": kto,
     "kto-messages": kto_messages,
+    "blimp": blimp,
     "natural-instructions": natural_instructions,
     "flan": flan,
     "p3": p3,
     "plain": plain,
 }
 KNOWN_NAMES: frozenset[str] = frozenset(name for dialect in DIALECTS.values() for name in dialect.NAMES)
+TOGETHER: dict[str, Callable[[Sequence[Row | LeftOut]], list[Row | LeftOut]]] = {
+    "oasst": oasst.grown,
+    "bfcl": bfcl.answered,
+    "piqa": piqa.answered,
+}
+"""Dialects of which a record is made of several rows, from all over the data, and what puts these together."""

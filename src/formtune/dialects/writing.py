@@ -5,9 +5,10 @@ import csv
 import gzip
 import io
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO, cast
 
 import msgspec
 import zstandard
@@ -18,12 +19,19 @@ from formtune.dialects.parquet import parquet
 from formtune.dialects.table import DIALECTS
 from formtune.errors import SettingError, unknown
 from formtune.records import LeftOut, Record
-from formtune.sources import stem_and_suffix, text_of
+from formtune.sources import STDIN, stem_and_suffix, text_of
 
 Piece = Object | str
+BLOCK_CHARACTERS = 1 << 20  # of rows that stand alone, written at once
+_LINES = frozenset({".jsonl", ".ndjson"})
+# Dialects whose rows are joined into what they keep in one document.
+_DOCUMENTS: dict[str, Callable[[list[Object]], object]] = {
+    squad.NAME: squad.document,
+    natural_instructions.NAME: natural_instructions.joined,
+}
 
 
-def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
+def write(records: Iterable[Record], dialect: str, path: str) -> list[LeftOut]:
     """Write records in a dialect; see :func:`write_file`.
 
     Raises:
@@ -34,18 +42,22 @@ def write(records: Sequence[Record], dialect: str, path: str) -> list[LeftOut]:
     return write_file(records, DIALECTS[dialect], path)
 
 
-def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[LeftOut]:
+def write_file(records: Iterable[Record], dialect: Dialect, path: str) -> list[LeftOut]:
     """Write records; the name's ending says how: jsonl, json, csv, tsv or txt, each also gz, bz2 or zst; or parquet.
 
     Aligned lines go to several files: ``PATH.src`` and ``PATH.tgt`` (or ``.ref0``, ``.ref1`` ...), or with the
-    languages as endings.
+    languages as endings. Rows that stand alone (:func:`stand_alone`) are written as they come, a megabyte at a time;
+    for all others the records are held together.
 
     Returns:
-        The records that the dialect or the layout cannot hold.
+        The records that the dialect or the layout cannot hold, in their order.
 
     Raises:
         SettingError: when the ending is none of these, or the folder does not exist or cannot be written.
     """
+    if stand_alone(dialect.NAME, path):
+        return _one_by_one(records, dialect, path)
+    records = list(records)
     pieces: Sequence[Piece | None] = [dialect.write(record) for record in records]
     if dialect.NAME == aligned.NAME:
         pieces = _one_number_of_targets(pieces)
@@ -58,9 +70,50 @@ def write_file(records: Sequence[Record], dialect: Dialect, path: str) -> list[L
         texts, pieces = _one_text(pieces, path, dialect.NAME)
     for name, text in texts.items():
         save(text if isinstance(text, bytes) else text.encode(), name)
-    reason = f"cannot be written as {dialect.NAME}"
     both = zip(records, pieces, strict=True)
-    return [LeftOut(reason, record.origin, record.id or None) for record, piece in both if piece is None]
+    return [_cannot_be_written(record, dialect) for record, piece in both if piece is None]
+
+
+def stand_alone(dialect_name: str, path: str) -> bool:
+    """Say whether each record becomes a row of its own, whatever the others are: in JSON lines, and in arrays of JSON.
+
+    They do not in tables and Parquet, whose columns are those of all rows; in lines of text, whose file is read by
+    paragraphs where it has some; in trees of messages (``oasst``), which are put together from all of their ways; in
+    ``aligned`` files, which have equally many targets for each line; nor in the documents of ``squad`` and
+    ``natural-instructions``, in which questions stand under their paragraph and instances under their task.
+    """
+    ending = stem_and_suffix(path)[1]
+    if dialect_name in (oasst.NAME, aligned.NAME):
+        return False
+    return ending in _LINES or (ending == ".json" and dialect_name not in _DOCUMENTS)
+
+
+def _one_by_one(records: Iterable[Record], dialect: Dialect, path: str) -> list[LeftOut]:
+    left_out: list[LeftOut] = []
+    with _blocks(path) as write:
+        is_array = stem_and_suffix(path)[1] not in _LINES
+        between = "[\n"
+        for record in records:
+            piece = dialect.write(record)
+            if piece is None:
+                left_out.append(_cannot_be_written(record, dialect))
+            elif is_array:
+                write(between + _element(piece))
+                between = ",\n"
+            else:
+                write(f"{text_of(piece)}\n")
+        if is_array:
+            write("[]\n" if between == "[\n" else "\n]\n")
+    return left_out
+
+
+def _element(piece: Piece) -> str:
+    """Lay a value out as it stands in an array of JSON, without what stands around all of them."""
+    return msgspec.json.format(text_of([piece]), indent=1).removeprefix("[\n").removesuffix("\n]")
+
+
+def _cannot_be_written(record: Record, dialect: Dialect) -> LeftOut:
+    return LeftOut(f"cannot be written as {dialect.NAME}", record.origin, record.id or None)
 
 
 def _one_text(
@@ -76,7 +129,8 @@ def _one_text(
         case ".jsonl" | ".ndjson":
             text = "".join(f"{text_of(piece)}\n" for piece in kept)
         case ".json":
-            whole = _document([piece for piece in kept if isinstance(piece, dict)], dialect_name) or kept
+            rows = [piece for piece in kept if isinstance(piece, dict)]
+            whole = _DOCUMENTS[dialect_name](rows) if dialect_name in _DOCUMENTS else rows
             text = msgspec.json.format(text_of(whole), indent=1) + "\n"
         case ".csv":
             text = _table([piece for piece in kept if isinstance(piece, dict)])
@@ -91,12 +145,6 @@ def _one_text(
                 at=path,
             )
     return {path: text}, pieces
-
-
-def _document(rows: list[Object], dialect_name: str) -> object:
-    """Join rows into what their dialect keeps in one document; None where that is a list of them."""
-    joining = {squad.NAME: squad.document, natural_instructions.NAME: natural_instructions.joined}
-    return joining[dialect_name](rows) if dialect_name in joining else None
 
 
 def _joined(rows: Sequence[Object], dialect_name: str) -> Sequence[Object]:
@@ -170,21 +218,90 @@ def _targets(piece: Object) -> tuple[str, ...]:
     return targets
 
 
+def check_apart(paths: Iterable[str], out: str, *, at: str) -> None:
+    """Refuse to write over what is read, where what did not come through would be lost, or over another result.
+
+    Raises:
+        SettingError: where ``out`` is one of the paths; ``at`` is what asks for it.
+    """
+    if any(path != STDIN and Path(path).resolve() == Path(out).resolve() for path in paths):
+        raise SettingError("This file is read or written already.", "Name another one.", at=at)
+
+
 def save(data: bytes, path: str) -> None:
     """Write a file whole or not at all."""
-    packed = {".gz": _gzip, ".bz2": bz2.compress, ".zst": zstandard.ZstdCompressor().compress}
-    pack = packed.get(Path(path).suffix.lower())
+    with _staged(path, size=len(data)) as file, _told(path):
+        file.write(data)
+
+
+@contextmanager
+def _blocks(path: str) -> Iterator[Callable[[str], None]]:
+    """Write a file out of texts that are collected to blocks; it is whole or not there."""
+    waiting = io.StringIO()
+
+    def flush() -> None:
+        with _told(path):
+            file.write(waiting.getvalue().encode())
+        waiting.seek(0)
+        waiting.truncate()
+
+    def write(text: str) -> None:
+        waiting.write(text)
+        if waiting.tell() >= BLOCK_CHARACTERS:
+            flush()
+
+    with _staged(path) as file:
+        yield write
+        flush()
+
+
+@contextmanager
+def _staged(path: str, *, size: int = -1) -> Iterator[IO[bytes]]:
+    """Open a file beside the path, packed as the path's ending says, that takes its place once all is written.
+
+    Args:
+        path: of the file.
+        size: bytes that will be written; -1 where nobody knows.
+    """
     part = Path(f"{path}.part")
+    with ExitStack() as undoing:
+        with _told(path):
+            raw = part.open("wb")
+            undoing.callback(_tried, part.unlink)
+            undoing.callback(_tried, raw.close)
+            packed = _packed(raw, Path(path).suffix.lower(), size)
+            undoing.callback(_tried, packed.close)
+        yield packed
+        with _told(path):
+            packed.close()
+            raw.close()
+            part.replace(path)
+        undoing.pop_all()
+
+
+def _tried(work: Callable[[], object]) -> None:
+    """Do what a full disk may refuse, where it was told already."""
+    with suppress(OSError):
+        work()
+
+
+def _packed(raw: IO[bytes], ending: str, size: int) -> IO[bytes]:
+    match ending:
+        case ".gz":
+            return cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+        case ".bz2":
+            return bz2.BZ2File(raw, "wb")
+        case ".zst":
+            return zstandard.ZstdCompressor().stream_writer(raw, size=size, closefd=False)
+    return raw
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Tell the user of what the disk refuses."""
     try:
-        part.write_bytes(pack(data) if pack else data)
-        part.replace(path)
+        yield
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise SettingError(
             f"The file cannot be written ({error.strerror}).", "Name a folder that exists and is yours.", at=path
         ) from error
-
-
-def _gzip(data: bytes) -> bytes:
-    return gzip.compress(data, mtime=0)

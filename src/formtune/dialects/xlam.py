@@ -5,9 +5,9 @@ Zhang et al. 2024, xLAM; Liu et al. 2024, APIGen.
 
 from collections.abc import Iterator, Sequence
 
+from formtune.dialects.calls import calls_of, calls_text, is_json, named_calls, named_text, unwrapped
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, filled_in, rest, with_rest
 from formtune.dialects.conversations import json_text
-from formtune.dialects.functions import calls_of, calls_text, is_json, named_calls, named_text, unwrapped
 from formtune.dialects.layouts import seen
 from formtune.records import Conversation, Message, Record
 from formtune.sources import Row, text_of

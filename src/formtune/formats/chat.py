@@ -76,8 +76,11 @@ def _exchange(record_id: str, request: str, goal: Goal) -> Example:
     )
 
 
-def conversation(record: Record, _task: Task, _shape: Shape) -> Example:
-    """Pass the turns on as they are; assistant turns are learned."""
+def conversation(record: Record, task: Task, _shape: Shape) -> Example:
+    """Pass the turns on as they are; assistant turns are learned.
+
+    An answer that is there says itself whether it reasons; one that is asked for is to reason where the trained ones do.
+    """
     record = expect(record, Conversation)
     before, last = last_answer(record)
     messages = before if is_open(last) else (*before, last)
@@ -86,7 +89,7 @@ def conversation(record: Record, _task: Task, _shape: Shape) -> Example:
         output="text",
         turns=tuple(_turn(message, record) for message in messages),
         tools=record.tools,
-        reasons=bool(last.thinking),
+        reasons=task.reasons if is_open(last) else bool(last.thinking),
         references=(last.content,) if last.content else (),
     )
 

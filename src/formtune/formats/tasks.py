@@ -15,8 +15,9 @@ import msgspec
 
 from formtune.errors import DataError, SettingError, unknown
 from formtune.examples import Task
+from formtune.formats.dialogue import is_open
 from formtune.formats.wording import WORDINGS, ask_for, pair_instruction, pair_question
-from formtune.records import Labelled, Pair, Question, Record, input_text, kind_of
+from formtune.records import Conversation, Labelled, Pair, Question, Record, input_text, kind_of
 
 # Japanese prose is a third to a half kanji, Chinese nearly all: half of the letters parts the two.
 CHINESE_SHARE = 0.5
@@ -214,8 +215,16 @@ def _pair(records: Sequence[Record], language: str) -> Task:
     return Task(kind="pair", language=language, languages=() if more or not (source and target) else (source, target))
 
 
+def _conversation(records: Sequence[Record], language: str) -> Task:
+    """Find out whether what is asked for begins with reasoning: the chat template's prompt must say so then."""
+    lasts = [r.messages[-1] for r in records if isinstance(r, Conversation) and r.messages]
+    answers = [one for one in lasts if one.role == "assistant" and not is_open(one)]
+    n_reasoned = sum(bool(answer.thinking) for answer in answers)
+    return Task(kind="conversation", language=language, reasons=n_reasoned * 2 > len(answers))
+
+
 Infer = Callable[[Sequence[Record], str], Task]
-INFER: dict[str, Infer] = {"labelled": _labelled, "question": _question, "pair": _pair}
+INFER: dict[str, Infer] = {"labelled": _labelled, "question": _question, "pair": _pair, "conversation": _conversation}
 
 
 def _with_words(task: Task, given: Mapping[str, str]) -> Task:

@@ -23,6 +23,10 @@ def _names(value: object) -> object:
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
+def _numbers(value: object) -> object:
+    return (value,) if isinstance(value, int | float) else _names(value)
+
+
 def _freeze(value: object) -> object:
     """Bring the ways of saying it to one: a count is ``all-but-top-COUNT``, several are joined by commas."""
     if isinstance(value, list | tuple):
@@ -44,6 +48,8 @@ def _freeze(value: object) -> object:
 _STDIN = ("-", "/dev/stdin")
 Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Factors = Annotated[tuple[Positive, ...], BeforeValidator(_numbers)]
+Counts = Annotated[tuple[Count, ...], BeforeValidator(_numbers)]
 _FREEZE_SCHEMA: dict[str, object] = {
     "anyOf": [{"type": kind} for kind in ("string", "integer")] + [{"type": "array", "items": {"type": "string"}}]
 }
@@ -333,6 +339,22 @@ class PreparationSettings(_Section):
     """The most tokens of a row, and so of a sequence; what the model can take where it is not given."""
 
 
+class MixingSettings(_Section):
+    """How prepared folders are mixed: of each a share in proportion to weight × min(size, cap) ^ (1 / temperature)."""
+
+    weights: Factors = ()
+    """A factor for each folder, in their order; 1 where none is given."""
+    by: Literal["tokens", "learned", "rows"] = "tokens"
+    """What sizes, caps, total and shares count: all tokens, those that are learned, or sequences."""
+    temperature: Positive = 1.0
+    """1 takes folders as they are large; the larger it is, the more the small ones count. At a million only weights
+    do."""
+    cap: Counts = ()
+    """The most that a folder counts as, however large it is: one number for all, or one for each."""
+    total: Count | None = None
+    """How much is drawn of all together; as much as the folders hold, up to their caps, where it is not given."""
+
+
 class Recipe(_Section):
     """Every setting of a piece of work."""
 
@@ -354,6 +376,8 @@ class Recipe(_Section):
     """How good settings are searched for."""
     preparation: PreparationSettings = PreparationSettings()
     """How records become token shards."""
+    mixing: MixingSettings = MixingSettings()
+    """How prepared folders are mixed."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where all chance comes from."""
     out: str | None = None

@@ -117,12 +117,13 @@ async def chat_completions(body: ChatRequest, request: Request, service: Served)
     if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
         raise invalid("max_tokens: It contradicts max_completion_tokens. Send one of them.", "max_tokens")
     turns = [ChatTurn(message.role, message.text()) for message in body.messages]
+    reasons = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs else None
     return await _generate(
         body,
         request,
         service=service,
         wire=CHAT,
-        prompt=lambda engine: engine.chat_prompt(turns),
+        prompt=lambda engine: engine.chat_prompt(turns, reasons),
         n_asked=body.max_completion_tokens or body.max_tokens,
     )
 

@@ -78,11 +78,22 @@ class Generating(Asked):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
+class TemplateOptions(Asked):
+    """What a chat template is told beside the conversation, as vLLM and SGLang take it.
+
+    ``enable_thinking`` asks for an answer with reasoning or without; where it is left out the answer begins as those did
+    that the run was trained on.
+    """
+
+    enable_thinking: bool | None = None
+
+
 class ChatRequest(Generating):
     """The body of ``/v1/chat/completions``."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    chat_template_kwargs: TemplateOptions | None = None
 
 
 class CompletionRequest(Generating):

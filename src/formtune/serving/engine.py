@@ -101,8 +101,11 @@ class Engine(Protocol):
     def about(self) -> About:
         """Say what is served."""
 
-    def chat_prompt(self, turns: Sequence[ChatTurn]) -> Prompt:
-        """Build what the model saw before an answer to these turns in training."""
+    def chat_prompt(self, turns: Sequence[ChatTurn], reasons: bool | None = None) -> Prompt:
+        """Build what the model saw before an answer to these turns in training.
+
+        ``reasons`` says whether the answer is to begin with reasoning; None: as the trained answers did.
+        """
 
     def text_prompt(self, text: str) -> Prompt:
         """Build plain text to continue; control tokens typed in it stay text."""

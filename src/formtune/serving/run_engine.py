@@ -6,6 +6,7 @@ an answer is laid out as the record with one was.
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -56,17 +57,23 @@ class RunEngine:
         """Say what is served."""
         return self._about
 
-    def chat_prompt(self, turns: Sequence[ChatTurn]) -> Prompt:
+    def chat_prompt(self, turns: Sequence[ChatTurn], reasons: bool | None = None) -> Prompt:
         """Present the turns as the run's format presented its training records.
 
         Raises:
-            Problem: when the run writes no text, or was not trained on what is sent.
+            Problem: when the run writes no text, was not trained on what is sent, or cannot be asked to reason or not to.
         """
         self._need("chat")
         example = self._example(record_of_turns(turns, self._run.task), param="messages")
         # Without turns, or in the plain template of a model that brings none, a blank stands before the answer.
         blank = not example.turns or self._tokenizer.chat_template.is_default
-        return Prompt(self._tokens(example).ids_T.tolist(), skips_blank=blank)
+        ids = self._tokens(example).ids_T.tolist()
+        if reasons not in (None, example.reasons):
+            asked = self._tokens(replace(example, reasons=reasons)).ids_T.tolist()
+            if asked == ids:
+                raise _no_switch(example)
+            ids = asked
+        return Prompt(ids, skips_blank=blank)
 
     def text_prompt(self, text: str) -> Prompt:
         """Encode text as the beginning of a text.
@@ -174,6 +181,14 @@ class RunEngine:
         chances = dict(zip(names, found.probabilities, strict=True))
         label = names[found.label]
         return Classified(label, chances, confidence=chances[label], n_tokens=found.n_tokens_in)
+
+
+def _no_switch(example: Example) -> Problem:
+    """Refuse to be asked otherwise where the prompt would be the same: the answer would not be what was asked for."""
+    field = "chat_template_kwargs.enable_thinking"
+    how = "with" if example.reasons else "without"
+    what = "chat template has no switch for reasoning" if example.turns else "prompts have no chat template"
+    return invalid(f"{field}: This run's {what}; it answers {how} it. Leave the field out.", field)
 
 
 def open_engine(run: str | Path) -> RunEngine:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from formtune.records import LeftOut, Origin
 from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
-from formtune.sources.documents import LineReader, element_rows, json_rows, jsonl_rows
+from formtune.sources.documents import LineReader, Mend, element_rows, json_rows, jsonl_rows
 from formtune.sources.json_arrays import elements_of, raw_lines
 from formtune.sources.json_values import text_of, value_of
 from formtune.sources.lines import Opened, Slice, lines_at_once, open_part, read_lines, slices, windows
@@ -22,6 +22,7 @@ __all__ = [
     "STDIN",
     "ArchiveCut",
     "LineReader",
+    "Mend",
     "Opened",
     "Row",
     "Slice",
@@ -64,7 +65,12 @@ _LAYOUTS = {
 
 
 def read_rows(
-    path: str, *, known_names: Collection[str] = (), encoding: str | None = None, header: bool | None = None
+    path: str,
+    *,
+    known_names: Collection[str] = (),
+    encoding: str | None = None,
+    header: bool | None = None,
+    mend: Mend | None = None,
 ) -> Iterator[Row | LeftOut]:
     """Read a file's rows in order; what is not a row comes as a LeftOut in its place.
 
@@ -79,12 +85,13 @@ def read_rows(
         known_names: normalized column names by which a table's header is known.
         encoding: of a text file that is neither UTF-8 nor marked as UTF-16.
         header: whether a table's first line names its columns; None: decide from the content.
+        mend: of each line of JSON lines gives what is read in its place.
 
     Raises:
         DataError: when the file cannot be read, or is at fault as a whole.
     """
     opened = Opened(open_utf8(path, encoding=encoding), path)
-    rows = _rows(opened, known_names=known_names, header=header)
+    rows = _rows(opened, known_names=known_names, header=header, mend=mend)
     return rows if isinstance(opened.stream.raw, io.FileIO) else _up_to_a_cut(rows, path)
 
 
@@ -128,7 +135,9 @@ def json_form(path: str, *, encoding: str | None = None) -> Literal["lines", "ar
             return None
 
 
-def _rows(opened: Opened, *, known_names: Collection[str], header: bool | None) -> Iterator[Row | LeftOut]:
+def _rows(
+    opened: Opened, *, known_names: Collection[str], header: bool | None, mend: Mend | None
+) -> Iterator[Row | LeftOut]:
     match layout_of(opened.path, opened.stream.peek(BUFFER_BYTES)):
         case "csv":
             return table_rows(opened, ",", known_names=known_names, header=header)
@@ -137,7 +146,7 @@ def _rows(opened: Opened, *, known_names: Collection[str], header: bool | None) 
         case "json":
             return json_rows(opened)
         case "jsonl":
-            return jsonl_rows(opened)
+            return jsonl_rows(opened, mend)
         case "parquet":
             return parquet_rows(opened)
         case "paragraphs":

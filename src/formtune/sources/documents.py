@@ -6,7 +6,7 @@ that stands twice in one object is told.
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -21,9 +21,10 @@ from formtune.sources.rows import Row
 from formtune.sources.streams import BUFFER_BYTES, decode
 
 _SPACE = b" \t\r\n"
+Mend = Callable[[str, int, bytes], bytes]  # of a file, the number of a line and its bytes: what is read in its place
 
 
-def jsonl_rows(opened: Opened) -> Iterator[Row | LeftOut]:
+def jsonl_rows(opened: Opened, mend: Mend | None = None) -> Iterator[Row | LeftOut]:
     """Read JSON lines; a line that is not JSON, or neither an object nor a string, is left out. Empty lines do not count.
 
     Several objects in one line, which a lost line break leaves, are several rows.
@@ -33,7 +34,7 @@ def jsonl_rows(opened: Opened) -> Iterator[Row | LeftOut]:
     """
     reader = LineReader(opened)
     for number, line in lines_of(opened):
-        yield from reader.rows(line, number)
+        yield from reader.rows(line if mend is None else mend(opened.path, number, line), number)
 
 
 class LineReader:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from formtune.records import Labelled, Question, Record, input_text
+from formtune.records import Labelled, Question, Record, answer_text, input_text
 
 _NOT_WORDS = re.compile(r"[\W_]+")
 _ASCII_WORDS = bytes(ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(128)) + bytes(128)
@@ -25,12 +25,12 @@ def duplicate_key(record: Record) -> str:
     """Bring a record's input to the form in which duplicates are equal.
 
     Compatibility forms, case, white space and punctuation do not count (NFKC, casefold). An input that holds nothing
-    else is compared as it is.
+    else is compared as it is. Where nothing is asked the answer is compared.
 
     >>> duplicate_key(Labelled(inputs={"text": "Great  film!"})) == duplicate_key(Labelled(inputs={"text": "great film"}))
     True
     """
-    return normalized(input_text(record))
+    return normalized(input_text(record) or answer_text(record))
 
 
 def normalized(text: str) -> str:
