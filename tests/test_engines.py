@@ -131,7 +131,7 @@ def test_what_came_of_jobs_is_told_alike_on_ray(tmp_path: Path) -> None:
     assert "in broken" in found["broken"]
     assert found["unpicklable"].startswith("RuntimeError Traceback")
     assert found["killed"].startswith(
-        "SettingError preparation.engine: The process or the machine that did one was lost 5"
+        "SettingError preparation.engine: The process or the machine that did one was lost 3"
     )
 
 

@@ -29,7 +29,7 @@ from formtune.side_by_side import Job
 SETTING = "preparation.engine"
 _THREADS = "RAYON_NUM_THREADS"
 _ANSWER_S = 10.0
-_MOST_TIMES = 5  # that a slice is begun whose worker or node is lost; Ray's data sets would begin it for ever
+_MOST_TIMES = 3  # that a slice is begun whose worker or node is lost; Ray's data sets would begin it for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def on_ray(
 
     Raises:
         MissingExtra: where Ray is not installed.
-        SettingError: where the address does not answer; and later, where a slice loses its worker five times.
+        SettingError: where the address does not answer; and later, where a slice loses its worker three times.
     """
     if find_spec("ray") is None or find_spec("pandas") is None:  # without which Ray's data sets do not start
         raise MissingExtra("ray", "ray", at=SETTING)
