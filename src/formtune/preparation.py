@@ -7,9 +7,9 @@ Else all records are read first. Either way the same records become the same seq
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -30,7 +30,7 @@ from formtune.planning import columns_of, formats_of, length_of, models_of, path
 from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, merged_tallies, open_prepared
 from formtune.preparing import SLICE_BYTES, Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
 from formtune.progress import Event, Progress
-from formtune.provenance import input_digests
+from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
 from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, input_text
 from formtune.shards import read_manifest
@@ -55,6 +55,7 @@ class Source:
         records: where there are no slices.
         left_out: rows and records that do not go on, where there are no slices.
         witnesses: records that say of the whole data set what a format must know.
+        splits: digests of the records of each part, where some are held back.
     """
 
     dialect: str
@@ -64,6 +65,7 @@ class Source:
     records: Sequence[Record] = ()
     left_out: Sequence[LeftOut] = ()
     witnesses: Sequence[Record] = ()
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run: Run | None = None) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
         manifest = {
             "inputs": input_digests(recipe.data.named),
             "sources": list(source.files),
+            "splits": source.splits,
             "dialect": source.dialect,
             "order": order_digest(order),
             "task": asdict(task),
@@ -175,7 +178,7 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
     if data.n_train or data.n_dev or data.n_test or data.dev or data.test:
         unasked = {size: 0 for size in ("n_dev", "n_test") if getattr(data, size) is None}
         parts, dialect = splits_of(recipe.model_copy(update={"data": data.model_copy(update=unasked)}))
-        return _held(parts.train, parts.left_out, dialect)
+        return replace(_held(parts.train, parts.left_out, dialect), splits=split_digests(parts))
     paths = data.train or paths_of(recipe)
     plan = plan_reading(
         paths,
