@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test keep states in a folder of its own; unpacked models and proofs of tokenizers are the user's."""
+    """Let each test keep states in a folder of its own; models that were unpacked once are those of the user's cache."""
     from formtune.model_files import cache_folder
 
+    models = cache_folder() / "models"
+    models.mkdir(parents=True, exist_ok=True)
     folder = tmp_path_factory.mktemp("cache")
-    for name in ("models", "encoders"):
-        (cache_folder() / name).mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(cache_folder() / name, target_is_directory=True)
+    (folder / "models").symlink_to(models, target_is_directory=True)
     monkeypatch.setenv("FORMTUNE_CACHE", str(folder))
 
 

@@ -108,7 +108,7 @@ def test_an_answer_has_the_first_of_the_values_that_count(tmp_path: Path, truth:
     row = DIALECTS["bfcl"].write(reading.records[0])
     assert isinstance(row, dict)
     assert row["ground_truth"] == truth
-    assert convert(reading.records, "bfcl", tmp_path / "out.jsonl").losses == []
+    assert convert(reading.records, "bfcl", tmp_path / "out.jsonl").cannot_carry == []
 
 
 def test_an_answer_finds_its_question_by_the_id(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_real_benchmark_is_recognized_and_comes_back(name: str, tmp_path: Path
     reading = read([str(shared / path) for path in REAL[name]])
     assert (reading.dialect, reading.left_out) == (name, [])
     written = convert(reading.records, name, tmp_path / "out.jsonl")
-    assert (written.n_kept, written.losses, written.gains) == (len(reading.records), [], [])
+    assert (written.n_kept, written.cannot_carry, written.added) == (len(reading.records), [], [])
     if name in ("bfcl", "piqa"):
         assert all(
             record.messages[-1].tool_calls if isinstance(record, Conversation) else record.answers

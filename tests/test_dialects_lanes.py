@@ -113,7 +113,8 @@ def planned(path: Path, plain: dict[str, object], lines: list[bytes]) -> Plan:
     found = plan([str(path)])
     assert found.has_lane
     # Other lines that are not ASCII, so that a faulty one is not taken for a sign of another encoding.
-    path.write_bytes(b"\n".join([*lines, *['"é"'.encode()] * 80]))
+    # The first line stays plain: a cut one may say that the file is one document.
+    path.write_bytes(b"\n".join([json.dumps(plain).encode(), *lines, *['"é"'.encode()] * 80]))
     return replace(found, slices=(Slice(str(path), 0, path.stat().st_size, 1),))
 
 

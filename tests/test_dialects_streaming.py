@@ -19,6 +19,7 @@ from test_every_dialect import FILES, MORE
 from formtune.dialects import DIALECTS, Columns, read, streaming
 from formtune.dialects.lanes import Item
 from formtune.dialects.streaming import Plan, plan, records_of
+from formtune.dialects.table import TOGETHER
 from formtune.errors import DataError, FormtuneError, SettingError
 from formtune.records import LeftOut, Record
 
@@ -64,13 +65,13 @@ def written(path: Path, rows: list[object]) -> str:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_slices_give_what_is_read_at_once(name: str, tmp_path: Path) -> None:
-    """In every dialect, with every other layout, however small the slices are; but for two that need all rows."""
+    """In every dialect, with every other layout, however small the slices are; but for those that need all rows."""
     files = [tmp_path / file for file in FILES[name]]
     for file, content in FILES[name].items():
         (tmp_path / file).write_text(content, encoding="utf-8")
     for size in (1, 300):
         planned = hold_same([str(file) for file in files], size)
-        assert (planned.reason is not None) == (name in ("aligned", "oasst"))
+        assert (planned.reason is not None) == (name == "aligned" or name in TOGETHER)
     if name in MORE:
         hold_same([written(tmp_path / "more.jsonl", MORE[name])], 1, dialect=name)
 

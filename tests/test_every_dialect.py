@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from formtune.dialects import DIALECTS, Columns, Dialect, read, write
+from formtune.dialects.tool_answers import with_names
 from formtune.errors import FormtuneError
 from formtune.inspection import inspect
 from formtune.records import Conversation, Labelled, Message, Origin, Pair, Plain, Question, Record
@@ -171,9 +172,19 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
 }
 
 
+NAMING = {"gemini", "openai-functions"}  # name the function in every answer
+
+
 def bare(record: Record) -> Record:
     """What a record says, without where it stands."""
     return msgspec.structs.replace(record, id="", origin=None, group=None)
+
+
+def named(record: Record) -> Record:
+    """A conversation in which answers of tools have the names of the functions that were called, where that is sure."""
+    if not isinstance(record, Conversation):
+        return record
+    return msgspec.structs.replace(record, messages=tuple(with_names(record.messages)))
 
 
 def reread(dialect: Dialect, pieces: Sequence[object]) -> list[Record]:
@@ -202,12 +213,13 @@ def test_a_dialect_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_what_was_written_is_read_the_same(name: str) -> None:
-    """Reading undoes writing, for every record that the dialect can hold."""
+    """Reading undoes writing, for every record that the dialect can hold; but for names that some need and are given."""
+    given_names = named if name in NAMING else bare
 
     @given(st.lists(HELD[name], min_size=1, max_size=4))
     def law(records: list[Record]) -> None:
         pieces = [DIALECTS[name].write(record) for record in records]
-        kept = [bare(record) for record, piece in zip(records, pieces, strict=True) if piece is not None]
+        kept = [given_names(bare(record)) for record, piece in zip(records, pieces, strict=True) if piece is not None]
         assume(kept)
         assert [bare(record) for record in reread(DIALECTS[name], [p for p in pieces if p is not None])] == kept
 

@@ -211,8 +211,8 @@ def _filled(cut: _Cut, pool: Pool, table: Sequence[Bearing], *, n_sequences: int
 def spread(starts_P: np.ndarray, lengths_P: np.ndarray) -> np.ndarray:
     """List the places of stretches, one stretch after the other.
 
-    >>> spread(np.array([7, 2]), np.array([2, 3]))
-    array([7, 8, 2, 3, 4])
+    >>> spread(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
     """
     ends_P = np.cumsum(lengths_P)
     n_places = int(ends_P[-1]) if len(ends_P) else 0
