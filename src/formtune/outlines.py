@@ -35,7 +35,7 @@ from formtune.assembly import (
 )
 from formtune.errors import DataError
 from formtune.examples import Task
-from formtune.records import Conversation, Labelled, Pair, Plain, Question, Record
+from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
 from formtune.text_encoders import Follows
 from formtune.tokenizers import Tokenizer
 from formtune.tokens import Planned
@@ -71,10 +71,8 @@ class Taker:
         """
         conversations = [record for record in records if type(record) is Conversation]
         if len(conversations) == len(records):
-            taken = _taken_conversations(conversations)
-        else:
-            taken = list(map(self._taken, records))
-        return [None if one is None else _without_edges(*one) for one in taken]
+            return _fields_of_conversations(conversations)
+        return [None if one is None else _without_edges(*one) for one in map(self._taken, records)]
 
     def marked(self, record: Record) -> Record:
         """Put marks in the place of a record's texts; its outer white space stays, and what is empty stays empty."""
@@ -85,8 +83,9 @@ class Taker:
 
     def _taken(self, record: Record) -> _Taken:
         match record:
-            case Conversation():
-                return _taken_conversations([record])[0]
+            case Conversation(messages=messages):
+                shape = tuple(m.role for m in messages), tuple(m.weight for m in messages)
+                return None if _holds_more(record) else (shape, tuple(m.content for m in messages))
             case Labelled(inputs=inputs, labels=labels):
                 return (tuple(inputs), labels), tuple(inputs.values())
             case Pair(source=source, targets=targets):
@@ -132,23 +131,38 @@ class Taker:
         return msgspec.structs.replace(record, question=question, context=context, answers=answers)
 
 
-def _taken_conversations(records: Sequence[Conversation]) -> list[_Taken]:
-    """Take conversations apart; by columns of all their messages, since there are many of them."""
+def _holds_more(record: Conversation) -> bool:
+    """Say whether a conversation has tools, or a message more than a text."""
+    return bool(record.tools) or any(map(_is_more_than_text, record.messages))
+
+
+def _is_more_than_text(m: Message) -> bool:
+    return bool(m.tool_calls or m.thinking or m.spans or m.name or m.tool_call_id or m.parts)
+
+
+def _fields_of_conversations(records: Sequence[Conversation]) -> list[Fields | None]:
+    """Take conversations apart: by columns of all their messages, since a call for each would take most of the time."""
     messages = list(chain.from_iterable([record.messages for record in records]))
     roles = [m.role for m in messages]
-    contents = [m.content for m in messages]
     weights = [m.weight for m in messages]
-    is_more = [bool(m.tool_calls or m.thinking or m.spans or m.name or m.tool_call_id or m.parts) for m in messages]
-    has_more = any(is_more)
-    taken: list[_Taken] = []
+    contents = [m.content for m in messages]
+    cores = list(map(str.strip, contents))
+    # Texts that nothing was taken off are compared by where they lie in memory.
+    edged = {n for n, (core, text) in enumerate(zip(cores, contents, strict=True)) if core != text or not core}
+    more = {n for n, m in enumerate(messages) if _is_more_than_text(m)}
+    fields: list[Fields | None] = []
     end = 0
     for record in records:
         start, end = end, end + len(record.messages)
-        if record.tools or (has_more and any(is_more[start:end])):
-            taken.append(None)
+        if record.tools or (more and not more.isdisjoint(range(start, end))):
+            fields.append(None)
+            continue
+        shape, texts = (tuple(roles[start:end]), tuple(weights[start:end])), tuple(cores[start:end])
+        if edged and not edged.isdisjoint(range(start, end)):
+            fields.append(Fields((shape, tuple(map(_edges, contents[start:end], texts))), texts))
         else:
-            taken.append(((tuple(roles[start:end]), tuple(weights[start:end])), tuple(contents[start:end])))
-    return taken
+            fields.append(Fields((shape, end - start), texts))
+    return fields
 
 
 def _without_edges(shape: Hashable, texts: tuple[str, ...]) -> Fields:

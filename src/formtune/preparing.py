@@ -23,6 +23,7 @@ from formtune.columnar import Prepared, Preparer
 from formtune.dialects.streaming import Plan, no_collection, records_of
 from formtune.examples import Format, Task
 from formtune.inspection import tally
+from formtune.machine import keep_memory
 from formtune.model_files import decoder_start_in, file_digest, max_length_in, read_json, resolve
 from formtune.progress import Event, Progress
 from formtune.records import LeftOut, Record, answer_text, input_text
@@ -121,6 +122,7 @@ def preparer_of(order: Order) -> Preparer:
     Raises:
         SettingError: where the model cannot be used, or the format not with it.
     """
+    keep_memory()  # the arrays of every lot are as large as those of the last
     arms, _ = make_arms([format_of(order)], [order.model], order.task)
     folder = resolve(order.model)
     tokenizer = load_tokenizer(folder)
