@@ -33,7 +33,7 @@ from formtune.sources.hub import is_hub
 from formtune.tokens import load_tokenizer
 
 VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
-SLICE_BYTES = 8_000_000
+SLICE_BYTES = 4_000_000
 LOT_RECORDS = 32_768
 STAGE = "preparing"
 _BLOCK = 1 << 20
