@@ -11,7 +11,7 @@ from trained_tokenizers import TRAINED, byte_level, few_probes, unigram
 
 from formtune import encoder_probes, proof_store
 from formtune.encoder_probes import alone, between, characters, probes
-from formtune.encoder_proofs import SAMPLE_CHARACTERS, SAMPLE_TEXTS, admitted, drawn, smallest
+from formtune.encoder_proofs import SAMPLE_CHARACTERS, SAMPLE_TEXTS, admitted, drawn, holds, smallest
 from formtune.flat_encoders import Fast, Flat, Library, Reference
 from formtune.model_files import cache_folder
 
@@ -44,6 +44,18 @@ class Twisted:
             if self.wrong and self.wrong in text:
                 ids_T[found.ends_N[n] - 1] ^= 1
         return Flat(ids_T, found.ends_N)
+
+
+@dataclass
+class Named:
+    """A function as an encoder."""
+
+    function: Twisted
+    name: str = "twisted"
+    version: str = "1"
+
+    def encode(self, texts: list[str]) -> Flat:
+        return self.function(texts)
 
 
 def planted(wrong: str = "", package: str = "numpy") -> tuple[Library, list[Twisted]]:
@@ -279,3 +291,17 @@ def test_choosing_tells_what_encodes() -> None:
     assert set(tokenizer.engines.choices) == {"nothing", "control", "text"}
     for choice in tokenizer.engines.choices.values():
         assert json.loads(json.dumps(choice.to_dict()))["name"] == choice.name
+
+
+def test_an_engine_is_built_once_in_a_process_and_held_to_every_sample() -> None:
+    """What other data do not speak against is kept; what they do is chosen anew."""
+    tokenizer = byte_level()
+    tokenizer.engines.choose(["Some words."])
+    first = dict(tokenizer.engines._chosen)
+    tokenizer.engines.choose(["Other words."])
+    encoder = tokenizer._encoders.get("text")
+    twisted = Twisted("words", encoder)
+
+    assert all(tokenizer.engines._chosen[follows] is engine for follows, engine in first.items())
+    assert not holds(Named(twisted), encoder, ["Other words."])
+    assert holds(Named(twisted), encoder, ["Other."])

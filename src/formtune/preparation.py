@@ -39,7 +39,7 @@ from formtune.sources import Slice
 from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
 
-WORTH_A_PROOF_BYTES = 2_000_000  # the reference encodes that in less than the seconds that a first proof takes
+WORTH_A_PROOF_BYTES = 8_000_000  # the reference encodes that in half of the seconds that a first proof takes
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
 
 
