@@ -94,19 +94,19 @@ class Lane:
             general: reads a row that is not of the plainest form, given which of them it is.
         """
         messages_in, extra_of = self.messages, self._extra if self.aside else None
+        rows = self._plain(texts)
+        said = [None if row is None else messages_in(row) for row in rows]
+        if extra_of is None and all(said):
+            return [Conversation(one or (), origin=Origin(path, line)) for one, line in zip(said, lines, strict=True)]
         found: list[Item] = []
-        append = found.append
-        for place, (row, line) in enumerate(zip(self._plain(texts), lines, strict=True)):
-            messages = None if row is None else messages_in(row)
+        for place, (row, messages, line) in enumerate(zip(rows, said, lines, strict=True)):
             extra = extra_of(row) if extra_of and messages else None
             if messages is None or (extra_of and extra is None):
                 found += general(place)
-            elif extra is None:
-                append(Conversation(messages, origin=Origin(path, line)))
             elif self.group is None:
-                append(Conversation(messages, origin=Origin(path, line), extra=extra))
+                found.append(Conversation(messages, origin=Origin(path, line), extra=extra))
             else:
-                append(self._grouped(row, Conversation(messages, origin=Origin(path, line), extra=extra)))
+                found.append(self._grouped(row, Conversation(messages, origin=Origin(path, line), extra=extra)))
         return found
 
     def _plain(self, texts: Sequence[bytes]) -> Sequence[Any]:

@@ -22,6 +22,7 @@ from formtune.dialects.lanes import Item, Lane, lane_for
 from formtune.dialects.meaning import items_of
 from formtune.dialects.recognition import N_SAMPLE, recognize, thinned
 from formtune.dialects.table import DIALECTS, TOGETHER
+from formtune.errors import DataError
 from formtune.records import LeftOut
 from formtune.sources import (
     ArchiveCut,
@@ -238,19 +239,20 @@ def _of_line(reader: LineReader, lines: Sequence[bytes], place: int, /, *, first
 
 
 def _elements(opened: Opened) -> Iterator[_Batch]:
-    """Read the elements of an array, some hundred at a time; those before the break of an archive, too."""
-    elements, cut = elements_of(opened), None
-    while cut is None:
+    """Read the elements of an array, some hundred at a time; those before what spoils it, or breaks it off, too."""
+    elements = elements_of(opened)
+    end: DataError | None = None
+    while end is None:
         found: list[Element] = []
         try:
             found.extend(islice(elements, _N_ROWS))
-        except ArchiveCut as error:  # what came before it is in the list
-            cut = error
+        except DataError as error:  # what came before it is in the list
+            end = error
         if not found:
             break
         yield _Batch([one.raw for one in found], [one.line for one in found], partial(_of_element, found))
-    if cut is not None:
-        raise cut
+    if end is not None:
+        raise end
 
 
 def _of_element(elements: Sequence[Element], place: int, /) -> list[Row | LeftOut]:
