@@ -38,7 +38,7 @@ check: $(INSTALLED) ## Look the code over: style, types, layers, dead code, depe
 	$(BIN)/typos
 	$(BIN)/python docs/build.py --check
 
-test: $(INSTALLED) ## Run the unit tests (four minutes)
+test: $(INSTALLED) ## Run the unit tests (a quarter of an hour)
 	$(PYTEST) -m 'not slow and not network'
 
 test-all: $(INSTALLED) ## Run every test, the slow and the end-to-end ones too
