@@ -37,6 +37,7 @@ def an_order(folder: Path, **changed: Any) -> Order:
         template=None,
         place=None,
         model="none",
+        model_files=(),
         task=Task(kind="conversation"),
         max_length=None,
         reading="",

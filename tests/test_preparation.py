@@ -3,10 +3,12 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import pytest
 from tiny_models import tiny_folder
 
 from formtune import pipeline, preparation, preparing
+from formtune.dialects import read
 from formtune.errors import DataError, FormtuneError, SettingError
-from formtune.prepared import merged_tallies, open_prepared
-from formtune.progress import Event
+from formtune.inspection import merged_tallies
+from formtune.prepared import open_prepared
+from formtune.progress import Event, silent
 from formtune.recipe import Recipe, make_recipe
 
 
@@ -251,6 +255,46 @@ def test_progress_tells_of_each_slice(tmp_path: Path) -> None:
     assert {event.steps for event in told} == {len(slices)}
     assert sum(event.n_rows for event in told) == 100
     assert sum(event.n_bytes for event in told) == data.stat().st_size
+
+
+def test_progress_goes_on_where_records_are_held_in_memory(tmp_path: Path) -> None:
+    """There are no bytes of a file to tell of, but lots that are done."""
+    events: list[Event] = []
+    data = {"paths": [str(talks(tmp_path / "a.jsonl"))], "n_dev": 10}
+    pipeline.prepare(recipe_for(tmp_path / "out", data=data), progress=events.append)
+
+    assert [event.step for event in events] == [1, 2, 3, 4, 5]
+    assert {event.steps for event in events} == {5}
+
+
+def test_a_model_that_changed_makes_other_shards_in_the_same_process(tmp_path: Path) -> None:
+    """What was loaded for the folder as it was is not used for the folder as it is."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder("llama"), model)
+    data = talks(tmp_path / "a.jsonl")
+    before = pipeline.prepare(recipe_for(tmp_path / "out", data, models=str(model)))
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    template = "{% for m in messages %}{{ m.role + ': ' + m.content + eos_token }}{% endfor %}"
+    (model / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
+    after = pipeline.prepare(recipe_for(tmp_path / "out", data, models=str(model)))
+
+    assert after["tokens"] != before["tokens"]
+
+
+def test_records_of_other_files_are_another_lot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard names files by their numbers, so one more before them makes them others."""
+    orders: list[preparing.Order] = []
+    digest = preparing.order_digest
+    monkeypatch.setattr(preparing, "order_digest", lambda order: orders.append(order) or digest(order))
+    data = talks(tmp_path / "b.jsonl", 20)
+    pipeline.prepare(recipe_for(tmp_path / "out", data={"paths": [str(data)], "n_dev": 2}))
+    records = read([str(data)]).records[:3]
+    names = {
+        preparing.make_records(replace(orders[0], files=files, folder=tmp_path), records, progress=silent)[0].name
+        for files in ((str(data),), ("a.jsonl", str(data)))
+    }
+
+    assert len(names) == 2
 
 
 def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path: Path) -> None:

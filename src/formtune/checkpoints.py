@@ -20,7 +20,7 @@ from torch import Tensor
 from formtune import processes
 from formtune.errors import DataError, SettingError, Stopped
 from formtune.interrupts import Asked, Heed, unheeded
-from formtune.locks import hold_alone
+from formtune.locks import held_folder
 from formtune.shards import digest_of, discard, read_manifest, staged, sweep
 from formtune.training_state import State
 
@@ -126,15 +126,7 @@ def claimed(folder: Path, *, fresh: bool = False) -> Iterator[None]:
     Raises:
         SettingError: where another process holds it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a", encoding="utf-8")
-    except OSError as error:
-        raise SettingError(
-            f"No checkpoint can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
-        ) from error
-    with lock:
-        hold_alone(lock, at=folder, busy="Another process trains here.", remedy="Wait for it, or give another --out.")
+    with held_folder(folder, _LOCK, keeps="checkpoint", busy="Another process trains here."):
         sweep(folder)
         if fresh:
             remove(folder)

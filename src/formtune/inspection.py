@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from formtune.dialects import Reading
@@ -65,6 +65,17 @@ def tally(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
         }
         for reason, items in ordered
     ]
+
+
+def merged_tallies(tallies: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Add up what was left out of several parts, the most frequent reason first, each with the first places."""
+    merged: dict[str, dict[str, Any]] = {}
+    for tally in tallies:
+        for one in tally:
+            known = merged.setdefault(one["reason"], {**one, "rows": 0, "places": []})
+            known["rows"] += one["rows"]
+            known["places"] = [*known["places"], *one["places"]][:_N_PLACES]
+    return sorted(merged.values(), key=lambda one: -one["rows"])
 
 
 def _labels(records: Sequence[Record]) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """Files that one process holds alone: the end of a process, whatever ends it, gives them free."""
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,3 +29,28 @@ def hold_alone(file: IO[Any], *, at: Path, busy: str, remedy: str) -> None:
         raise SettingError(
             f"Nothing can be locked here ({error.strerror}).", "Give an --out on a local disk.", at=at
         ) from error
+
+
+@contextmanager
+def held_folder(folder: Path, name: str, *, keeps: str, busy: str) -> Iterator[None]:
+    """Hold a folder of unfinished work, made where it is not there, for this process alone.
+
+    Args:
+        folder: which.
+        name: of the file in it that is held.
+        keeps: what is kept in it, a word.
+        busy: the problem where another process holds it, a sentence.
+
+    Raises:
+        SettingError: where another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("a", encoding="utf-8")
+    except OSError as error:
+        raise SettingError(
+            f"No {keeps} can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
+        ) from error
+    with lock:
+        hold_alone(lock, at=folder, busy=busy, remedy="Wait for it, or give another --out.")
+        yield

@@ -25,10 +25,20 @@ from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
-from formtune.inspection import tally
+from formtune.inspection import merged_tallies, tally
 from formtune.planning import columns_of, formats_of, length_of, models_of, paths_of, read, splits_of, task_of
-from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, merged_tallies, open_prepared
-from formtune.preparing import SLICE_BYTES, Made, Order, lots_of, make_records, make_slice, order_digest, preparer_of
+from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, open_prepared
+from formtune.preparing import (
+    SLICE_BYTES,
+    Made,
+    Order,
+    files_beside_weights,
+    lots_of,
+    make_records,
+    make_slice,
+    order_digest,
+    preparer_of,
+)
 from formtune.progress import Event, Progress
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
@@ -50,7 +60,7 @@ class Source:
     Attributes:
         dialect: of the data.
         files: every file, in order.
-        plan: how slices are read, or None.
+        plan: how slices are read, without the list of them, or None.
         slices: each with the number of its file.
         records: where there are no slices.
         left_out: rows and records that do not go on, where there are no slices.
@@ -231,10 +241,11 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         template=chosen[0].template,
         place=recipe.formats[0] if chosen[0].template is not None else None,
         model=models[0],
+        model_files=files_beside_weights(models[0]),
         task=task,
         max_length=min(limits, default=None),
         reading="" if source.plan is None else _told(source.plan),
-        plan=None if source.plan is None else replace(source.plan, slices=()),  # it goes to a worker with every slice
+        plan=source.plan,
         files=source.files,
         folder=folder,
         sample=tuple(drawn(_sample(source.witnesses))) if _n_bytes(source) >= WORTH_A_PROOF_BYTES else (),
@@ -302,7 +313,7 @@ def _paced(progress: Progress, n_slices: int) -> Progress:
     def tell(event: Event) -> None:
         nonlocal done, last_s
         now_s = time.monotonic()
-        done += event.n_bytes > 0
+        done += event.step or 0
         progress(replace(event, step=done, steps=n_slices, seconds=max(now_s - last_s, 1e-9), lane=0))
         last_s = now_s
 

@@ -9,7 +9,7 @@ Shape letters: T tokens, N sequences, P packs.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from formtune.errors import DataError, SettingError
+from formtune.errors import DataError
+from formtune.inspection import merged_tallies
 from formtune.leaves import Leaf
-from formtune.locks import hold_alone
+from formtune.locks import held_folder
 from formtune.model_files import read_json
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
@@ -34,7 +35,6 @@ DRAWN = "drawn.arrow"  # of a mixture
 Packing = Literal["best-fit", "in-order", "similar-length", "none"]
 _LOCK = "lock"
 COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncated", "lossy", "control_texts")
-_N_PLACES = 5
 
 
 @contextmanager
@@ -52,15 +52,7 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
         DataError: where the older preparation is damaged.
     """
     folder = out.with_name(f"{out.name}.shards")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a", encoding="utf-8")
-    except OSError as error:
-        raise SettingError(
-            f"No shard can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
-        ) from error
-    with lock:
-        hold_alone(lock, at=folder, busy="Another process prepares here.", remedy="Wait for it, or give another --out.")
+    with held_folder(folder, _LOCK, keeps="shard", busy="Another process prepares here."):
         for left in folder.iterdir():
             if left.name.startswith(".") or (fresh and left.name != _LOCK):
                 left.unlink(missing_ok=True)  # a worker of what was killed may still come to its end
@@ -189,17 +181,6 @@ def write_drawn(path: Path, numbers_D: np.ndarray) -> None:
 def _write(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-
-
-def merged_tallies(tallies: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Add up what was left out of several parts, the most frequent reason first, each with the first places."""
-    merged: dict[str, dict[str, Any]] = {}
-    for tally in tallies:
-        for one in tally:
-            known = merged.setdefault(one["reason"], {**one, "rows": 0, "places": []})
-            known["rows"] += one["rows"]
-            known["places"] = [*known["places"], *one["places"]][:_N_PLACES]
-    return sorted(merged.values(), key=lambda one: -one["rows"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,6 +48,7 @@ class Order:
         template: the text of the user's own template, where the format is one; with ``place``, its path.
         place: likewise.
         model: which.
+        model_files: name and digest of the files beside its weights, since they may change while a process lasts.
         task: what the format knows of the whole data set.
         max_length: the most tokens of a sequence; None for the model's own limit.
         reading: how slices are read, as JSON text; empty where records are handed out.
@@ -62,6 +63,7 @@ class Order:
     template: str | None
     place: str | None
     model: str
+    model_files: tuple[tuple[str, str], ...]
     task: Task
     max_length: int | None
     reading: str
@@ -115,6 +117,16 @@ def format_of(order: Order) -> Format:
     return formats.custom_format(order.template, Path(order.place).stem, path=order.place)
 
 
+def files_beside_weights(model: str) -> tuple[tuple[str, str], ...]:
+    """Name and digest the files of a model that say how text becomes tokens, and how many it takes.
+
+    Raises:
+        SettingError: where there is no such model.
+    """
+    files = [file for file in resolve(model).iterdir() if file.suffix in (".json", ".jinja")]
+    return tuple((file.name, file_digest(file)) for file in sorted(files))
+
+
 @lru_cache(maxsize=2)
 def preparer_of(order: Order) -> Preparer:
     """Load what an order needs, once in a process, and choose the library that encodes.
@@ -144,7 +156,7 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
         order: what is made.
         part: the slice.
         number: of its file.
-        progress: told of each shard.
+        progress: told of each shard, and with a step when all are there.
 
     Raises:
         DataError: where the file cannot be read.
@@ -156,23 +168,23 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     done = order.folder / f"{name}.json"
     if done.is_file():
         made = [Made(lot, shard_facts(order.folder / f"{lot}.arrow")) for lot in read_json(done)["lots"]]
-        progress(Event(STAGE, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
+        progress(Event(STAGE, step=1, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
         return made
     made = []
     for rows in _lots(records_of(order.plan, part), by_size=part.end is None):
         made.append(_made(order, f"{name}-{len(made)}", rows))
-        progress(Event(STAGE, n_rows=made[-1].facts["rows"], n_bytes=0))
-    progress(Event(STAGE, n_bytes=n_bytes))
+        progress(Event(STAGE, n_rows=made[-1].facts["rows"]))
+    progress(Event(STAGE, step=1, n_bytes=n_bytes))
     write_whole(done, json.dumps({"lots": [one.name for one in made]}))
     return made
 
 
 def make_records(order: Order, records: Sequence[Record], *, progress: Progress) -> list[Made]:
-    """Make the shard of records, which have ids, or find it made."""
-    told = "\n".join(f"{record.id} {record.origin}" for record in records)
+    """Make the shard of records, which have ids, or find it made; it counts files, so that all of them are in its digest."""
+    told = "\n".join([*order.files, *(f"{record.id} {record.origin}" for record in records)])
     digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
     made = _made(order, _named(order, digest), records)
-    progress(Event(STAGE, n_rows=made.facts["rows"]))
+    progress(Event(STAGE, step=1, n_rows=made.facts["rows"]))
     return [made]
 
 
