@@ -90,6 +90,7 @@ def order_digest(order: Order) -> str:
         "version": VERSION,
         "code": code_digest(),
         "format": [order.format, order.template],
+        "model": order.model_files,
         "tokenizer": preparer.tokenizer.digest,
         "options": preparer.tokenizer.chat_template.options,
         "start": preparer.start_id,

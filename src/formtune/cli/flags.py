@@ -15,6 +15,8 @@ from formtune.errors import SettingError
 if TYPE_CHECKING:
     from formtune.recipe import Recipe
 
+DATA = Parameter(name="DATA", help="Files, globs, hf:// names, or - for standard input.")
+Data = Annotated[str, DATA]
 GROUPS = {
     name: Group(name, sort_key=order)
     for order, name in enumerate(
