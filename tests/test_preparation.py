@@ -201,6 +201,16 @@ def test_what_was_killed_goes_on_to_the_same_end(wait_s: float, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "out", "whole"]
 
 
+def test_what_a_killed_process_left_of_its_last_step_is_removed(tmp_path: Path) -> None:
+    """A folder that was being put in its place; that of another preparation stays."""
+    for name in (".out.71.part", ".other.71.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "shard-00000.arrow").write_bytes(b"half")
+    pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl", 20)))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.71.part", "a.jsonl", "out"]
+
+
 def test_a_file_that_cannot_be_cut_becomes_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A packed file is one slice, of any size; its lots are as small as others, and the sequences the same."""
     data = talks(tmp_path / "a.jsonl", 3000)

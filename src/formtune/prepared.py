@@ -26,7 +26,7 @@ from formtune.model_files import read_json
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
 from formtune.shard_files import Shard, read_shard, shard_lengths, write_whole
-from formtune.shards import MANIFEST, digest_of, read_manifest, staged
+from formtune.shards import MANIFEST, digest_of, read_manifest, staged, sweep
 from formtune.tokens import Tokens
 
 KIND = "prepared"
@@ -41,7 +41,8 @@ COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncate
 def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
     """Hold the folder in which the shards of a preparation are put, for this process alone.
 
-    Shards of an older preparation at the same place are put there first. When the block ends well the folder is removed.
+    Shards of an older preparation at the same place are put there first, and what a killed one left half written beside its
+    place is removed. When the block ends well the folder is removed.
 
     Args:
         out: where the prepared folder will stand.
@@ -53,6 +54,7 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
     """
     folder = out.with_name(f"{out.name}.shards")
     with held_folder(folder, _LOCK, keeps="shard", busy="Another process prepares here."):
+        sweep(out.parent, name=out.name)
         for left in folder.iterdir():
             if left.name.startswith(".") or (fresh and left.name != _LOCK):
                 left.unlink(missing_ok=True)  # a worker of what was killed may still come to its end
