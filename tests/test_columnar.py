@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +20,8 @@ from formtune.examples import SHAPES, Shape, Task
 from formtune.filling import spelling
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import FORMATS, cell, infer_task
-from formtune.outlines import Taker
 from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
+from formtune.shapes import Shaped, Taker
 from formtune.tokens import Tokenizer, Tokens, byte_tokenizer, load_tokenizer, tokenize_each
 
 TEXTS = st.text(min_size=1, max_size=30) | st.sampled_from(
@@ -196,12 +195,13 @@ def test_what_is_left_out_is_told_in_the_order_of_the_records() -> None:
 def test_a_shape_that_an_outline_gets_wrong_goes_the_whole_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here marks are exchanged, so that question and answer change places."""
     records = [talk(f"question {n}", f"answer {n}") for n in range(5)]
-    fields = Taker.fields
+    grouped = Taker.grouped
 
-    def exchanged(self: Taker, records: Sequence[Record]) -> list[object]:
-        return [found and found._replace(texts=found.texts[::-1]) for found in fields(self, records)]
+    def exchanged(self: Taker, records: Sequence[Record]) -> tuple[list[Shaped], list[int]]:
+        groups, others = grouped(self, records)
+        return [replace(group, fields=group.fields[::-1]) for group in groups], others
 
-    monkeypatch.setattr(Taker, "fields", exchanged)
+    monkeypatch.setattr(Taker, "grouped", exchanged)
 
     check_same(chat(), records)
 
@@ -209,13 +209,15 @@ def test_a_shape_that_an_outline_gets_wrong_goes_the_whole_way(monkeypatch: pyte
 def test_one_wrong_record_among_many_is_seen_where_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then none of its shape is taken from the outline."""
     monkeypatch.setattr(columnar, "COMPARED", 3)
-    fields = Taker.fields
+    grouped = Taker.grouped
 
-    def third(self: Taker, records: Sequence[Record]) -> list[object]:
-        found = fields(self, records)
-        return [one._replace(texts=("x", "y")) if one and one.texts[0] == "question 3" else one for one in found]
+    def third(self: Taker, records: Sequence[Record]) -> tuple[list[Shaped], list[int]]:
+        (group,), others = grouped(self, records)
+        asked, answers = group.fields
+        asked[3], answers[3] = "x", "y"
+        return [group], others
 
-    monkeypatch.setattr(Taker, "fields", third)
+    monkeypatch.setattr(Taker, "grouped", third)
 
     check_same(chat(), [talk(f"question {n}", f"answer {n}") for n in range(5)])
 
@@ -244,13 +246,13 @@ def test_outlines_are_made_once_for_a_shape() -> None:
 def test_a_marked_record_is_one_of_its_own_shape(case: Case) -> None:
     """Its texts are marks, in their order, and what is not text stays."""
     taker = Taker(case.task)
-    (fields,) = taker.fields([case.record])
-    if fields is None:
+    groups, others = taker.grouped([case.record])
+    if others:
         return
-    (marked,) = taker.fields([taker.marked(case.record)])
+    (group,) = groups
+    ((marked,), _) = taker.grouped([taker.marked(case.record)])
 
-    assert marked is not None
-    assert marked.shape == fields.shape
-    assert list(marked.texts) == [f"\ue0f5{n}\ue0f6" if text else "" for n, text in enumerate(fields.texts)]
+    assert marked.shape == group.shape
+    texts = [text for (text,) in group.fields]
+    assert [text for (text,) in marked.fields] == [f"\ue0f5{n}\ue0f6" if text else "" for n, text in enumerate(texts)]
     assert replace(case.task) == taker.task
-    assert np.array_equal([bool(text) for text in fields.texts], [bool(text) for text in marked.texts])

@@ -21,12 +21,13 @@ import numpy as np
 from formtune.arms import Arm, present_all
 from formtune.errors import DataError
 from formtune.examples import Output, Task
-from formtune.filling import Batch, Filled, Row, fill, spelling
+from formtune.filling import Batch, Filled, fill, spelling
 from formtune.fitting import fit
 from formtune.label_words import check_distinct
 from formtune.leaves import CORRUPTIONS, Leaf, Words, in_use
-from formtune.outlines import OPEN, Outline, Taker, outline_of
+from formtune.outlines import Outline, outline_of
 from formtune.records import LeftOut, Record, answer_text, input_text
+from formtune.shapes import OPEN, Shaped, Taker
 from formtune.sheets import Group, Pool, Sheet, assemble, pieces_of, pool_of
 from formtune.splits import has_answer
 from formtune.tokens import Tokenizer, Tokens, plan, tokenize_each
@@ -144,33 +145,24 @@ class Preparer:
         Returns:
             The groups, the numbers of records that have no outline, and of those that have no answer.
         """
-        taken = Taker(self.task).fields(records) if self._may_outline() else [None] * len(records)
-        shapes: dict[Hashable, tuple[list[int], list[Row]]] = {}
-        others: list[int] = []
-        for n, fields in enumerate(taken):
-            if fields is None:
-                others.append(n)
-                continue
-            shape, texts = fields
-            members = shapes.get(shape)
-            if members is None:
-                members = shapes[shape] = [], []
-            members[0].append(n)
-            members[1].append(texts)
+        every = list(range(len(records)))
+        groups, others = Taker(self.task).grouped(records) if self._may_outline() else ([], every)
         unanswered = [n for n in others if not has_answer(records[n])]
         others = [n for n in others if has_answer(records[n])]
         batches = []
-        for shape, (members_G, rows) in shapes.items():
-            first = records[members_G[0]]
+        for group in groups:
+            first = records[group.numbers_G[0]]
             if not has_answer(first):
-                unanswered += members_G
+                unanswered += group.numbers_G.tolist()
                 continue
-            found, numbers_G = self._outline_of(shape, first), np.array(members_G)
-            opaque_G = np.zeros(len(rows), dtype=bool) if found is None else self._opaque(found, rows)
-            others += numbers_G[~opaque_G].tolist()
+            found = self._outline_of(group.shape, first)
+            opaque_G = np.zeros(len(group.numbers_G), dtype=bool) if found is None else self._opaque(found, group)
+            others += group.numbers_G[~opaque_G].tolist()
             if found is not None and opaque_G.any():
-                kept = rows if opaque_G.all() else list(compress(rows, opaque_G))
-                batches.append(Batch(found, numbers_G[opaque_G], kept))
+                fields = group.fields
+                if not opaque_G.all():
+                    fields = tuple([list(compress(texts, opaque_G)) for texts in fields])
+                batches.append(Batch(found, group.numbers_G[opaque_G], fields))
         return batches, np.array(others, dtype=np.int64), unanswered
 
     def _may_outline(self) -> bool:
@@ -201,12 +193,12 @@ class Preparer:
             check_distinct(candidates, words)
             self._checked.add(words)
 
-    def _opaque(self, found: Outline, rows: Sequence[Row]) -> np.ndarray:
+    def _opaque(self, found: Outline, group: Shaped) -> np.ndarray:
         """Say of each record whether a chat template cannot tell its texts from others."""
-        template = self.tokenizer.chat_template
-        if not found.in_template:
-            return np.ones(len(rows), dtype=bool)
-        return np.array(template.are_opaque(rows), dtype=bool)
+        opaque_G = np.ones(len(group.numbers_G), dtype=bool)
+        if found.in_template:
+            opaque_G[list(self.tokenizer.chat_template.looked_into(group.fields))] = False
+        return opaque_G
 
     def _whole(self, records: Sequence[Record], numbers: Sequence[np.ndarray]) -> _Whole:
         """Take records the whole way, one by one."""

@@ -16,20 +16,19 @@ from itertools import pairwise
 import numpy as np
 
 from formtune.outlines import Outline, Standing, Stretch, Writing
+from formtune.shapes import Fields
 from formtune.sheets import Group, Piece, Pool
 from formtune.text_encoders import Follows
 from formtune.tokens import Tokenizer
 
-Row = tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Records of one shape: their numbers, and the fields of each."""
+    """Records of one shape: their numbers, and their texts by field."""
 
     outline: Outline
     numbers_G: np.ndarray
-    rows: Sequence[Row]
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +95,7 @@ def fill(batches: Sequence[Batch], tokenizer: Tokenizer) -> tuple[list[Filled], 
         for key, writing in _writings(batch.outline):
             texts = wanted.setdefault(writing.follows, [])
             firsts[n, *key] = len(texts)
-            texts += writing.texts(batch.rows)
+            texts += writing.texts(batch.fields, len(batch.numbers_G))
     pooled = _Pooled()
     encoded = {follows: _encode(texts, follows, tokenizer, pooled=pooled) for follows, texts in wanted.items()}
     found = []
@@ -223,11 +222,9 @@ class _Filler:
     """
 
     def __init__(self, batch: Batch, tokenizer: Tokenizer) -> None:
-        self._rows = batch.rows
+        self._fields, self._n_records = batch.fields, len(batch.numbers_G)
         self._tokenizer = tokenizer
-        self.fails_G = np.zeros(len(batch.rows), dtype=bool)
-        self.loses_G = np.zeros(len(batch.rows), dtype=bool)
-        self.spells_G = np.zeros(len(batch.rows), dtype=bool)
+        self.fails_G, self.loses_G, self.spells_G = np.zeros((3, self._n_records), dtype=bool)
 
     def pieces(self, writing: Writing, encoded: _Encoded, first: int) -> list[Piece]:
         """Give the pieces of one text of each record; records in which they cannot be told fail.
@@ -237,7 +234,7 @@ class _Filler:
             encoded: all texts that follow the same.
             first: the place of the first record's among them.
         """
-        own = slice(first, first + len(self._rows))
+        own = slice(first, first + self._n_records)
         ends_G = encoded.ends_J[own]
         starts_G = np.concatenate([encoded.ends_J[first - 1 : first] if first else [0], ends_G[:-1]])
         self.fails_G |= encoded.lost_J[own]
@@ -267,7 +264,7 @@ class _Filler:
         if own.encoded.n_bytes is not None:
             return self._seams_by_bytes(stretches[:-1], own.encoded.n_bytes, own.starts_G)
         if len(stretches) == 2 and stretches[0].is_fixed:
-            return [self._seam_behind(stretches[0].texts([()])[0], writing.follows, own)]
+            return [self._seam_behind(stretches[0].texts((), 1)[0], writing.follows, own)]
         self.fails_G[:] = True
         return [(own.starts_G, own.starts_G)] * (len(stretches) - 1)
 
@@ -275,7 +272,7 @@ class _Filler:
         reached_G = bytes_T[starts_G]
         seams = []
         for stretch in stretches:
-            reached_G = reached_G + stretch.n_bytes(self._rows)
+            reached_G = reached_G + stretch.n_bytes(self._fields, self._n_records)
             behind_G = np.minimum(np.searchsorted(bytes_T, reached_G, side="left"), len(bytes_T) - 1)
             seams.append((behind_G - (bytes_T[behind_G] != reached_G), behind_G))
         return seams

@@ -10,7 +10,7 @@ anew (Qwen3 does so with ``<think>``) is its own.
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,20 +83,21 @@ class Marker:
         """Tell whether a text, or the JSON text of a value, may hold a control token."""
         return "\\u" in text or self._control.search(text) is not None
 
-    def are_opaque(self, rows: Sequence[tuple[str, ...]]) -> list[bool]:
-        """Say of each row of contents whether none holds what the template may look for, or is what it compares with."""
-        most = self._n_compared
-        are_others = [
-            min(map(len, row), default=0) > most or not any(len(c) <= most and c in self._compared for c in row)
-            for row in rows
-        ]
-        if self._watches_nothing:
-            return are_others
-        search = self._watched.search
-        return [
-            is_other and not any(search(content) for content in row)
-            for is_other, row in zip(are_others, rows, strict=True)
-        ]
+    def looked_into(self, columns: Iterable[Sequence[str]]) -> set[int]:
+        """Say which rows of contents hold what the template may look for, or are what it compares with.
+
+        Each column is searched at once, which mostly says that none is.
+
+        Args:
+            columns: the first content of every row, the second, and so on.
+        """
+        found: set[int] = set()
+        for contents in columns:
+            if min(map(len, contents), default=0) <= self._n_compared:
+                found.update(n for n, content in enumerate(contents) if content in self._compared)
+            if not self._watches_nothing and self._watched.search("\n".join(contents)):
+                found.update(n for n, content in enumerate(contents) if self._watched.search(content))
+        return found
 
     def wrap(self, value: Any) -> Any:
         """Wrap the control tokens in every string of a JSON value."""

@@ -11,13 +11,11 @@ Whoever uses outlines compares some records of each shape with what the whole wa
 """
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from formtune.assembly import (
@@ -34,157 +32,12 @@ from formtune.assembly import (
     requests,
 )
 from formtune.errors import DataError
-from formtune.examples import Task
-from formtune.records import Conversation, Labelled, Message, Pair, Plain, Question, Record
+from formtune.shapes import CLOSE, OPEN, Fields
 from formtune.text_encoders import Follows
 from formtune.tokenizers import Tokenizer
 from formtune.tokens import Planned
 
-OPEN, _CLOSE = "\ue0f5", "\ue0f6"  # private-use characters; those of chat templates are others
-_MARK = re.compile(f"{OPEN}(\\d+){_CLOSE}")
-
-
-class Fields(NamedTuple):
-    """A record, taken apart: what its shape is, and its texts without outer white space."""
-
-    shape: Hashable
-    texts: tuple[str, ...]
-
-
-_Taken = tuple[Hashable, tuple[str, ...]] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Taker:
-    """Takes records of one task apart.
-
-    Attributes:
-        task: says whether answers are free, classes, or letters that stand for a record's own choices.
-    """
-
-    task: Task
-
-    def fields(self, records: Sequence[Record]) -> list[Fields | None]:
-        """Take records apart; None for those that hold more than texts (calls of tools, reasoning, weighted stretches).
-
-        Whether a record has an answer follows from its shape.
-        """
-        conversations = [record for record in records if type(record) is Conversation]
-        if len(conversations) == len(records):
-            return _fields_of_conversations(conversations)
-        return [None if one is None else _without_edges(*one) for one in map(self._taken, records)]
-
-    def marked(self, record: Record) -> Record:
-        """Put marks in the place of a record's texts; its outer white space stays, and what is empty stays empty."""
-        taken = self._taken(record)
-        assert taken is not None
-        marks = [_marked(number, text) for number, text in enumerate(taken[1])]
-        return self._with_texts(record, iter(marks))
-
-    def _taken(self, record: Record) -> _Taken:
-        match record:
-            case Conversation(messages=messages):
-                shape = tuple(m.role for m in messages), tuple(m.weight for m in messages)
-                return None if _holds_more(record) else (shape, tuple(m.content for m in messages))
-            case Labelled(inputs=inputs, labels=labels):
-                return (tuple(inputs), labels), tuple(inputs.values())
-            case Pair(source=source, targets=targets):
-                return (record.source_language, record.target_language), (source, *targets[:1])
-            case Plain(text=text):
-                return "plain", (text,)
-            case Question():
-                return self._taken_question(record)
-        return None
-
-    def _taken_question(self, record: Question) -> _Taken:
-        texts = (record.question,) if record.context is None else (record.question, record.context)
-        shape = (record.context is None, record.answerable, len(record.choices))
-        if self.task.letters:
-            places = [record.choices.index(answer) for answer in record.answers if answer in record.choices]
-            is_plain = len(set(record.choices)) == len(record.choices) and (places or not record.answers)
-            return ((*shape, places[0] if places else None), (*texts, *record.choices)) if is_plain else None
-        if self.task.labels:
-            return (*shape, record.answers[:1]), texts
-        return shape, (*texts, *record.answers[:1])
-
-    def _with_texts(self, record: Record, left: Iterator[str]) -> Record:
-        match record:
-            case Conversation(messages=messages):
-                said = tuple(msgspec.structs.replace(message, content=next(left)) for message in messages)
-                return msgspec.structs.replace(record, messages=said)
-            case Labelled(inputs=inputs):
-                return msgspec.structs.replace(record, inputs={name: next(left) for name in inputs})
-            case Pair():
-                return msgspec.structs.replace(record, source=next(left), targets=tuple(left))
-            case Plain():
-                return msgspec.structs.replace(record, text=next(left))
-        assert isinstance(record, Question)
-        question = next(left)
-        context = None if record.context is None else next(left)
-        if self.task.letters:
-            new = dict(zip(record.choices, left, strict=True))
-            answers = tuple(new[answer] for answer in record.answers if answer in new)[:1]
-            return msgspec.structs.replace(
-                record, question=question, context=context, choices=tuple(new.values()), answers=answers
-            )
-        answers = record.answers if self.task.labels else tuple(left)
-        return msgspec.structs.replace(record, question=question, context=context, answers=answers)
-
-
-def _holds_more(record: Conversation) -> bool:
-    """Say whether a conversation has tools, or a message more than a text."""
-    return bool(record.tools) or any(map(_is_more_than_text, record.messages))
-
-
-def _is_more_than_text(m: Message) -> bool:
-    return bool(m.tool_calls or m.thinking or m.spans or m.name or m.tool_call_id or m.parts)
-
-
-def _fields_of_conversations(records: Sequence[Conversation]) -> list[Fields | None]:
-    """Take conversations apart: by columns of all their messages, since a call for each would take most of the time."""
-    messages = list(chain.from_iterable([record.messages for record in records]))
-    roles = [m.role for m in messages]
-    weights = [m.weight for m in messages]
-    contents = [m.content for m in messages]
-    cores = list(map(str.strip, contents))
-    # Texts that nothing was taken off are compared by where they lie in memory.
-    edged = {n for n, (core, text) in enumerate(zip(cores, contents, strict=True)) if core != text or not core}
-    more = {n for n, m in enumerate(messages) if _is_more_than_text(m)}
-    fields: list[Fields | None] = []
-    end = 0
-    for record in records:
-        start, end = end, end + len(record.messages)
-        if record.tools or (more and not more.isdisjoint(range(start, end))):
-            fields.append(None)
-            continue
-        shape, texts = (tuple(roles[start:end]), tuple(weights[start:end])), tuple(cores[start:end])
-        if edged and not edged.isdisjoint(range(start, end)):
-            fields.append(Fields((shape, tuple(map(_edges, contents[start:end], texts))), texts))
-        else:
-            fields.append(Fields((shape, end - start), texts))
-    return fields
-
-
-def _without_edges(shape: Hashable, texts: tuple[str, ...]) -> Fields:
-    """Take outer white space off texts, and into the shape."""
-    cores = tuple([text.strip() for text in texts])
-    if cores == texts and "" not in cores:
-        return Fields((shape, len(texts)), texts)
-    return Fields((shape, tuple(map(_edges, texts, cores))), cores)
-
-
-def _edges(text: str, core: str) -> tuple[str, str] | None:
-    """Give the white space around a text; None where nothing is within."""
-    if not core:
-        return None
-    before, _, after = text.partition(core)
-    return before, after
-
-
-def _marked(number: int, text: str) -> str:
-    core = text.strip()
-    return text.replace(core, f"{OPEN}{number}{_CLOSE}", 1) if core else text
-
+_MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
 Part = str | int  # characters, or the number of the field that goes there
 
@@ -201,19 +54,19 @@ class Stretch:
         """Whether it is the same in every record."""
         return all(isinstance(part, str) for part in self.parts)
 
-    def n_bytes(self, rows: Sequence[tuple[str, ...]]) -> np.ndarray:
+    def n_bytes(self, fields: Fields, n_records: int) -> np.ndarray:
         """Count its bytes in UTF-8 for several records, from their fields: int64."""
-        n_bytes_N = np.zeros(len(rows), dtype=np.int64)
+        n_bytes_N = np.zeros(n_records, dtype=np.int64)
         for part in self.parts:
             if isinstance(part, str):
-                n_bytes_N += len(part.encode("utf-8", "surrogatepass"))
+                n_bytes_N += _n_bytes(part)
             else:
-                n_bytes_N += np.fromiter((_n_bytes(row[part]) for row in rows), dtype=np.int64, count=len(rows))
+                n_bytes_N += np.fromiter(map(_n_bytes, fields[part]), dtype=np.int64, count=n_records)
         return n_bytes_N
 
-    def texts(self, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    def texts(self, fields: Fields, n_records: int) -> list[str]:
         """Write it for several records, from their fields."""
-        return _written(self.parts, rows)
+        return _written(self.parts, fields, n_records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +81,9 @@ class Writing:
         """Whether it is to be produced."""
         return self.stretches[0].bearing.part == TARGET
 
-    def texts(self, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    def texts(self, fields: Fields, n_records: int) -> list[str]:
         """Write it for several records, from their fields."""
-        return _written(tuple(part for stretch in self.stretches for part in stretch.parts), rows)
+        return _written(tuple(part for stretch in self.stretches for part in stretch.parts), fields, n_records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,13 +157,13 @@ def _n_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _written(parts: tuple[Part, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _written(parts: tuple[Part, ...], fields: Fields, n_records: int) -> list[str]:
     match parts:
         case (int(field),):
-            return [row[field] for row in rows]
+            return fields[field]
         case (str(before), int(field)):
-            return [before + row[field] for row in rows]
-    columns = [[part] * len(rows) if isinstance(part, str) else [row[part] for row in rows] for part in parts]
+            return [before + text for text in fields[field]]
+    columns = [[part] * n_records if isinstance(part, str) else fields[part] for part in parts]
     return list(map("".join, zip(*columns, strict=True)))
 
 
@@ -352,7 +205,7 @@ def _writing(item: Text) -> Writing | None:
         spans = [span for span, _ in group]
         text = item.text[spans[0][0] : spans[-1][1]]
         bare = _MARK.sub("", text)
-        if OPEN in bare or _CLOSE in bare:
+        if OPEN in bare or CLOSE in bare:
             return None
         if text:
             stretches.append(Stretch(tuple(_parts(text)), rounded(bearing)))

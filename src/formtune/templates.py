@@ -12,7 +12,7 @@ training.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -99,9 +99,13 @@ class ChatTemplate:
         """Whether it takes contents over as they are, but for outer white space."""
         return not self._compiled.is_risky
 
-    def are_opaque(self, rows: Sequence[tuple[str, ...]]) -> list[bool]:
-        """Say of each row of contents whether it holds nothing that this looks for, and so stands for any other such row."""
-        return self._marker.are_opaque(rows)
+    def looked_into(self, columns: Iterable[Sequence[str]]) -> set[int]:
+        """Say which rows of contents hold something that this looks for; each other stands for any such row.
+
+        Args:
+            columns: the first content of every row, the second, and so on.
+        """
+        return self._marker.looked_into(columns)
 
     def _found_ends(self) -> tuple[str | None, frozenset[str]]:
         """Find what ends a last turn, and what ends any; to lay those turns out, neither has to be known."""
