@@ -12,7 +12,7 @@ from formtune.dialects.columns import Columns
 from formtune.dialects.lanes import Item, lane_for
 from formtune.dialects.streaming import Plan, plan, records_of
 from formtune.errors import DataError
-from formtune.records import Conversation, Message, Origin
+from formtune.records import Conversation, LeftOut, Message, Origin
 from formtune.sources import LineReader, Slice
 
 TALK = [{"role": "system", "content": "s"}, {"role": "user", "content": "q: r"}, {"role": "assistant", "content": "a"}]
@@ -35,6 +35,10 @@ PLAIN: dict[str, dict[str, object]] = {
     "prompt-completion, as messages": {"id": 1, "prompt": TALK, "completion": TALK[2:], "tags": "x"},
     "query-response": {"query": "a", "response": "b", "history": [["c", "d"]]},
     "prompt-response": {"prompt": "a", "response": "b", "system": "s"},
+    "labelled": {"text": "a b", "label": "x"},
+    "labelled, with others": {"id": 1, "title": "a", "text": "b", "label": "x", "note": None},
+    "labelled, of pairs": {"premise": "a", "hypothesis": "b", "gold_label": "-"},
+    "labelled, by numbers": {"label": 1, "sentence": "a"},
     "open-orca": {"id": "1", "system_prompt": "s", "question": "q", "response": "r"},
 }
 
@@ -168,7 +172,7 @@ def test_a_plain_row_is_read_in_the_lane(
     expected = items(replace(plan_of_it, keys=()))
     monkeypatch.setattr(LineReader, "rows", refuse)
     assert items(plan_of_it) == expected
-    assert isinstance(expected[0], Conversation)
+    assert not isinstance(expected[0], LeftOut)
 
 
 def refuse(_reader: LineReader, line: bytes, number: int) -> list[Item]:
@@ -205,7 +209,7 @@ def test_keys_are_counted_by_their_colons(line: bytes, told: bool) -> None:
 @pytest.mark.parametrize(
     ("dialect", "found"),
     [
-        ("labelled", ["text", "label"]),  # no lane
+        ("squad", ["question", "context", "answers"]),  # no lane
         ("messages", ["text"]),  # not its keys
         ("messages", ["messages", "tools"]),  # more than is kept aside
         ("messages", ["messages", "conversation"]),

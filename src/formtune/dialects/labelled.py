@@ -75,7 +75,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     names = names_of(table)
     labels = settle(columns, "label", names)
     texts = settle(columns, "text", names)
-    if _is_headerless(names):
+    if is_headerless(names):
         labels, texts = _by_content(table, names, labels=labels, texts=texts)
     else:
         labels = labels or _named_label(table, [name for name in names if name not in texts])
@@ -101,7 +101,7 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
         raise no_text(value, empty[0])
     yield Labelled(
         inputs=dict(zip(_input_names(texts), contents, strict=True)),
-        labels=_labels(value, columns.label),
+        labels=labels_of(value.get(columns.label), columns.label) if columns.label else (),
         origin=row.origin,
         extra=rest(value, {*texts, columns.label or ""}),
     )
@@ -130,21 +130,26 @@ def label_text(value: object) -> str:
     return text_in({"label": value}, "label").strip()
 
 
-def _labels(value: Object, column: str | None) -> tuple[str, ...]:
-    found = value.get(column) if column else None
-    labels = [label_text(part) for part in found] if isinstance(found, list) else [label_text(found)]
+def labels_of(value: object, column: str) -> tuple[str, ...]:
+    """Give what stands in a label column as labels: one, several, or none where nobody knows.
+
+    Raises:
+        RowFault: when a label is a list or an object.
+    """
+    labels = [label_text(part) for part in value] if isinstance(value, list) else [label_text(value)]
     # SNLI writes "-" where its five annotators did not agree
-    hidden = {"", "-"} if column and normalize(column) == "gold_label" else {""}
+    hidden = {"", "-"} if normalize(column) == "gold_label" else {""}
     return tuple(dict.fromkeys(label for label in labels if label not in hidden))
 
 
 def _input_names(texts: Sequence[str]) -> list[str]:
-    if not _is_headerless(texts):
+    if not is_headerless(texts):
         return list(texts)
     return ["text"] if len(texts) == 1 else [f"text_{place}" for place in range(1, len(texts) + 1)]
 
 
-def _is_headerless(names: Sequence[str]) -> bool:
+def is_headerless(names: Sequence[str]) -> bool:
+    """Say whether names are the numbers that columns without any have."""
     return bool(names) and all(name.isdecimal() for name in names)
 
 

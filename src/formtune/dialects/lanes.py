@@ -12,13 +12,15 @@ only where a key stands twice, or a text holds white space before a colon. (No k
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from formtune.dialects.columns import Columns
+from formtune.dialects import labelled
+from formtune.dialects.columns import Columns, split_names
 from formtune.dialects.exchanges import messages_of
-from formtune.records import Conversation, LeftOut, Message, Origin, Record
+from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Record
 from formtune.sources import text_of
 from formtune.sources.json_values import FAULTS, number_of
 
@@ -45,19 +47,28 @@ class _Turn(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     value: str
 
 
+class Read(Protocol):
+    """Makes the record of a decoded row; None where the row is not of the plainest form after all."""
+
+    def __call__(
+        self, row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None
+    ) -> Record | None:
+        """Make it, with the JSON text of the other keys, and what must not be split."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What the rows of a dialect are in their plainest form.
 
     Attributes:
         own: the attribute that each key of the dialect becomes, with its type, for the keys that the rows have.
-        messages: makes the messages of a decoded row; None where it is not of the plainest form after all.
+        read: makes the record of a decoded row.
         n_inside: counts the keys inside of a row's lists; None where none has any.
     """
 
     own: Mapping[str, tuple[str, Any]]
-    messages: Callable[[Any], Messages | None]
-    n_inside: Callable[[Any], int] | None
+    read: Read
+    n_inside: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class Lane:
 
     Attributes:
         decode: gives a row's values, or raises one of :data:`formtune.sources.json_values.FAULTS`.
-        messages: as in :class:`Layout`.
+        read: as in :class:`Layout`.
         n_inside: as in :class:`Layout`.
         n_keys: of a row, those inside of lists aside.
         aside: the other keys, with the attribute that each becomes, in the order of the rows.
@@ -75,7 +86,7 @@ class Lane:
     """
 
     decode: Callable[[bytes], Any]
-    messages: Callable[[Any], Messages | None]
+    read: Read
     n_inside: Callable[[Any], int] | None
     n_keys: int
     aside: tuple[tuple[str, str], ...]
@@ -93,21 +104,21 @@ class Lane:
             path: of the file.
             general: reads a row that is not of the plainest form, given which of them it is.
         """
-        messages_in, extra_of = self.messages, self._extra if self.aside else None
-        rows = self._plain(texts)
-        said = [None if row is None else messages_in(row) for row in rows]
-        if extra_of is None and all(said):
-            return [Conversation(one or (), origin=Origin(path, line)) for one, line in zip(said, lines, strict=True)]
+        rows, read = zip(self._plain(texts), lines, strict=True), self.read
+        if self.aside:
+            records = [row and self._with_aside(row, Origin(path, line)) for row, line in rows]
+        else:
+            records = [row and read(row, Origin(path, line)) for row, line in rows]
+        if None not in records:
+            return [*filter(None, records)]
         found: list[Item] = []
-        for place, (row, messages, line) in enumerate(zip(rows, said, lines, strict=True)):
-            extra = extra_of(row) if extra_of and messages else None
-            if messages is None or (extra_of and extra is None):
-                found += general(place)
-            elif self.group is None:
-                found.append(Conversation(messages, origin=Origin(path, line), extra=extra))
-            else:
-                found.append(self._grouped(row, Conversation(messages, origin=Origin(path, line), extra=extra)))
+        for place, record in enumerate(records):
+            found += general(place) if record is None else (record,)
         return found
+
+    def _with_aside(self, row: Any, origin: Origin) -> Record | None:
+        extra = self._extra(row)
+        return None if extra is None else self.read(row, origin, extra=extra, group=self._group(row))
 
     def _plain(self, texts: Sequence[bytes]) -> Sequence[Any]:
         """Decode rows; None for each that is not of the plainest form, or in which a key may stand twice."""
@@ -149,9 +160,9 @@ class Lane:
                 return None
         return text_of(values)
 
-    def _grouped(self, row: Any, record: Conversation) -> Conversation:
-        group = getattr(row, self.group or "")
-        return record if group is None or group == "" else msgspec.structs.replace(record, group=str(group))
+    def _group(self, row: Any) -> str | None:
+        group = None if self.group is None else getattr(row, self.group)
+        return None if group is None or group == "" else str(group)
 
 
 def lane_for(dialect: str, columns: Columns, keys: Sequence[str], *, group: str | None) -> Lane | None:
@@ -179,7 +190,7 @@ def _lane_for(dialect: str, columns: Columns, keys: tuple[str, ...], *, group: s
     row = msgspec.defstruct("PlainRow", fields, frozen=True, gc=False, forbid_unknown_fields=True)
     return Lane(
         decode=msgspec.json.Decoder(row, float_hook=number_of).decode,
-        messages=layout.messages,
+        read=layout.read,
         n_inside=layout.n_inside,
         n_keys=len(keys),
         aside=tuple(aside.items()),
@@ -212,6 +223,20 @@ def _places(keys: Sequence[str], aside: Iterable[str]) -> dict[bytes, int]:
 
 
 Keys = Sequence[str]
+
+
+def _talks(
+    own: Mapping[str, tuple[str, Any]],
+    messages_in: Callable[[Any], Messages | None],
+    n_inside: Callable[[Any], int] | None = None,
+) -> Layout:
+    """Describe rows that are conversations."""
+
+    def read(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
+        messages = messages_in(row)
+        return Conversation(messages, origin=origin, extra=extra, group=group) if messages else None
+
+    return Layout(own, read, n_inside)
 
 
 def _exchange(
@@ -248,7 +273,7 @@ def _exchange(
             )
         return (Message("user", asked), Message("assistant", answer)) if answer else (Message("user", asked),)
 
-    return Layout(own, messages_in, None)
+    return _talks(own, messages_in)
 
 
 def _alpaca(keys: Keys, columns: Columns) -> Layout | None:
@@ -258,7 +283,7 @@ def _alpaca(keys: Keys, columns: Columns) -> Layout | None:
 
 def _talk(keys: Keys, _columns: Columns) -> Layout | None:
     own = {"messages": ("messages", list[_Said])}
-    return Layout(own, _said, lambda row: 2 * len(row.messages)) if "messages" in keys else None
+    return _talks(own, _said, lambda row: 2 * len(row.messages)) if "messages" in keys else None
 
 
 def _said(row: Any) -> Messages | None:
@@ -271,8 +296,8 @@ def _turns(keys: Keys, columns: Columns) -> Layout | None:
     if column not in keys:
         return None
     if "system" in keys:
-        return Layout(own, _under_system, lambda row: 2 * len(row.turns))
-    return Layout({column: own[column]}, _in_turn, lambda row: 2 * len(row.turns))
+        return _talks(own, _under_system, lambda row: 2 * len(row.turns))
+    return _talks({column: own[column]}, _in_turn, lambda row: 2 * len(row.turns))
 
 
 def _in_turn(row: Any) -> Messages | None:
@@ -290,7 +315,7 @@ def _completed(keys: Keys, columns: Columns) -> Layout | None:
     own = {"prompt": ("prompt", side), columns.target or "completion": ("completion", side)}
     if not set(own) <= set(keys):
         return None
-    return Layout(own, _both_sides, lambda row: _n_in_side(row.prompt) + _n_in_side(row.completion))
+    return _talks(own, _both_sides, lambda row: _n_in_side(row.prompt) + _n_in_side(row.completion))
 
 
 def _n_in_side(side: str | list[_Said]) -> int:
@@ -309,6 +334,33 @@ def _side(side: str | list[_Said], role: str, *, weight: float | None) -> Messag
     return tuple([Message(one.role, one.content, weight if one.role == "assistant" else None) for one in side])
 
 
+def _labelled(keys: Keys, columns: Columns) -> Layout | None:
+    """Describe rows of texts, each with something in it, and a label."""
+    names = split_names(columns.text)
+    known = {*names, *filter(None, [columns.label])}
+    if not names or not known <= set(keys) or known & _MEANINGFUL or labelled.is_headerless(names):
+        return None
+    own: dict[str, tuple[str, Any]] = {name: (f"text_{place}", str) for place, name in enumerate(names)}
+    if columns.label is not None:
+        own[columns.label] = ("label", str | int | bool | None)
+    texts_in = attrgetter(*(attribute for attribute, _ in own.values()))
+    single, column = names[0] if len(names) == 1 else None, columns.label
+
+    def read(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
+        inputs = {single: row.text_0} if single else dict(zip(names, texts_in(row), strict=False))
+        if not all(map(str.strip, inputs.values())):
+            return None
+        labels = _labels_of(row.label, column) if column else ()
+        return Labelled(inputs, labels, origin=origin, extra=extra, group=group)
+
+    return Layout(own, read)
+
+
+@lru_cache(maxsize=1024, typed=True)  # 1 is not true
+def _labels_of(label: str | int | None, column: str) -> tuple[str, ...]:
+    return labelled.labels_of(label, column)
+
+
 _LAYOUTS: Mapping[str, Callable[[Keys, Columns], Layout | None]] = {
     "messages": _talk,
     "sharegpt": _turns,
@@ -316,5 +368,6 @@ _LAYOUTS: Mapping[str, Callable[[Keys, Columns], Layout | None]] = {
     "prompt-completion": _completed,
     "query-response": lambda keys, _: _exchange(keys, "query", "response", system="system", history="history"),
     "prompt-response": lambda keys, _: _exchange(keys, "prompt", "response"),
+    "labelled": _labelled,
     "open-orca": lambda keys, _: _exchange(keys, "question", "response", system="system_prompt"),
 }
