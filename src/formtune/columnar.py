@@ -21,7 +21,7 @@ import numpy as np
 from formtune.arms import Arm, present_all
 from formtune.errors import DataError
 from formtune.examples import Output, Task
-from formtune.filling import Batch, Filled, fill, spelling
+from formtune.filling import Batch, Filled, fill, joint, spelling
 from formtune.fitting import fit
 from formtune.label_words import check_distinct
 from formtune.leaves import CORRUPTIONS, Leaf, Words, in_use
@@ -99,16 +99,23 @@ class Preparer:
         """
         batches, others, unanswered = self._grouped(records)
         filled, pool = fill(batches, self.tokenizer)
-        compared = [_to_compare(batch, one) for batch, one in zip(batches, filled, strict=True)]
-        failing = [batch.numbers_G[one.fails_G] for batch, one in zip(batches, filled, strict=True)]
-        whole = self._whole(records, [others, *failing, *compared])
-        for batch, one, numbers_G in zip(batches, filled, compared, strict=True):
-            if not _is_equal(batch, one, pool, numbers=numbers_G, whole=whole):
-                whole = whole.and_(self._whole(records, [np.setdiff1d(batch.numbers_G, numbers_G)]))
+        done = list(zip(batches, filled, strict=True))
+        compared = [_to_compare(batch, one) for batch, one in done]
+        whole = self._whole(
+            records,
+            [others, *(batch.numbers_G[one.fails_G | is_G] for (batch, one), is_G in zip(done, compared, strict=True))],
+        )
+        own = _tokens(done, compared, pool)
+        for (batch, one), is_compared_G in zip(done, compared, strict=True):
+            if not all(_is_same(own[n], whole.tokens.get(n)) for n in batch.numbers_G[is_compared_G].tolist()):
+                whole = whole.and_(self._whole(records, [batch.numbers_G[~is_compared_G]]))
                 one.fails_G[:] = True
-            whole = whole.and_(_Whole(self._taken_long(batch, one, pool)))
+        long = [self._are_long(one) for one in filled]
+        whole = whole.and_(_Whole(_tokens(done, long, pool)))
+        for one, is_long_G in zip(filled, long, strict=True):
+            one.fails_G[is_long_G] = True
         whole, n_truncated = self._fitting(whole)
-        leaf = _leaf(list(zip(batches, filled, strict=True)), pool, whole)
+        leaf = _leaf(done, pool, whole)
         left_out = {**whole.left_out, **dict.fromkeys(unanswered, LeftOut(NO_ANSWER))}
         is_learned_N = _learned(leaf)
         if not is_learned_N.all():
@@ -162,8 +169,10 @@ class Preparer:
                 fields = group.fields
                 if not opaque_G.all():
                     fields = tuple([list(compress(texts, opaque_G)) for texts in fields])
-                batches.append(Batch(found, group.numbers_G[opaque_G], fields))
-        return batches, np.array(others, dtype=np.int64), unanswered
+                numbers_G = group.numbers_G[opaque_G]
+                gold = -1 if found.gold is None else found.gold
+                batches.append(Batch(found, numbers_G, fields, golds_G=np.full(len(numbers_G), gold, dtype=np.int32)))
+        return joint(batches), np.array(others, dtype=np.int64), unanswered
 
     def _may_outline(self) -> bool:
         """Say whether the format is one of our own, and what stands in all records holds none of our marks."""
@@ -215,14 +224,13 @@ class Preparer:
             frozenset(map(int, tokenized.lossy)),
         )
 
-    def _taken_long(self, batch: Batch, filled: Filled, pool: Pool) -> dict[int, Tokens]:
-        """Take the sequences of a batch out that are longer than the model; they are cut one by one."""
-        is_long_G = np.zeros(len(batch.numbers_G), dtype=bool)
+    def _are_long(self, filled: Filled) -> np.ndarray:
+        """Say which sequences are longer than the model; they are cut one by one."""
+        is_long_G: np.ndarray = np.zeros(len(filled.fails_G), dtype=bool)
         for side in filled.sides:
             is_long_G |= side.lengths() > self.capacity
         is_long_G &= ~filled.fails_G
-        filled.fails_G[is_long_G] = True
-        return {int(one.id): one for one in _tokens(batch, filled, pool, chosen_G=is_long_G)}
+        return is_long_G
 
     def _fitting(self, whole: _Whole) -> tuple[_Whole, int]:
         """Cut content so that every sequence fits; what does not even without content is left out.
@@ -237,32 +245,47 @@ class Preparer:
 
 
 def _to_compare(batch: Batch, filled: Filled) -> np.ndarray:
-    """Choose records of a batch that go the whole way too."""
-    numbers_G = batch.numbers_G[~filled.fails_G]
-    return np.union1d(numbers_G[:1], numbers_G[numbers_G % COMPARED == 0])
+    """Choose records of a batch that go the whole way too: bool, G."""
+    is_compared_G: np.ndarray = ~filled.fails_G & (batch.numbers_G % COMPARED == 0)
+    is_compared_G[np.flatnonzero(~filled.fails_G)[:1]] = True
+    return is_compared_G
 
 
-def _is_equal(batch: Batch, filled: Filled, pool: Pool, *, numbers: np.ndarray, whole: _Whole) -> bool:
-    """Tell whether some records of a batch became what the whole way made of them."""
-    own = _tokens(batch, filled, pool, chosen_G=np.isin(batch.numbers_G, numbers))
-    return all(_is_same(one, whole.tokens.get(int(one.id))) for one in own)
+def _tokens(done: Sequence[tuple[Batch, Filled]], chosen: Sequence[np.ndarray], pool: Pool) -> dict[int, Tokens]:
+    """Give what some records became, one by one.
 
+    Args:
+        done: the batches, and what became of them.
+        chosen: bool, G, for each batch which of its records.
+        pool: what they are cut from.
 
-def _tokens(batch: Batch, filled: Filled, pool: Pool, *, chosen_G: np.ndarray) -> list[Tokens]:
-    """Give what some records of a batch became, one by one; their ids are their numbers."""
-    numbers, about = batch.numbers_G[chosen_G].tolist(), batch.outline
-    places = np.arange(len(numbers))
-    sides = [assemble([side.only(chosen_G).numbered(places)], pool, n_sequences=len(numbers)) for side in filled.sides]
-    return [
-        replace(
-            sides[0].tokens(place, id=str(n)),
-            gold=about.gold,
-            candidates=about.candidates,
-            corrupt=about.corrupt,
-            decoder=sides[1].tokens(place, id=str(n)) if len(sides) > 1 else None,
-        )
-        for place, n in enumerate(numbers)
+    Returns:
+        By their numbers, which are their ids as well.
+    """
+    some = [
+        (batch, one, is_chosen_G) for (batch, one), is_chosen_G in zip(done, chosen, strict=True) if is_chosen_G.any()
     ]
+    found: dict[int, Tokens] = {}
+    if not some:
+        return found
+    numbers_N = np.sort(np.concatenate([batch.numbers_G[is_chosen_G] for batch, _, is_chosen_G in some]))
+    sheets = []
+    for side in range(max(len(one.sides) for _, one, _ in some)):
+        groups = [one.sides[side].only(is_chosen_G) for _, one, is_chosen_G in some]
+        placed = [group.numbered(np.searchsorted(numbers_N, group.numbers_G)) for group in groups]
+        sheets.append(assemble(placed, pool, n_sequences=len(numbers_N)))
+    for batch, _, is_chosen_G in some:
+        about = batch.outline
+        for n, gold in zip(batch.numbers_G[is_chosen_G].tolist(), batch.golds_G[is_chosen_G].tolist(), strict=True):
+            place = int(np.searchsorted(numbers_N, n))
+            found[n] = replace(
+                sheets[0].tokens(place, id=str(n)),
+                gold=None if gold < 0 else gold,
+                candidates=about.candidates,
+                corrupt=about.corrupt,
+                decoder=sheets[1].tokens(place, id=str(n)) if len(sheets) > 1 else None,
+            )
+    return found
 
 
 def _is_same(one: Tokens | None, other: Tokens | None) -> bool:
@@ -294,11 +317,12 @@ def _leaf(batches: Sequence[tuple[Batch, Filled]], pool: Pool, whole: _Whole) ->
         placed = [group.numbered(np.searchsorted(numbers_N, group.numbers_G)) for group in members]
         sheets.append(assemble(placed, joint, n_sequences=len(numbers_N)))
     about = _About(numbers_N)
-    for (batch, _), numbers_G in zip(batches, fast, strict=True):
+    for (batch, filled), numbers_G in zip(batches, fast, strict=True):
         known = batch.outline
-        about.add(numbers_G, gold=known.gold, corrupt=known.corrupt, candidates=known.candidates)
+        about.add(numbers_G, golds_G=batch.golds_G[~filled.fails_G], corrupt=known.corrupt, candidates=known.candidates)
     for n, one in zip(slow, tokens, strict=True):
-        about.add(np.array([n]), gold=one.gold, corrupt=one.corrupt, candidates=one.candidates)
+        gold = -1 if one.gold is None else one.gold
+        about.add(np.array([n]), golds_G=np.array([gold]), corrupt=one.corrupt, candidates=one.candidates)
     return about.leaf(sheets)
 
 
@@ -326,12 +350,11 @@ class _About:
         self._corruptions_N = np.zeros(len(numbers_N), dtype=np.uint8)
         self._words: dict[tuple[tuple[int, ...], ...], tuple[int, Words]] = {}
 
-    def add(self, numbers_G: np.ndarray, *, gold: int | None, corrupt: str | None, candidates: Words) -> None:
-        """Say it of some records."""
+    def add(self, numbers_G: np.ndarray, *, golds_G: np.ndarray, corrupt: str | None, candidates: Words) -> None:
+        """Say it of some records; a gold of -1 is none."""
         places_G = np.searchsorted(self._numbers_N, numbers_G)
         self._corruptions_N[places_G] = CORRUPTIONS.index(corrupt)
-        if gold is not None:
-            self._golds_N[places_G] = gold
+        self._golds_N[places_G] = golds_G
         if candidates:
             key = tuple(tuple(ids.tolist()) for ids in candidates)
             number, _ = self._words.setdefault(key, (len(self._words), candidates))

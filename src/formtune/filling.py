@@ -8,10 +8,10 @@ Shape letters: T tokens of all texts, J texts, G records of one shape, K tokens 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -24,11 +24,19 @@ from formtune.tokens import Tokenizer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Records of one shape: their numbers, and their texts by field."""
+    """Records that are laid out alike.
+
+    Attributes:
+        outline: how; its gold is that of the first.
+        numbers_G: which records they are.
+        fields: their texts.
+        golds_G: int32, index of the right candidate, or -1.
+    """
 
     outline: Outline
     numbers_G: np.ndarray
     fields: Fields
+    golds_G: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +86,23 @@ class _Encoded:
         if self.lengths_V is None:
             return None
         return np.concatenate([[0], np.cumsum(self.lengths_V[self.ids_T], dtype=np.int64)])
+
+
+def joint(batches: Sequence[Batch]) -> list[Batch]:
+    """Put those together that differ in which candidate is right, and in nothing else: shapes may be as many as labels."""
+    alike: dict[Hashable, list[Batch]] = {}
+    for batch in batches:
+        alike.setdefault((batch.outline.layout, len(batch.fields)), []).append(batch)
+    return [_joined(members) if len(members) > 1 else members[0] for members in alike.values()]
+
+
+def _joined(members: Sequence[Batch]) -> Batch:
+    return Batch(
+        members[0].outline,
+        np.concatenate([batch.numbers_G for batch in members]),
+        tuple([list(chain.from_iterable(column)) for column in zip(*(batch.fields for batch in members), strict=True)]),
+        golds_G=np.concatenate([batch.golds_G for batch in members]),
+    )
 
 
 def fill(batches: Sequence[Batch], tokenizer: Tokenizer) -> tuple[list[Filled], Pool]:

@@ -11,8 +11,9 @@ Whoever uses outlines compares some records of each shape with what the whole wa
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -94,11 +95,16 @@ class Standing:
     labels_T: np.ndarray
     bearing: Bearing
 
+    @property
+    def layout(self) -> Hashable:
+        """What two of them share exactly if they are the same."""
+        return self.ids_T.tobytes(), self.labels_T.tobytes(), self.bearing
+
 
 Place = Writing | Standing
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Outline:
     """What records of one shape become.
 
@@ -117,6 +123,13 @@ class Outline:
     words: tuple[str, ...]
     corrupt: str | None
     in_template: bool
+
+    @cached_property
+    def layout(self) -> Hashable:
+        """What two outlines share exactly if they differ in nothing but the gold."""
+        sides = tuple(tuple(p.layout if isinstance(p, Standing) else p for p in places) for places in self.sides)
+        candidates = tuple(ids.tobytes() for ids in self.candidates)
+        return sides, candidates, self.words, self.corrupt, self.in_template
 
 
 def outline_of(planned: Planned, tokenizer: Tokenizer) -> Outline | None:

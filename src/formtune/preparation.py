@@ -24,7 +24,7 @@ from formtune.encoder_proofs import drawn
 from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
-from formtune.formats.tasks import N_LANGUAGE_RECORDS, witnesses
+from formtune.formats.tasks import N_LANGUAGE_RECORDS
 from formtune.inspection import merged_tallies, tally
 from formtune.planning import columns_of, formats_of, length_of, models_of, paths_of, read, splits_of, task_of
 from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, open_prepared
@@ -38,6 +38,7 @@ from formtune.preparing import (
     make_slice,
     order_digest,
     preparer_of,
+    witnesses_in,
 )
 from formtune.progress import Event, Progress
 from formtune.provenance import input_digests, split_digests
@@ -204,7 +205,8 @@ def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
     found = list(islice(_answered(plan), N_LANGUAGE_RECORDS))
     slices, plan = plan.slices, replace(plan, slices=())  # which every job has with it
     if not isinstance(next(iter(found), None), Conversation | Plain | None):
-        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, part)) for part in slices]
+        told = _told(plan)
+        jobs = [Job(f"{part.path}:{part.first_line}", partial(witnesses_in, plan, told, part)) for part in slices]
         found += chain.from_iterable(run(jobs, progress))
     files = dict.fromkeys(part.path for part in slices)
     return Source(plan.dialect, tuple(files), plan=plan, slices=slices, witnesses=found)
@@ -222,13 +224,6 @@ def _answered(plan: Plan) -> Iterator[Record]:
     for part in plan.slices:
         for batch in records_of(plan, part):
             yield from (row for row in batch if not isinstance(row, LeftOut) and has_answer(row))
-
-
-def witnesses_in(plan: Plan, part: Slice, *, progress: Progress) -> list[Record]:
-    """Give the records of a slice that say something of the whole data set."""
-    del progress  # reading alone takes no time worth telling
-    rows = chain.from_iterable(records_of(plan, part))
-    return witnesses(row for row in rows if not isinstance(row, LeftOut) and has_answer(row))
 
 
 def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order:

@@ -22,7 +22,9 @@ from formtune.arms import make_arms
 from formtune.columnar import Prepared, Preparer
 from formtune.dialects.streaming import Plan, no_collection, records_of
 from formtune.examples import Format, Task
+from formtune.formats.tasks import witnesses
 from formtune.inspection import tally
+from formtune.kept_rows import KeptRows
 from formtune.machine import keep_memory
 from formtune.model_files import decoder_start_in, file_digest, max_length_in, read_json, resolve
 from formtune.progress import Event, Progress
@@ -30,6 +32,7 @@ from formtune.records import LeftOut, Record, answer_text, input_text
 from formtune.shard_files import shard_facts, write_shard, write_whole
 from formtune.sources import Slice, open_bytes
 from formtune.sources.hub import is_hub
+from formtune.splits import has_answer
 from formtune.tokens import load_tokenizer
 
 VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
@@ -37,6 +40,7 @@ SLICE_BYTES = 4_000_000
 LOT_RECORDS = 32_768
 STAGE = "preparing"
 _BLOCK = 1 << 20
+_KEPT = KeptRows(most_bytes=4 * SLICE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +176,36 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
         progress(Event(STAGE, step=1, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
         return made
     made = []
-    for rows in _lots(records_of(order.plan, part), by_size=part.end is None):
+    kept = _KEPT.take((order.reading, part, digest))
+    batches = records_of(order.plan, part) if kept is None else iter(kept)
+    for rows in _lots(batches, by_size=part.end is None):
         made.append(_made(order, f"{name}-{len(made)}", rows))
         progress(Event(STAGE, n_rows=made[-1].facts["rows"]))
     progress(Event(STAGE, step=1, n_bytes=n_bytes))
     write_whole(done, json.dumps({"lots": [one.name for one in made]}))
     return made
+
+
+def witnesses_in(plan: Plan, reading: str, part: Slice, *, progress: Progress) -> list[Record]:
+    """Give the records of a slice that say something of the whole data set; its rows are kept if there is room.
+
+    Args:
+        plan: how slices are read.
+        reading: all of the plan that decides what a slice's records are, as in :class:`Order`.
+        part: the slice.
+        progress: told nothing, since reading alone takes no time worth telling.
+
+    Raises:
+        DataError: where the file cannot be read.
+    """
+    del progress
+    keeps = part.end is not None
+    digest, n_bytes = _slice_digest(part) if keeps else ("", 0)
+    batches = list(records_of(plan, part)) if keeps else records_of(plan, part)
+    found = witnesses(row for rows in batches for row in rows if not isinstance(row, LeftOut) and has_answer(row))
+    if isinstance(batches, list):
+        _KEPT.put((reading, part, digest), batches, n_bytes)
+    return found
 
 
 def make_records(order: Order, records: Sequence[Record], *, progress: Progress) -> list[Made]:
