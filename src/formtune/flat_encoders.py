@@ -173,7 +173,9 @@ class Fast:
             found = self._encode(asked)
         except (TypeError, UnicodeEncodeError):  # a surrogate, for which the reference has its own words
             return self._reference.encode(texts)
-        doubtful_T = np.flatnonzero((found.ids_T >= self._first_dummy) | (found.ids_T == self._unknown))
+        doubtful_T = np.zeros(0, dtype=np.int64)
+        if self._unknown >= 0 or np.max(found.ids_T, initial=-1) >= self._first_dummy:
+            doubtful_T = np.flatnonzero((found.ids_T >= self._first_dummy) | (found.ids_T == self._unknown))
         if len(doubtful_T):
             left_N = np.union1d(left_N, found.owners(doubtful_T))
         return found.replaced(left_N, self._reference.encode([texts[n] for n in left_N])) if len(left_N) else found
@@ -221,7 +223,7 @@ def _gigatoken(spec: str) -> Encode:
         n_read += sum(map(len, texts))
         rows = engine.encode_batch(texts)
         ends_N = np.cumsum(awkward.to_numpy(awkward.num(rows)), dtype=np.int64)
-        return Flat(awkward.to_numpy(awkward.flatten(rows)).astype(np.int32), ends_N)
+        return Flat(awkward.to_numpy(awkward.flatten(rows)).astype(np.uint32, copy=False).view(np.int32), ends_N)
 
     return encode
 
@@ -235,7 +237,7 @@ def _splintr(spec: str) -> Encode:
     def encode(texts: list[str]) -> Flat:
         ids, ends = engine.encode_batch_flat(texts)
         ends_N = np.frombuffer(ends, dtype="<u8")[1:].astype(np.int64)
-        return Flat(np.frombuffer(ids, dtype="<u4").astype(np.int32), ends_N)
+        return Flat(np.frombuffer(ids, dtype="<i4"), ends_N)
 
     return encode
 

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from formtune.arms import PreparedPart, Readied, make_arms, ready
+from formtune.beside import beside
 from formtune.dialects.streaming import Plan, records_of
 from formtune.dialects.streaming import plan as plan_reading
 from formtune.encoder_proofs import drawn
@@ -101,6 +102,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             order = _order(recipe, source, task, folder=folder)
             preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
             jobs = _jobs(order, source)
+            inputs = beside(partial(input_digests, recipe.data.named))
             made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
         # Workers have given back their memory when all lengths are looked at together.
         if source.left_out:
@@ -108,7 +110,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
         _check_something_left(made, order.format)
         choices = {follows: choice.to_dict() for follows, choice in preparer.tokenizer.engines.choices.items()}
         manifest = {
-            "inputs": input_digests(recipe.data.named),
+            "inputs": inputs.result(),
             "sources": list(source.files),
             "splits": source.splits,
             "dialect": source.dialect,

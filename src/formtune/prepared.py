@@ -117,7 +117,8 @@ def gather(
         for file, one in zip(files, kept, strict=True)
     ]
     manifest["slices"] = _whole_slices(made)
-    with staged(out, manifest) as staging:
+    known = {file: one.digest for file, one in zip(files, kept, strict=True)}
+    with staged(out, manifest, known=known) as staging:
         for file, one in zip(files, kept, strict=True):
             link(folder / f"{one.name}.arrow", staging / file)
         write_packs(staging / PACKS, packs)

@@ -36,11 +36,11 @@ from formtune.splits import has_answer
 from formtune.tokens import load_tokenizer
 
 VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
-SLICE_BYTES = 4_000_000
+SLICE_BYTES = 2_500_000
 LOT_RECORDS = 32_768
 STAGE = "preparing"
 _BLOCK = 1 << 20
-_KEPT = KeptRows(most_bytes=4 * SLICE_BYTES)
+_KEPT = KeptRows(most_bytes=6 * SLICE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A shard that is there: the digest that names it, and what was counted."""
+    """A shard that is there.
+
+    Attributes:
+        name: the digest of what it was made of.
+        facts: what was counted.
+        digest: of its file, SHA-256 in hex; empty where there is none, since nothing was left of the rows.
+    """
 
     name: str
     facts: Mapping[str, Any]
+    digest: str = ""
 
 
 @lru_cache(maxsize=2)
@@ -172,7 +179,7 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     name = _named(order, f"{digest} {number} {part.first_line}")
     done = order.folder / f"{name}.json"
     if done.is_file():
-        made = [Made(lot, shard_facts(order.folder / f"{lot}.arrow")) for lot in read_json(done)["lots"]]
+        made = [_found(order, lot) for lot in read_json(done)["lots"]]
         progress(Event(STAGE, step=1, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
         return made
     made = []
@@ -223,7 +230,12 @@ def _named(order: Order, digest: str) -> str:
 
 def _made(order: Order, name: str, rows: Sequence[Record | LeftOut]) -> Made:
     path = order.folder / f"{name}.arrow"
-    return Made(name, shard_facts(path) if path.is_file() else _written(order, rows, path))
+    return _found(order, name) if path.is_file() else _written(order, rows, path)
+
+
+def _found(order: Order, name: str) -> Made:
+    path = order.folder / f"{name}.arrow"
+    return Made(name, shard_facts(path), file_digest(path))
 
 
 def _lots(batches: Iterable[Sequence[Record | LeftOut]], *, by_size: bool) -> Iterator[list[Record | LeftOut]]:
@@ -245,14 +257,14 @@ def _n_characters(record: Record) -> int:
     return len(input_text(record)) + len(answer_text(record))
 
 
-def _written(order: Order, rows: Sequence[Record | LeftOut], path: Path) -> dict[str, Any]:
+def _written(order: Order, rows: Sequence[Record | LeftOut], path: Path) -> Made:
     with no_collection():
         records = [row for row in rows if not isinstance(row, LeftOut)]
         prepared = preparer_of(order).prepare(records)
     facts = _facts(prepared, [row for row in rows if isinstance(row, LeftOut)], n_records=len(records))
     files_N, lines_N = _places(records, prepared, order.files)
-    write_shard(path, prepared.leaf, files_N=files_N, lines_N=lines_N, facts=facts)
-    return facts
+    digest = write_shard(path, prepared.leaf, files_N=files_N, lines_N=lines_N, facts=facts)
+    return Made(path.stem, facts, digest)
 
 
 def _facts(prepared: Prepared, unread: Sequence[LeftOut], *, n_records: int) -> dict[str, Any]:

@@ -196,7 +196,9 @@ class _Parts:
         n_taken_off = sum(map(len, self.contents)) - sum(map(len, self.cores))
         if not n_taken_off and all(self.cores):
             return self.keys, ends_N
-        edged = [place for place, core in enumerate(self.cores) if not core or core != self.contents[place]]
+        # A text that nothing is taken off stays the same object.
+        both = enumerate(zip(self.cores, self.contents, strict=True))
+        edged = [place for place, (core, content) in both if core is not content or not core]
         keys = self.keys.copy()
         for n in np.unique(np.searchsorted(ends_N, edged, side="right")).tolist():
             if keys[n] is not None:
@@ -215,7 +217,10 @@ def _parts_of_conversations(records: Sequence[Conversation]) -> _Parts:
     messages = list(chain.from_iterable(said))
     n_texts = list(map(len, said))
     # One character for each role and weight, so that what tells the shape of a record is a piece of one text.
-    spoken = list(zip([m.role for m in messages], [m.weight for m in messages], strict=True))
+    spoken: list[Hashable] = [m.role for m in messages]
+    weights = [m.weight for m in messages]
+    if weights.count(None) < len(weights):
+        spoken = list(zip(spoken, weights, strict=True))
     letters = {one: chr(number) for number, one in enumerate(dict.fromkeys(spoken))}
     code = "".join(map(letters.__getitem__, spoken))
     ends = list(accumulate(n_texts))

@@ -7,12 +7,15 @@ the ids, ``gold`` and ``words`` where there are no candidates, ``corruption``, a
 what was counted stand in the schema's metadata, as JSON. The ids take four bytes a token, all else a few bytes a run.
 """
 
+import hashlib
+import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import numpy as np
@@ -45,7 +48,7 @@ class Shard:
     facts: Mapping[str, Any]
 
 
-def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndarray, facts: Mapping[str, Any]) -> None:
+def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndarray, facts: Mapping[str, Any]) -> str:
     """Write a shard, whole or not at all: beside its place first, forced to disk, and then renamed.
 
     Args:
@@ -54,6 +57,9 @@ def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndar
         files_N: as in :class:`Shard`.
         lines_N: likewise.
         facts: plain values, which are kept with it.
+
+    Returns:
+        The SHA-256 of what was written, in hex.
     """
     columns = {"file": pa.array(files_N, pa.int32()), "line": pa.array(lines_N, pa.int64())}
     columns |= _side_columns(leaf.sheet, "")
@@ -69,17 +75,39 @@ def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndar
     }
     told = json.dumps({"kind": KIND, "facts": facts, **tables}, ensure_ascii=False, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: told.encode("utf-8", "surrogatepass")})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
+    with _whole(path) as file, _Digesting(file) as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    write_whole(path, sink.getvalue())
+    return sink.digest.hexdigest()
 
 
-def write_whole(path: Path, content: bytes | str | pa.Buffer) -> None:
-    """Write a file beside its place, force it to disk, and rename it: it is there whole, or not at all."""
+class _Digesting(io.RawIOBase):
+    """A file that is written to, and the digest of what was."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Write bytes."""
+        self.digest.update(content)
+        return self._file.write(content)
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text beside its place, force it to disk, and rename it: it is there whole, or not at all."""
+    with _whole(path) as file:
+        file.write(content.encode())
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
     staged = path.with_name(f".{path.name}.{uuid4().hex}.part")
     with staged.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     staged.rename(path)

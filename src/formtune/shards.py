@@ -11,10 +11,11 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from formtune.errors import DataError, SettingError
@@ -38,7 +39,13 @@ VERSIONED = (
 
 
 @contextmanager
-def staged(folder: str | Path, manifest: dict[str, Any], *, growing: Sequence[str] = ()) -> Iterator[Path]:
+def staged(
+    folder: str | Path,
+    manifest: dict[str, Any],
+    *,
+    growing: Sequence[str] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Path]:
     """Give a temporary folder to write into; it takes its place, with its manifest, when the block ends well.
 
     Args:
@@ -47,6 +54,7 @@ def staged(folder: str | Path, manifest: dict[str, Any], *, growing: Sequence[st
             still be filled inside the block.
         growing: names of files that move over from the older artefact: logs that are written on to, and so have no
             digest.
+        known: digests of files that are known, by name.
 
     Raises:
         SettingError: where the place cannot be written, has no room left, or holds something that we did not write.
@@ -55,7 +63,7 @@ def staged(folder: str | Path, manifest: dict[str, Any], *, growing: Sequence[st
     staging = _staging(target)
     try:
         yield staging
-        _seal(staging, manifest)
+        _seal(staging, manifest, known)
         for name in growing:
             shutil.copy2(target / name, staging / name)
             _sync(staging / name)
@@ -139,14 +147,14 @@ def _refuse_strangers(target: Path) -> None:
         )
 
 
-def _seal(staging: Path, manifest: dict[str, Any]) -> None:
-    files = [p for p in sorted(staging.rglob("*")) if p.is_file()]
+def _seal(staging: Path, manifest: dict[str, Any], known: Mapping[str, str]) -> None:
+    files = {str(p.relative_to(staging)): p for p in sorted(staging.rglob("*")) if p.is_file()}
     whole = {
         **manifest,
-        "files": {str(p.relative_to(staging)): _digest(p) for p in files},
+        "files": {name: known.get(name) or _digest(p) for name, p in files.items()},
         "versions": versions(),
     }
-    for path in files:
+    for path in files.values():
         _sync(path)
     path = staging / MANIFEST
     path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -45,7 +45,7 @@ from formtune.sources.json_arrays import Element
 
 SLICE_BYTES = 1 << 24
 _LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not from every row
-_N_SEEN = N_SAMPLE // 2  # rows in all windows together
+_N_SEEN = N_SAMPLE // 2  # rows of large data together
 _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
@@ -277,8 +277,8 @@ def _sample(given: Given) -> list[Row]:
         seen = [
             part for file in cut for part in windows(file, max(2, round(share * _size_bytes([file]))), _WINDOW_BYTES)
         ]
-        looks = [(part, max(2, N_SAMPLE // len(seen))) for part in seen]
-        looks += [(Slice(file), max(20, N_SAMPLE // len(files))) for file in files if file not in cut]
+        looks = [(part, max(2, _N_SEEN // len(seen))) for part in seen]
+        looks += [(Slice(file), max(20, _N_SEEN // len(files))) for file in files if file not in cut]
     rows = (given.understood(row) for part, n_rows in looks for row in islice(given.rows(part), n_rows))
     return [row for row in rows if isinstance(row, Row)]
 
