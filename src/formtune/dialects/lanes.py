@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -23,6 +23,9 @@ from formtune.dialects.exchanges import messages_of
 from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Record
 from formtune.sources import text_of
 from formtune.sources.json_values import FAULTS, number_of
+
+if TYPE_CHECKING:
+    from formtune.sources.colons import Colons
 
 Messages = tuple[Message, ...]
 Item = Record | LeftOut
@@ -76,7 +79,7 @@ class Lane:
     """A way for the rows of one file that have all the same keys.
 
     Attributes:
-        decode: gives a row's values, or raises one of :data:`formtune.sources.json_values.FAULTS`.
+        decoder: gives a row's values, or raises one of :data:`formtune.sources.json_values.FAULTS`.
         read: as in :class:`Layout`.
         n_inside: as in :class:`Layout`.
         n_keys: of a row, those inside of lists aside.
@@ -85,7 +88,7 @@ class Lane:
         group: the attribute of the column that is the group; None for no group.
     """
 
-    decode: Callable[[bytes], Any]
+    decoder: msgspec.json.Decoder[Any]
     read: Read
     n_inside: Callable[[Any], int] | None
     n_keys: int
@@ -104,13 +107,45 @@ class Lane:
             path: of the file.
             general: reads a row that is not of the plainest form, given which of them it is.
         """
-        rows, read = zip(self._plain(texts), lines, strict=True), self.read
+        from formtune.sources.colons import find_colons
+
+        rows, n_refused = self._decoded(texts)
+        colons = find_colons(texts)
+        is_plain = not n_refused and self._are_plain(rows, colons)
+        plain = rows if is_plain else self._plain(rows, colons.in_texts(texts, self.places))
+        return self._items(plain, lines, path=path, general=general)
+
+    def of_block(
+        self, block: bytes, first_line: int, *, path: str, general: Callable[[int], Sequence[Item]]
+    ) -> list[Item] | None:
+        """Read JSON lines, decoded all at once; None where that cannot be done.
+
+        Args:
+            block: whole lines.
+            first_line: the number of the first.
+            path: of the file.
+            general: as for :meth:`records`.
+        """
+        from formtune.sources.colons import find_colons  # numpy takes a tenth of a second to import
+
+        try:
+            rows = self.decoder.decode_lines(block)
+        except FAULTS:
+            return None
+        colons = find_colons([block])
+        if not colons.are_lines(len(rows)):
+            return None
+        plain = rows if self._are_plain(rows, colons) else self._plain(rows, colons.in_lines(self.places))
+        return self._items(plain, range(first_line, first_line + len(rows)), path=path, general=general)
+
+    def _items(
+        self, rows: Iterable[Any], lines: Iterable[int], *, path: str, general: Callable[[int], Sequence[Item]]
+    ) -> list[Item]:
+        placed, read = zip(rows, lines, strict=True), self.read
         if self.aside:
-            records = [row and self._with_aside(row, Origin(path, line)) for row, line in rows]
+            records = [row and self._with_aside(row, Origin(path, line)) for row, line in placed]
         else:
-            records = [row and read(row, Origin(path, line)) for row, line in rows]
-        if None not in records:
-            return [*filter(None, records)]
+            records = [row and read(row, Origin(path, line)) for row, line in placed]
         found: list[Item] = []
         for place, record in enumerate(records):
             found += general(place) if record is None else (record,)
@@ -120,16 +155,12 @@ class Lane:
         extra = self._extra(row)
         return None if extra is None else self.read(row, origin, extra=extra, group=self._group(row))
 
-    def _plain(self, texts: Sequence[bytes]) -> Sequence[Any]:
-        """Decode rows; None for each that is not of the plainest form, or in which a key may stand twice."""
-        from formtune.sources.colons import find_colons  # numpy takes a tenth of a second to import
+    def _are_plain(self, rows: Sequence[Any], colons: "Colons") -> bool:
+        """Say whether in none of the rows a key may stand twice, since all together have as many colons as keys."""
+        return not self.places and colons.total == self._n_keys_of(rows)
 
-        rows, n_refused = self._decoded(texts)
-        colons = find_colons(texts)
-        # Where all texts together have as many as there are keys, each has: none can have fewer.
-        if not n_refused and not self.places and colons.total == self._n_keys_of(rows):
-            return rows
-        counts = colons.in_texts(texts, self.places)
+    def _plain(self, rows: Sequence[Any], counts: Iterable[int]) -> list[Any]:
+        """Take out the rows in which a key may stand twice, given how many colons each has; None for each."""
         return [
             row if row is not None and count == self._n_keys_of([row]) else None
             for row, count in zip(rows, counts, strict=True)
@@ -137,7 +168,7 @@ class Lane:
 
     def _decoded(self, texts: Sequence[bytes]) -> tuple[list[Any], int]:
         """Decode rows; None for each that is not what the lane's type asks for, and how many they are."""
-        decode, n_refused = self.decode, 0
+        decode, n_refused = self.decoder.decode, 0
         rows: list[Any] = []
         append = rows.append
         for text in texts:
@@ -189,7 +220,7 @@ def _lane_for(dialect: str, columns: Columns, keys: tuple[str, ...], *, group: s
     fields = [(name, kind, msgspec.field(name=key)) for key, (name, kind) in attributes.items()]
     row = msgspec.defstruct("PlainRow", fields, frozen=True, gc=False, forbid_unknown_fields=True)
     return Lane(
-        decode=msgspec.json.Decoder(row, float_hook=number_of).decode,
+        decoder=msgspec.json.Decoder(row, float_hook=number_of),
         read=layout.read,
         n_inside=layout.n_inside,
         n_keys=len(keys),

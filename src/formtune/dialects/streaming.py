@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at
@@ -30,11 +31,11 @@ from formtune.sources import (
     Opened,
     Row,
     Slice,
+    blocks_of,
     cut_off,
     element_rows,
     elements_of,
     json_form,
-    lines_at_once,
     open_part,
     open_utf8,
     row_parts,
@@ -50,6 +51,7 @@ _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
 _N_ROWS = 1024
+_MOST_SPLIT = 8  # blocks that could not be read at once, after which that is not tried any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +188,71 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Rows as JSON texts, the line on which each begins, and how one is read, given which it is."""
+class _Batch(Protocol):
+    """Rows as JSON texts.
 
-    texts: Sequence[bytes]
-    lines: Sequence[int]
-    rows: Callable[[int], Iterable[Row | LeftOut]]
+    Attributes:
+        texts: of each row.
+        lines: on which each begins.
+    """
+
+    @property
+    def texts(self) -> Sequence[bytes]: ...
+
+    @property
+    def lines(self) -> Sequence[int]: ...
+
+    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
+        """Read all rows at once, where that can be done; those that are not of the plainest form in the general way."""
+
+    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
+        """Read one row in the general way, given which it is."""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """JSON lines that stand behind one another in a file."""
+
+    reader: LineReader
+    block: bytes
+    first_line: int
+    path: str
+
+    @cached_property
+    def texts(self) -> Sequence[bytes]:
+        return self.block.removesuffix(b"\n").split(b"\n")
+
+    @property
+    def lines(self) -> Sequence[int]:
+        return range(self.first_line, self.first_line + len(self.texts))
+
+    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
+        return lane.of_block(self.block, self.first_line, path=self.path, general=general)
+
+    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
+        return self.reader.rows(self.texts[place].removesuffix(b"\r"), self.first_line + place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """Elements of an array."""
+
+    elements: Sequence[Element]
+
+    @property
+    def texts(self) -> Sequence[bytes]:
+        return [one.raw for one in self.elements]
+
+    @property
+    def lines(self) -> Sequence[int]:
+        return [one.line for one in self.elements]
+
+    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
+        del lane, general  # white space and commas stand between them
+        return None
+
+    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
+        return element_rows(self.elements[place])
 
 
 @dataclass(slots=True)
@@ -210,32 +270,32 @@ class _General:
 
 def _in_lane(planned: Plan, lane: Lane, batches: Iterator[_Batch], *, path: str) -> Iterator[list[Item]]:
     """Read rows of which most are of the plainest form; from a batch on of which most are not, in the general way."""
-    is_worth_it = True
+    is_worth_it, n_split = True, 0
     try:
         for batch in batches:
             general = _General(planned, batch)
             with no_collection():
-                if is_worth_it:
-                    items = lane.records(batch.texts, batch.lines, path=path, general=general)
-                else:
-                    items = [item for place in range(len(batch.texts)) for item in general(place)]
-            is_worth_it = 2 * general.n_rows <= len(batch.texts)
+                items = batch.at_once(lane, general) if is_worth_it and n_split < _MOST_SPLIT else None
+                if items is None:
+                    n_split += 1
+                    items = _one_by_one(batch, lane if is_worth_it else None, general, path=path)
+                is_worth_it = 2 * general.n_rows <= len(items)
             yield items
     except ArchiveCut as cut:
         yield [cut_off(path, cut)]
 
 
+def _one_by_one(batch: _Batch, lane: Lane | None, general: _General, *, path: str) -> list[Item]:
+    if lane is None:
+        return [item for place in range(len(batch.texts)) for item in general(place)]
+    return lane.records(batch.texts, batch.lines, path=path, general=general)
+
+
 def _lines(opened: Opened) -> Iterator[_Batch]:
     """Read JSON lines, a block at a time."""
     reader = LineReader(opened)
-    for first_line, lines in lines_at_once(opened, _BLOCK_BYTES):
-        yield _Batch(
-            lines, range(first_line, first_line + len(lines)), partial(_of_line, reader, lines, first_line=first_line)
-        )
-
-
-def _of_line(reader: LineReader, lines: Sequence[bytes], place: int, /, *, first_line: int) -> list[Row | LeftOut]:
-    return reader.rows(lines[place].removesuffix(b"\n").removesuffix(b"\r"), first_line + place)
+    for first_line, block in blocks_of(opened, _BLOCK_BYTES):
+        yield _Lines(reader, block, first_line, opened.path)
 
 
 def _elements(opened: Opened) -> Iterator[_Batch]:
@@ -250,13 +310,9 @@ def _elements(opened: Opened) -> Iterator[_Batch]:
             end = error
         if not found:
             break
-        yield _Batch([one.raw for one in found], [one.line for one in found], partial(_of_element, found))
+        yield _Elements(found)
     if end is not None:
         raise end
-
-
-def _of_element(elements: Sequence[Element], place: int, /) -> list[Row | LeftOut]:
-    return element_rows(elements[place])
 
 
 def _opened(planned: Plan, part: Slice) -> Opened:

@@ -10,7 +10,7 @@ from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
 from formtune.sources.documents import LineReader, Mend, element_rows, json_rows, jsonl_rows
 from formtune.sources.json_arrays import elements_of, raw_lines
 from formtune.sources.json_values import text_of, value_of
-from formtune.sources.lines import Opened, Slice, lines_at_once, open_part, read_lines, slices, windows
+from formtune.sources.lines import Opened, Slice, blocks_of, open_part, read_lines, slices, windows
 from formtune.sources.paths import expand
 from formtune.sources.rows import Row
 from formtune.sources.streams import BUFFER_BYTES, STDIN, ArchiveCut, decode, open_bytes, open_utf8
@@ -26,6 +26,7 @@ __all__ = [
     "Opened",
     "Row",
     "Slice",
+    "blocks_of",
     "cut_off",
     "decode",
     "element_rows",
@@ -33,7 +34,6 @@ __all__ = [
     "expand",
     "json_form",
     "layout_of",
-    "lines_at_once",
     "normalize",
     "open_bytes",
     "open_part",

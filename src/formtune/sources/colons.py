@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-_COLON, _QUOTE, _BACKSLASH = b':"\\'
+_COLON, _QUOTE, _BACKSLASH, _BREAK, _OPEN, _CLOSE = b':"\\\n{}'
 _BEFORE = np.isin(np.arange(256), list(b'" \t\r\n'))
 
 
@@ -29,6 +29,23 @@ class Colons:
         """How many there are in all texts."""
         return len(self.colons_C)
 
+    def are_lines(self, n_rows: int) -> bool:
+        """Say whether so many objects stand in the text, one in each line.
+
+        Only between two objects does a line break stand between braces alone.
+        """
+        breaks_B = self._breaks()
+        before_B, behind_B = self.bytes_N[breaks_B - 1], self.bytes_N[breaks_B + 1]
+        return len(breaks_B) == n_rows - 1 and bool(np.all((before_B == _CLOSE) & (behind_B == _OPEN)))
+
+    def in_lines(self, places: Mapping[bytes, int]) -> list[int]:
+        """Count the colons of each line, as :meth:`in_texts` does those of each text."""
+        return self._counts(np.append(self._breaks(), len(self.bytes_N)), places)
+
+    def _breaks(self) -> npt.NDArray[np.int64]:
+        """Give the places of line breaks, that behind the last line aside."""
+        return np.flatnonzero(self.bytes_N[:-1] == _BREAK)
+
     def in_texts(self, texts: Sequence[bytes], places: Mapping[bytes, int]) -> list[int]:
         """Count the colons of each text.
 
@@ -39,10 +56,12 @@ class Colons:
         Returns:
             One number a text; -1 where a key that is asked for does not stand at its place.
         """
-        ends_T = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+        return self._counts(np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts))), places)
+
+    def _counts(self, ends_T: npt.NDArray[np.int64], places: Mapping[bytes, int]) -> list[int]:
         behind_T = np.searchsorted(self.colons_C, ends_T)
         counts_T = np.diff(behind_T, prepend=0)
-        is_there_T = np.ones(len(texts), np.bool_)
+        is_there_T = np.ones(len(ends_T), np.bool_)
         for key, place in places.items():
             is_there_T &= self._stands(key, behind_T + place if place < 0 else behind_T - counts_T + place)
         found: list[int] = np.where(is_there_T, counts_T, -1).tolist()

@@ -123,34 +123,6 @@ def lines_of(opened: Opened) -> Iterator[tuple[int, bytes]]:
             yield number, line.removesuffix(b"\r")
 
 
-def lines_at_once(opened: Opened, size_bytes: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Read lines, some at a time, with the number of the first, as fast as can be; then close.
-
-    Args:
-        opened: what is read.
-        size_bytes: of the lines that come together, the last one aside.
-
-    Returns:
-        Lines of which the line breaks may be there or not.
-
-    Raises:
-        ArchiveCut: as :func:`blocks_of` does.
-    """
-    line, left = opened.first_line, opened.n_bytes
-    if not isinstance(opened.stream.raw, io.FileIO):  # of an archive that breaks off, readlines would lose what it has
-        for line, block in blocks_of(opened, size_bytes):
-            yield line, block.removesuffix(b"\n").split(b"\n")
-        return
-    with opened.stream as stream:
-        while left is None or left > 0:
-            lines = _some_lines(stream, size_bytes if left is None else min(size_bytes, left))
-            if not lines:
-                return
-            yield line, lines
-            line += len(lines)
-            left = None if left is None else left - sum(map(len, lines))
-
-
 def blocks_of(opened: Opened, size_bytes: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Read blocks of whole lines, a few megabytes at a time, each with the number of its first line; then close.
 
@@ -199,12 +171,6 @@ def pieces_of(opened: Opened) -> Iterator[bytes]:
     with opened.stream as stream:
         while piece := _piece(stream, BLOCK_BYTES):
             yield piece
-
-
-def _some_lines(stream: io.BufferedReader, n_bytes: int) -> list[bytes]:
-    """Read lines until they are so long together, or longer."""
-    # readlines goes on where the lines are just as long as asked, and knows no end below 1.
-    return stream.readlines(n_bytes - 1) if n_bytes > 1 else list(filter(None, [stream.readline()]))
 
 
 def _whole_lines(stream: io.BufferedReader, n_bytes: int) -> tuple[bytes, ArchiveCut | None]:
