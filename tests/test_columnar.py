@@ -5,12 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_every_format import CASES, Case
 from test_sheets import same
 from tokenizer_folders import minilm_folder, smollm2
+from trained_tokenizers import byte_level
 
 from formtune import columnar
 from formtune.arms import Arm, present_all
@@ -43,6 +45,7 @@ TEXTS = st.text(min_size=1, max_size=30) | st.sampled_from(
 TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "bytes": byte_tokenizer,
     "smollm2": smollm2,
+    "nfc": lambda: byte_level(composes=True),
     "minilm": lambda: load_tokenizer(minilm_folder()),
 }
 
@@ -256,3 +259,22 @@ def test_a_marked_record_is_one_of_its_own_shape(case: Case) -> None:
     texts = [text for (text,) in group.fields]
     assert [text for (text,) in marked.fields] == [f"\ue0f5{n}\ue0f6" if text else "" for n, text in enumerate(texts)]
     assert replace(case.task) == taker.task
+
+
+def test_texts_that_are_not_composed_are_told_by_the_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a vocabulary composes texts: bytes are counted in those that are composed already, the others go the whole way."""
+    records = [talk(text, "Well.") for text in ("“Yes”, she said.", "Cafe\u0301.", "naïve", "...")]
+    tokenizer = byte_level(composes=True)
+    made = preparer("instruction", infer_task(records), "decoder", tokenizer=tokenizer)
+    assert made is not None
+    taken: list[list[int]] = []
+    whole = Preparer._whole
+
+    def seen(self: Preparer, given: Sequence[Record], numbers: Sequence[np.ndarray]) -> object:
+        taken.append(np.unique(np.concatenate(numbers)).tolist())
+        return whole(self, given, numbers)
+
+    monkeypatch.setattr(Preparer, "_whole", seen)
+    check_same(made, records)
+
+    assert [0, 1] in taken  # the first is compared

@@ -21,15 +21,18 @@ SENTENCES = [
 
 
 @cache
-def byte_level(*, prefix: bool = False, spaces: bool = False, lacks: str = "") -> Tokenizer:
+def byte_level(*, prefix: bool = False, spaces: bool = False, lacks: str = "", composes: bool = False) -> Tokenizer:
     """Train byte-level BPE as GPT-2's.
 
     Args:
         prefix: whether a space is written before each text.
         spaces: whether runs of spaces are among the added tokens, behind a control token.
         lacks: characters of the byte alphabet that the vocabulary is left without.
+        composes: whether texts are brought into the form NFC, as Qwen's are.
     """
     raw = Raw(models.BPE())
+    if composes:
+        raw.normalizer = normalizers.NFC()
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=True)
     raw.decoder = decoders.ByteLevel()
     alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(lacks))
@@ -75,6 +78,7 @@ TRAINED: dict[str, Callable[[], Tokenizer]] = {
     "byte-level with prefix space": lambda: byte_level(prefix=True),
     "byte-level with runs of spaces": lambda: byte_level(spaces=True),
     "byte-level without some bytes": lambda: byte_level(lacks="Ā\u0105ÀÁ"),
+    "byte-level in NFC": lambda: byte_level(composes=True),
     "WordPiece": word_piece,
     "Unigram": unigram,
 }

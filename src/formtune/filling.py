@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
+from unicodedata import is_normalized
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class _Encoded:
         ends_J: where each text ends in them.
         lengths_V: bytes that each id stands for; None where tokens do not tell.
         lost_J: bool, whether bytes were dropped.
+        changed_J: bool, whether a text was brought into another form before it was encoded.
         unknown_J: bool, whether a token stands for what the vocabulary lacks.
         spells_J: bool, whether a control token is spelled.
     """
@@ -77,6 +79,7 @@ class _Encoded:
     ends_J: np.ndarray
     lengths_V: np.ndarray | None
     lost_J: np.ndarray
+    changed_J: np.ndarray
     unknown_J: np.ndarray
     spells_J: np.ndarray
 
@@ -186,6 +189,7 @@ def _encode(texts: list[str], follows: Follows, tokenizer: Tokenizer, *, pooled:
         ends_J=flat.ends_N,
         lengths_V=tokenizer.byte_lengths,
         lost_J=_lost(texts, everything, tokenizer),
+        changed_J=_changed(texts, everything, tokenizer),
         unknown_J=unknown_J,
         spells_J=spelling(texts, tokenizer, everything=everything),
     )
@@ -195,6 +199,14 @@ def _lost(texts: list[str], everything: str, tokenizer: Tokenizer) -> np.ndarray
     """Say of each text whether the vocabulary lacks some of its bytes; all are looked at at once, which mostly says no."""
     if tokenizer.missing_bytes and tokenizer.lost(everything):
         return np.array([bool(tokenizer.lost(text)) for text in texts])
+    return np.zeros(len(texts), dtype=bool)
+
+
+def _changed(texts: list[str], everything: str, tokenizer: Tokenizer) -> np.ndarray:
+    """Say of each text whether it was not in the form that texts are brought into; of all at once, likewise."""
+    form = tokenizer.normal_form
+    if form and not everything.isascii() and not is_normalized(form, everything):
+        return np.array([not is_normalized(form, text) for text in texts], dtype=bool)
     return np.zeros(len(texts), dtype=bool)
 
 
@@ -230,6 +242,7 @@ class _Own:
 
     encoded: _Encoded
     texts: Sequence[str]
+    changed_G: np.ndarray
     starts_G: np.ndarray
     ends_G: np.ndarray
 
@@ -268,7 +281,7 @@ class _Filler:
             self.fails_G |= encoded.unknown_J[own]
         else:
             self.loses_G |= encoded.unknown_J[own]
-        return self._parted(writing, _Own(encoded, encoded.texts[own], starts_G, ends_G))
+        return self._parted(writing, _Own(encoded, encoded.texts[own], encoded.changed_J[own], starts_G, ends_G))
 
     def _parted(self, writing: Writing, own: _Own) -> list[Piece]:
         offset, place_G = own.encoded.offset, own.starts_G
@@ -287,6 +300,7 @@ class _Filler:
         if len(stretches) == 1:
             return []
         if own.encoded.n_bytes is not None:
+            self.fails_G |= own.changed_G
             return self._seams_by_bytes(stretches[:-1], own.encoded.n_bytes, own.starts_G)
         if len(stretches) == 2 and stretches[0].is_fixed:
             return [self._seam_behind(stretches[0].texts((), 1)[0], writing.follows, own)]

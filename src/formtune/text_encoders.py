@@ -15,6 +15,7 @@ from tokenizers import AddedToken, pre_tokenizers
 
 Follows = Literal["nothing", "control", "text"]
 Json = dict[str, Any]
+NORMAL_FORM: Literal["NFC"] = "NFC"  # of Unicode; what many byte-level vocabularies ask for, and nearly all text has
 
 # Runs of white space and HTML tags are ordinary text that some vocabularies list among their added tokens.
 _ORDINARY = re.compile(
@@ -58,14 +59,15 @@ class TextEncoders:
         """Count the UTF-8 bytes of text that each id stands for, so that places follow without the encoder's offsets.
 
         Where those of a text's ids add up to its bytes, their running sum says which bytes each token covers. They do
-        not where a space was written before the text, or bytes were dropped that the vocabulary lacks.
+        not where a space was written before the text, bytes were dropped that the vocabulary lacks, or the text was not
+        in the :meth:`normal_form`.
 
         Args:
             n_vocabulary: one more than the highest id.
 
         Returns:
             int32, by id, 0 for control tokens; None where ids do not stand for bytes: the vocabulary is not
-            byte-level, a normalizer changes texts, or what is added to them could make up for what is dropped.
+            byte-level, a normalizer changes texts in another way, or what is added to them could make up for what is dropped.
         """
         if not _counts_bytes(self._parts, leaves_whole=not self._kept):
             return None
@@ -78,6 +80,12 @@ class TextEncoders:
         for token in self._kept:
             lengths_V[self._true_ids[token.content]] = len(token.content.encode())
         return lengths_V
+
+    @property
+    def normal_form(self) -> Literal["NFC"] | None:
+        """The form that texts are brought into before they are encoded, where nothing else is done to them."""
+        stages = [stage.get("type") for stage in _stages(self._parts.get("normalizer"))]
+        return NORMAL_FORM if stages and set(stages) == {NORMAL_FORM} else None
 
     def get(self, follows: Follows) -> tokenizers.Tokenizer:
         """Build, once, the encoder of texts that follow nothing, a control token, or text."""
@@ -97,7 +105,9 @@ def _counts_bytes(parts: Json, *, leaves_whole: bool) -> bool:
     model, stages = parts["model"], list(_stages(parts.get("pre_tokenizer")))
     kinds = [stage.get("type") for stage in stages]
     other_marks = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
-    if model["type"] != "BPE" or any(model.get(key) for key in other_marks) or list(_stages(parts.get("normalizer"))):
+    if model["type"] != "BPE" or any(model.get(key) for key in other_marks):
+        return False
+    if any(stage.get("type") != NORMAL_FORM for stage in _stages(parts.get("normalizer"))):
         return False
     if kinds.count("ByteLevel") != 1 or not set(kinds) <= {"ByteLevel", "Split", "Digits", "Punctuation"}:
         return False

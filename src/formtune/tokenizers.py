@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -220,6 +220,11 @@ class Tokenizer:
     def byte_lengths(self) -> np.ndarray | None:
         """The UTF-8 bytes that each id stands for, or None: see :meth:`TextEncoders.byte_lengths`."""
         return self._encoders.byte_lengths(self.n_vocabulary)
+
+    @property
+    def normal_form(self) -> Literal["NFC"] | None:
+        """The form that texts are brought into, or None: see :meth:`TextEncoders.normal_form`."""
+        return self._encoders.normal_form
 
     @cached_property
     def text_ids(self) -> np.ndarray:
