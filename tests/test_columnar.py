@@ -225,6 +225,11 @@ def test_one_wrong_record_among_many_is_seen_where_it_is_compared(monkeypatch: p
     check_same(chat(), [talk(f"question {n}", f"answer {n}") for n in range(5)])
 
 
+def test_texts_of_nothing_but_white_space_are_told_apart() -> None:
+    """The white space is the template's to keep, and is not that of the first such record."""
+    check_same(chat(), [talk(" ", "a"), talk("\n\n", "b"), talk("q", "c"), talk("", "d")])
+
+
 def test_control_tokens_that_are_spelled_are_counted() -> None:
     """A record counts once, however many it spells."""
     spelled = talk("<s> and </s>", "the answer")

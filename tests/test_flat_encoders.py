@@ -270,3 +270,14 @@ def test_running_sums_of_bytes_are_the_offsets(text: str, follows: Follows) -> N
             assert (characters[ends_T - 1] + 1).tolist() == offsets_T2[:, 1].tolist()
         else:
             assert not data or tokenizer.lost(text)
+
+
+@given(st.lists(st.one_of(WORDS, st.text(max_size=12)), max_size=6))
+@pytest.mark.parametrize("lacks", ["", "Ā\u0105ÀÁ"])
+def test_a_library_tells_whether_bytes_are_lost(lacks: str, texts: list[str]) -> None:
+    """What it says is what looking at the bytes says, and the reference says nothing."""
+    tokenizer = byte_level(lacks=lacks)
+    encoder = tokenizer.engines._encoders.get("nothing")
+    library = next(one for one in LIBRARIES if one.version)
+    assert Fast(library, encoder).encode(texts).is_whole == (bool(texts) and not any(map(tokenizer.lost, texts)))
+    assert not Reference(encoder).encode(texts).is_whole

@@ -81,7 +81,7 @@ class Engines:
         if follows not in self._chosen:
             self._chosen[follows] = Reference(self._encoders.get(follows))
         found = self._chosen[follows].encode(texts)
-        return Flat(self._encoders.true_ids(found.ids_T), found.ends_N)
+        return replace(found, ids_T=self._encoders.true_ids(found.ids_T))
 
     def choose(self, sample: Sequence[str]) -> None:
         """Take the fastest libraries that hold for this vocabulary and on a sample of the data at hand.

@@ -188,7 +188,7 @@ def _encode(texts: list[str], follows: Follows, tokenizer: Tokenizer, *, pooled:
         offset=pooled.add(flat.ids_T),
         ends_J=flat.ends_N,
         lengths_V=tokenizer.byte_lengths,
-        lost_J=_lost(texts, everything, tokenizer),
+        lost_J=np.zeros(len(texts), dtype=bool) if flat.is_whole else _lost(texts, everything, tokenizer),
         changed_J=_changed(texts, everything, tokenizer),
         unknown_J=unknown_J,
         spells_J=spelling(texts, tokenizer, everything=everything),

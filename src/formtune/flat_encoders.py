@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from itertools import chain
 from typing import Any, Protocol
@@ -35,10 +35,12 @@ class Flat:
     Attributes:
         ids_T: int32, of all texts.
         ends_N: int64, for each text the place in ``ids_T`` where its ids end and those of the next begin.
+        is_whole: whether the encoder knows that the vocabulary lacks no byte of the texts; else nobody has looked.
     """
 
     ids_T: np.ndarray
     ends_N: np.ndarray
+    is_whole: bool = False
 
     def of(self, n: int) -> np.ndarray:
         """Give the ids of one text, by its number from 0."""
@@ -147,8 +149,8 @@ class Fast:
         self.disputed = ""
         self._reference = Reference(encoder)
         self._process = os.getpid()
-        spec, self._first_dummy, self._unknown = _with_every_byte(encoder)
-        self._encode = library.build(spec)
+        self._spec = _with_every_byte(encoder)
+        self._encode = library.build(self._spec.text)
         self._is_disputed_C = np.zeros(0, dtype=bool)
 
     def sparing(self, disputed: str) -> "Fast":
@@ -173,12 +175,11 @@ class Fast:
             found = self._encode(asked)
         except (TypeError, UnicodeEncodeError):  # a surrogate, for which the reference has its own words
             return self._reference.encode(texts)
-        doubtful_T = np.zeros(0, dtype=np.int64)
-        if self._unknown >= 0 or np.max(found.ids_T, initial=-1) >= self._first_dummy:
-            doubtful_T = np.flatnonzero((found.ids_T >= self._first_dummy) | (found.ids_T == self._unknown))
-        if len(doubtful_T):
+        if len(doubtful_T := self._spec.doubtful(found.ids_T)):
             left_N = np.union1d(left_N, found.owners(doubtful_T))
-        return found.replaced(left_N, self._reference.encode([texts[n] for n in left_N])) if len(left_N) else found
+        if len(left_N):
+            return found.replaced(left_N, self._reference.encode([texts[n] for n in left_N]))
+        return replace(found, is_whole=self._spec.shows_lost)
 
     def _with_disputed(self, texts: Sequence[str]) -> np.ndarray:
         """Give the numbers of the texts that hold a disputed character; none is ASCII."""
@@ -194,18 +195,41 @@ class Fast:
         return numbers_N[np.unique(np.searchsorted(ends_N, places_C, side="right"))]
 
 
-def _with_every_byte(encoder: tokenizers.Tokenizer) -> tuple[str, int, int]:
-    """Give an encoder's JSON with an entry for each byte, the first id that is none of its own, and Unigram's unknown."""
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """An encoder's JSON with an entry for each byte.
+
+    Attributes:
+        text: the JSON.
+        first_dummy: the first id that is none of the encoder's own.
+        unknown: Unigram's id for what it does not know, or -1.
+        shows_lost: whether a text in which the vocabulary lacks a byte has a dummy, and no other has.
+    """
+
+    text: str
+    first_dummy: int
+    unknown: int
+    shows_lost: bool
+
+    def doubtful(self, ids_T: np.ndarray) -> np.ndarray:
+        """Give the places of ids for which the reference has another answer."""
+        if self.unknown < 0 and np.max(ids_T, initial=-1) < self.first_dummy:
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero((ids_T >= self.first_dummy) | (ids_T == self.unknown))
+
+
+def _with_every_byte(encoder: tokenizers.Tokenizer) -> _Spec:
     spec = encoder.to_str()
     parts: dict[str, Any] = json.loads(spec)
     first = 1 + max(encoder.get_vocab(with_added_tokens=True).values(), default=-1)
     model = parts["model"]
     if model["type"] != "BPE" or model.get("byte_fallback"):
         unknown = model.get("unk_id")
-        return spec, first, -1 if unknown is None else unknown
-    lacking = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - model["vocab"].keys())
-    model["vocab"] |= {char: first + n for n, char in enumerate(lacking)}
-    return json.dumps(parts) if lacking else spec, first, -1
+        return _Spec(spec, first, -1 if unknown is None else unknown, shows_lost=False)
+    lacking = set(pre_tokenizers.ByteLevel.alphabet()) - model["vocab"].keys()
+    in_others = any(not lacking.isdisjoint(piece) for piece in model["vocab"])
+    model["vocab"] |= {char: first + n for n, char in enumerate(sorted(lacking))}
+    return _Spec(json.dumps(parts) if lacking else spec, first, -1, shows_lost=not in_others)
 
 
 def _gigatoken(spec: str) -> Encode:

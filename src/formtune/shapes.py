@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -82,9 +82,9 @@ class Taker:
         """Take records apart by columns where they are of one kind, since a call for each would take most of the time."""
         kinds = set(map(type, records))
         if kinds == {Conversation}:
-            return _parts_of_conversations([record for record in records if isinstance(record, Conversation)])
+            return _parts_of_conversations(cast("Sequence[Conversation]", records))
         if kinds == {Labelled}:
-            return _parts_of_labelled([record for record in records if isinstance(record, Labelled)])
+            return _parts_of_labelled(cast("Sequence[Labelled]", records))
         taken = [self._taken(record) for record in records]
         texts = [() if one is None else one[1] for one in taken]
         return _apart(
@@ -171,7 +171,7 @@ class _Edged(NamedTuple):
     """What a shape is told by where texts have white space around them, or are empty."""
 
     key: Hashable
-    edges: tuple[tuple[str, str] | None, ...]
+    edges: tuple[tuple[str, str] | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +193,11 @@ class _Parts:
     def with_edges(self) -> tuple[list[Hashable], np.ndarray]:
         """Let keys tell of the edges of texts as well; give them, and the place behind the last text of each record."""
         ends_N = np.cumsum(self.n_texts, dtype=np.int64)
-        n_taken_off = sum(map(len, self.contents)) - sum(map(len, self.cores))
-        if not n_taken_off and all(self.cores):
+        n_texts = len(self.contents)
+        whole, cores = (np.fromiter(map(len, texts), np.int64, n_texts) for texts in (self.contents, self.cores))
+        edged = np.flatnonzero((cores < whole) | (cores == 0))
+        if not len(edged):
             return self.keys, ends_N
-        # A text that nothing is taken off stays the same object.
-        both = enumerate(zip(self.cores, self.contents, strict=True))
-        edged = [place for place, (core, content) in both if core is not content or not core]
         keys = self.keys.copy()
         for n in np.unique(np.searchsorted(ends_N, edged, side="right")).tolist():
             if keys[n] is not None:
@@ -239,10 +238,10 @@ def _parts_of_labelled(records: Sequence[Labelled]) -> _Parts:
     return _apart(keys, list(map(len, inputs)), chain.from_iterable([one.values() for one in inputs]))
 
 
-def _edges(text: str, core: str) -> tuple[str, str] | None:
-    """Give the white space around a text; None where nothing is within."""
+def _edges(text: str, core: str) -> tuple[str, str] | str:
+    """Give the white space around a text; where nothing is within, the text."""
     if not core:
-        return None
+        return text
     before, _, after = text.partition(core)
     return before, after
 

@@ -32,6 +32,7 @@ from formtune.sources import (
     Row,
     Slice,
     blocks_of,
+    can_be_cut,
     cut_off,
     element_rows,
     elements_of,
@@ -328,7 +329,7 @@ def _sample(given: Given) -> list[Row]:
     if _is_local(given) and not is_large(given):
         looks = [(Slice(file), None) for file in files]
     else:
-        cut = [file for file in files if row_parts(file, sys.maxsize, encoding=given.encoding)[0].end is not None]
+        cut = [file for file in files if can_be_cut(file, encoding=given.encoding)]
         share = _N_WINDOWS / max(1, _size_bytes(cut))
         seen = [
             part for file in cut for part in windows(file, max(2, round(share * _size_bytes([file]))), _WINDOW_BYTES)

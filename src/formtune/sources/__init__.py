@@ -10,7 +10,7 @@ from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
 from formtune.sources.documents import LineReader, Mend, element_rows, json_rows, jsonl_rows
 from formtune.sources.json_arrays import elements_of, raw_lines
 from formtune.sources.json_values import text_of, value_of
-from formtune.sources.lines import Opened, Slice, blocks_of, open_part, read_lines, slices, windows
+from formtune.sources.lines import Opened, Slice, blocks_of, is_seekable, open_part, read_lines, slices, windows
 from formtune.sources.paths import expand
 from formtune.sources.rows import Row
 from formtune.sources.streams import BUFFER_BYTES, STDIN, ArchiveCut, decode, open_bytes, open_utf8
@@ -27,6 +27,7 @@ __all__ = [
     "Row",
     "Slice",
     "blocks_of",
+    "can_be_cut",
     "cut_off",
     "decode",
     "element_rows",
@@ -108,9 +109,18 @@ def row_parts(path: str, size_bytes: int, *, encoding: str | None = None) -> lis
     Raises:
         DataError: as :func:`read_rows` does for the beginning of the file.
     """
+    return slices(path, size_bytes) if can_be_cut(path, encoding=encoding) else [Slice(path)]
+
+
+def can_be_cut(path: str, *, encoding: str | None = None) -> bool:
+    """Say whether a file has its rows one a line, and can be entered in the middle.
+
+    Raises:
+        DataError: as :func:`read_rows` does for the beginning of the file.
+    """
     with open_utf8(path, encoding=encoding) as stream:
-        is_cut = isinstance(stream.raw, io.FileIO) and layout_of(path, stream.peek(BUFFER_BYTES)) in _BY_LINES
-    return slices(path, size_bytes) if is_cut else [Slice(path)]
+        is_file = isinstance(stream.raw, io.FileIO)
+        return is_file and layout_of(path, stream.peek(BUFFER_BYTES)) in _BY_LINES and is_seekable(path)
 
 
 def read_part(part: Slice) -> Iterator[Row | LeftOut]:

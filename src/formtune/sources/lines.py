@@ -67,7 +67,7 @@ def slices(path: str, size_bytes: int) -> list[Slice]:
     """
     if size_bytes < 1:
         raise ValueError(f"size_bytes must be positive, not {size_bytes}")
-    if not _seekable(path):
+    if not is_seekable(path):
         return [Slice(path)]
     with Path(path).open("rb") as file:
         cuts = _cuts(file, Path(path).stat().st_size, size_bytes)
@@ -200,7 +200,8 @@ def _piece(stream: io.BufferedReader, n_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _seekable(path: str) -> bool:
+def is_seekable(path: str) -> bool:
+    """Say whether a file can be entered in the middle: no archive, UTF-16, address on the Hub, or standard input."""
     if path == STDIN or is_hub(path):
         return False
     with Path(path).open("rb") as stream:
