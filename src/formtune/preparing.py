@@ -209,7 +209,8 @@ def witnesses_in(plan: Plan, reading: str, part: Slice, *, progress: Progress) -
     keeps = part.end is not None
     digest, n_bytes = _slice_digest(part) if keeps else ("", 0)
     batches = list(records_of(plan, part)) if keeps else records_of(plan, part)
-    found = witnesses(row for rows in batches for row in rows if not isinstance(row, LeftOut) and has_answer(row))
+    records = (row for rows in batches for row in rows if not isinstance(row, LeftOut))
+    found = witnesses(filter(has_answer, records))
     if isinstance(batches, list):
         _KEPT.put((reading, part, digest), batches, n_bytes)
     return found

@@ -5,7 +5,7 @@ A layout knows nothing that its dialect's ``read`` does not, and gives the same 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Literal, Protocol
 
@@ -186,22 +186,43 @@ def _labelled(keys: Keys, columns: Columns) -> Layout | None:
     own: dict[str, tuple[str, Any]] = {name: (f"text_{place}", str) for place, name in enumerate(names)}
     if columns.label is not None:
         own[columns.label] = ("label", str | int | bool | None)
-    texts_in = attrgetter(*(attribute for attribute, _ in own.values()))
-    single, column = names[0] if len(names) == 1 else None, columns.label
-
-    def read(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
-        inputs = {single: row.text_0} if single else dict(zip(names, texts_in(row), strict=False))
-        if not all(map(str.strip, inputs.values())):
-            return None
-        labels = _labels_of(row.label, column) if column else ()
-        return Labelled(inputs, labels, origin=origin, extra=extra, group=group)
-
+    labels_in = _labels_in(columns.label)
+    read = _read_text(names[0], labels_in) if len(names) == 1 else _read_texts(names, labels_in)
     return Layout(own, read)
 
 
-@lru_cache(maxsize=1024, typed=True)  # 1 is not true
-def _labels_of(label: str | int | None, column: str) -> tuple[str, ...]:
-    return labelled.labels_of(label, column)
+def _read_text(name: str, labels_in: Callable[[Any], tuple[str, ...]]) -> Read:
+    def read(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
+        text = row.text_0
+        if not text or text.isspace():
+            return None
+        return Labelled({name: text}, labels_in(row), origin=origin, extra=extra, group=group)
+
+    return read
+
+
+def _read_texts(names: Sequence[str], labels_in: Callable[[Any], tuple[str, ...]]) -> Read:
+    texts_in = attrgetter(*(f"text_{place}" for place in range(len(names))))
+
+    def read(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
+        inputs = dict(zip(names, texts_in(row), strict=True))
+        if not all(map(str.strip, inputs.values())):
+            return None
+        return Labelled(inputs, labels_in(row), origin=origin, extra=extra, group=group)
+
+    return read
+
+
+def _labels_in(column: str | None) -> Callable[[Any], tuple[str, ...]]:
+    if column is None:
+        return lambda _: ()
+    named = lru_cache(maxsize=1024)(partial(labelled.labels_of, column=column))
+
+    def labels_in(row: Any) -> tuple[str, ...]:
+        label = row.label
+        return named(label) if type(label) is str else labelled.labels_of(label, column)  # 1 is not true
+
+    return labels_in
 
 
 LAYOUTS: Mapping[str, Callable[[Keys, Columns], Layout | None]] = {

@@ -104,7 +104,10 @@ class Lane:
             records = [row and self._with_aside(row, Origin(path, line)) for row, line in placed]
         else:
             records = [row and read(row, Origin(path, line)) for row, line in placed]
-        found: list[Item] = []
+        found: list[Item] = [*filter(None, records)]
+        if len(found) == len(records):
+            return found
+        found = []
         for place, record in enumerate(records):
             found += general(place) if record is None else (record,)
         return found
