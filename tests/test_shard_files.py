@@ -14,6 +14,7 @@ from formtune.errors import DataError
 from formtune.examples import SHAPES, Shape
 from formtune.formats import FORMATS
 from formtune.leaves import Leaf
+from formtune.model_files import file_digest
 from formtune.shard_files import read_shard, shard_facts, shard_lengths, write_shard
 from formtune.tokens import byte_tokenizer
 
@@ -35,6 +36,15 @@ def written(path: Path, leaf: Leaf, facts: dict[str, object] | None = None) -> P
     lines_N = leaf.numbers_N + 1
     write_shard(path, leaf, files_N=np.zeros(len(leaf), dtype=np.int32), lines_N=lines_N, facts=facts or {})
     return path
+
+
+def test_what_was_written_is_digested_on_the_way(tmp_path: Path) -> None:
+    """As a reading of the file does it."""
+    made = prepared("instruction", "talk", "decoder")
+    assert made is not None
+    zeros_N = np.zeros(len(made.leaf), dtype=np.int32)
+    digest = write_shard(tmp_path / "a.arrow", made.leaf, files_N=zeros_N, lines_N=zeros_N, facts={})
+    assert digest == file_digest(tmp_path / "a.arrow")
 
 
 def same(one: Leaf, other: Leaf) -> bool:

@@ -23,6 +23,16 @@ def test_a_folder_appears_whole_with_its_manifest(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_digests_that_are_known_are_not_made_again(tmp_path: Path) -> None:
+    """Whoever says a wrong one has the file refused when it is read."""
+    with staged(tmp_path / "run", {"kind": "run"}, known={"a.txt": "0" * 64}) as staging:
+        (staging / "a.txt").write_text("hello")
+        (staging / "b.txt").write_text("there")
+
+    with pytest.raises(DataError, match=r"a\.txt"):
+        read_manifest(tmp_path / "run", kind="run")
+
+
 def test_nothing_appears_when_writing_fails(tmp_path: Path) -> None:
     """Neither the folder nor its staging place."""
     with pytest.raises(RuntimeError), staged(tmp_path / "run", {"kind": "run"}) as staging:
