@@ -58,9 +58,9 @@ FILES: dict[str, dict[str, str]] = {
         ' "assistant", "rank": 1, "replies": [{"message_id": "c", "parent_id": "b", "text": "Bye", "role": "prompter",'
         ' "replies": []}]}]}}\n'
     },
-    "preference": {
-        "trl.jsonl": '{"prompt": "Sky?", "chosen": "Blue.", "rejected": "Green.", "score_chosen": 9.5}\n'
-        '{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello"}],'
+    "preference": {"trl.jsonl": '{"prompt": "Sky?", "chosen": "Blue.", "rejected": "Green.", "score_chosen": 9.5}\n'},
+    "trl-preference": {
+        "conversational.jsonl": '{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello"}],'
         ' "rejected": [{"role": "assistant", "content": "What?"}]}\n'
     },
     "ranking": {
@@ -121,6 +121,14 @@ FILES: dict[str, dict[str, str]] = {
         "kto.jsonl": '{"prompt": "Sky?", "completion": "Blue.", "label": true}\n'
         '{"prompt": "Sky?", "completion": "Green.", "label": false}\n'
     },
+    "trl-kto": {
+        "kto.jsonl": '{"prompt": [{"role": "user", "content": "Sky?"}], "completion": [{"role": "assistant", "content":'
+        ' "Blue."}], "label": true}\n'
+    },
+    "alpaca-kto": {
+        "kto.json": '[{"instruction": "Translate.", "input": "Hund", "output": "dog", "kto_tag": true, "system": "Be'
+        ' brief.", "history": [["Hi", "Hello"]]}]\n'
+    },
     "kto-messages": {
         "kto.json": '[{"messages": [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}], "label":'
         " true}]\n"
@@ -164,7 +172,14 @@ MORE: dict[str, list[object]] = {
     "preference": [{"chosen": "The sky is blue.", "rejected": "The sky is green."}],
     "orca-pairs": [{"question": "q?", "response_j": "a", "response_k": "b"}],
     "swift-preference": [{"query": "q", "response": "a", "rejected_response": "b"}],
-    "kto": [{"instruction": "q", "input": "", "output": "a", "kto_tag": True}],
+    "alpaca-kto": [{"instruction": "q", "input": "", "output": "a", "label": True}],
+    "trl-preference": [
+        {
+            "prompt": "q",
+            "chosen": [{"role": "assistant", "content": "a"}],
+            "rejected": [{"role": "assistant", "content": "b"}],
+        }
+    ],
     "bfcl": [
         {
             "question": [[{"role": "user", "content": "q"}]],
@@ -374,7 +389,10 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     ),
     "glaive": glaive(),
     "oasst": oasst(),
-    "preference": preferences(prompt=st.just(()) | asked, answer=turning, has_tools=True),
+    "preference": preferences(
+        prompt=st.just(()) | st.tuples(message("user", plain_words)), answer=texts, has_tools=True
+    ),
+    "trl-preference": preferences(prompt=st.just(()) | asked, answer=turning, has_tools=True),
     "ranking": preferences(prompt=asked, answer=texts),
     "argilla": preferences(prompt=short, answer=texts),
     "orca-pairs": preferences(prompt=short, answer=texts),
@@ -389,7 +407,9 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     ),
     "nectar": preferences(prompt=st.tuples(message("user", plain_words)), answer=texts),
     "shp": preferences(prompt=st.tuples(message("user", words)), answer=texts),
-    "kto": preferences(prompt=st.just(()) | asked, answer=turning, n_sides=1, has_tools=True),
+    "kto": preferences(prompt=st.just(()) | st.tuples(message("user", words)), answer=texts, n_sides=1, has_tools=True),
+    "trl-kto": preferences(prompt=st.just(()) | asked, answer=turning, n_sides=1, has_tools=True),
+    "alpaca-kto": preferences(prompt=asked, answer=texts, n_sides=1),
     "kto-messages": preferences(prompt=asked, answer=turning, n_sides=1, has_tools=True),
     "natural-instructions": in_turn(words, has_system=True).map(
         lambda record: msgspec.structs.replace(record, messages=record.messages[:3])

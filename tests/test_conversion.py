@@ -100,7 +100,7 @@ def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     bare_chat = msgspec.structs.replace(CHAT, messages=(Message("user", "Hi"), Message("assistant", "Hello")))
     table = convert([bare_chat], "alpaca", tmp_path / "out.csv")
     assert table.cannot_carry == [{"key": "id", "rows": 1, "places": ["chats.jsonl:7"]}]
-    written = convert([CHAT, bare_chat], "prompt-completion", tmp_path / "pc.jsonl")
+    written = convert([CHAT, bare_chat], "trl-prompt-completion", tmp_path / "pc.jsonl")
     assert [one.reason for one in written.left_out] == []
     labelled = Labelled(id="x", inputs={"text": "Fine."}, labels=("good",), origin=Origin("a.csv", 2), extra='{"n":5}')
     told = convert([labelled], "labelled", tmp_path / "out.tsv").cannot_carry

@@ -122,7 +122,7 @@ def test_pairs_of_something_else_are_left_out(tmp_path: Path) -> None:
         ({"query": "a", "response": "b", "rejected_response": "c"}, "swift-preference"),
         ({"prompt": "a", "response": "b", "label": True}, None),
         ({"conversation": [{"human": "a", "assistant": "b"}], "label": False}, None),
-        ({"instruction": "a", "output": "b", "kto_tag": False}, "kto"),
+        ({"instruction": "a", "output": "b", "kto_tag": False}, "alpaca-kto"),
     ],
 )
 def test_judged_replies_are_not_learned_from(tmp_path: Path, row: object, dialect: str | None) -> None:

@@ -32,7 +32,7 @@ PLAIN: dict[str, dict[str, object]] = {
         "k": 1,
     },
     "prompt-completion": {"prompt": "a", "completion": "b"},
-    "prompt-completion, as messages": {"id": 1, "prompt": TALK, "completion": TALK[2:], "tags": "x"},
+    "trl-prompt-completion": {"id": 1, "prompt": TALK, "completion": TALK[2:], "tags": "x"},
     "query-response": {"query": "a", "response": "b", "history": [["c", "d"]]},
     "prompt-response": {"prompt": "a", "response": "b", "system": "s"},
     "labelled": {"text": "a b", "label": "x"},

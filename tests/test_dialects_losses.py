@@ -12,7 +12,7 @@ from formtune.dialects import DIALECTS, Columns
 from formtune.records import Conversation, LeftOut, Message, Origin, Record, Span
 from formtune.sources import Row
 
-CONVERSATIONS = sorted({*FILES, "messages", "alpaca", "prompt-completion"})
+CONVERSATIONS = sorted({*FILES, "messages", "alpaca", "prompt-completion", "trl-prompt-completion"})
 
 weights = st.sampled_from([None, 0.0, 0.25, 1.0])
 # Keys that some dialect has a use for, and names of roles.
@@ -87,6 +87,9 @@ def conversations(draw: st.DrawFn) -> Conversation:
 OTHERS: dict[str, list[dict[str, object]]] = {
     "alpaca": [{"instruction": "a", "input": "", "output": "b", "system": "s", "history": [["c", "d"]], "id": 1}],
     "prompt-completion": [{"prompt": "a", "completion": "b", "tools": [{"name": "f"}], "id": 1}],
+    "trl-prompt-completion": [
+        {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}], "id": 1}
+    ],
     "messages": [{"messages": [{"role": "user", "content": "a"}, {"role": "developer", "content": "b", "weight": 0}]}],
 }
 

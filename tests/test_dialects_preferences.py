@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from formtune.dialects import DIALECTS, Columns, Reading, read
-from formtune.records import Message, Origin, Preference, Record
+from formtune.records import Conversation, Message, Origin, Preference, Record
 from formtune.sources import Row
 
 USER = {"role": "user", "content": "Sky?"}
@@ -21,6 +21,7 @@ PREFERRED = Preference(
 )
 PAIRED = (
     "preference",
+    "trl-preference",
     "ranking",
     "argilla",
     "orca-pairs",
@@ -33,6 +34,7 @@ PAIRED = (
     "nectar",
     "shp",
 )
+JUDGED = ("kto", "trl-kto", "alpaca-kto", "kto-messages")
 
 
 def saved(folder: Path, *rows: object, **options: object) -> Reading:
@@ -59,10 +61,10 @@ def reread(name: str, records: Sequence[Record]) -> list[Record]:
     ("name", "row"),
     [
         ("preference", {"prompt": "Sky?", "chosen": "Blue.", "rejected": "Green."}),
-        ("preference", {"prompt": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
-        ("preference", {"chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
-        ("preference", {"prompt": "Sky?", "chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
-        ("preference", {"messages": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
+        ("trl-preference", {"prompt": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
+        ("trl-preference", {"chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
+        ("trl-preference", {"prompt": "Sky?", "chosen": [USER, BLUE], "rejected": [USER, GREEN]}),
+        ("trl-preference", {"messages": [USER], "chosen": [BLUE], "rejected": [GREEN]}),
         ("axolotl-preference", {"messages": [USER], "chosen": BLUE, "rejected": GREEN}),
         ("ranking", {"instruction": "Sky?", "input": "", "chosen": "Blue.", "rejected": "Green."}),
         ("argilla", {"instruction": "Sky?", "chosen_response": "Blue.", "rejected_response": "Green."}),
@@ -116,20 +118,20 @@ def test_a_judged_answer_is_no_pair(name: str) -> None:
     assert DIALECTS[name].write(msgspec.structs.replace(PREFERRED, rejected=())) is None
 
 
-@pytest.mark.parametrize("name", ["kto", "kto-messages"])
+@pytest.mark.parametrize("name", JUDGED)
 def test_a_pair_is_no_judgment(name: str) -> None:
     """A layout of judged answers has no place for two."""
     assert DIALECTS[name].write(PREFERRED) is None
 
 
-@pytest.mark.parametrize("name", sorted({*PAIRED, "kto", "kto-messages"} - {"nectar", "hh-rlhf", "shp"}))
+@pytest.mark.parametrize("name", sorted({*PAIRED, *JUDGED} - {"nectar", "hh-rlhf", "shp"}))
 def test_what_is_said_before_stays_before(name: str) -> None:
     """A system text and an earlier turn come back, or are not written; one answer or two."""
     talk = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "Hello"), *PREFERRED.prompt)
     record = msgspec.structs.replace(PREFERRED, prompt=talk)
-    if name.startswith("kto"):
+    if name in JUDGED:
         record = msgspec.structs.replace(record, chosen=())
-    assert (DIALECTS[name].write(record) is None) == (name in ("argilla", "orca-pairs"))
+    assert (DIALECTS[name].write(record) is None) == (name in ("preference", "kto", "argilla", "orca-pairs"))
     if DIALECTS[name].write(record) is not None:
         assert reread(name, [record]) == [record]
 
@@ -138,8 +140,8 @@ def test_what_is_said_before_stays_before(name: str) -> None:
     ("row", "name", "right"),
     [
         ({"prompt": "Sky?", "completion": "Blue.", "label": True}, "kto", True),
-        ({"prompt": [USER], "completion": [BLUE], "label": False}, "kto", False),
-        ({"instruction": "Sky?", "input": "", "output": "Blue.", "kto_tag": True}, "kto", True),
+        ({"prompt": [USER], "completion": [BLUE], "label": False}, "trl-kto", False),
+        ({"instruction": "Sky?", "input": "", "output": "Blue.", "kto_tag": True}, "alpaca-kto", True),
         ({"messages": [USER, BLUE], "label": False}, "kto-messages", False),
         ({"messages": [USER, BLUE], "kto_tag": True}, "kto-messages", True),
         (
@@ -206,7 +208,7 @@ def test_answers_that_go_on_differently_keep_their_turns(shared: Path) -> None:
         ("llamafactory_demo/dpo_zh_demo.json", "sharegpt-ranking", 100),
         ("llamafactory_demo/kto_en_demo.json", "kto-messages", 120),
         ("llamafactory_demo/v1_dpo_demo.jsonl", "chosen-messages", 10),
-        ("dialects_misc/torchtune_hh_rlhf_tiny.json", "preference", 1),
+        ("dialects_misc/torchtune_hh_rlhf_tiny.json", "trl-preference", 1),
         ("dialects_misc/torchtune_stack_exchange_paired_tiny.json", "orca-pairs", 25),
     ],
 )
@@ -269,7 +271,7 @@ def test_a_prompt_of_turns_is_read_as_turns(tmp_path: Path) -> None:
         ("assistant", "b"),
         ("user", "Sky?"),
     ]
-    assert reread("preference", [record]) == [bare(record)]
+    assert reread("trl-preference", [record]) == [bare(record)]
 
 
 @pytest.mark.parametrize(
@@ -284,3 +286,34 @@ def test_a_row_without_two_answers_is_left_out(row: object, reason: str, tmp_pat
     """It is told, with its reason."""
     good = {"prompt": "q", "chosen": "a", "rejected": "b"}
     assert [item.reason for item in saved(tmp_path, good, good, row).left_out] == [reason]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Sky?", "completion": "Blue."},
+        {"prompt": [USER], "completion": [BLUE]},
+        {"prompt": "Sky?", "chosen": "Blue.", "rejected": "Green."},
+        {"prompt": [USER], "chosen": [BLUE], "rejected": [GREEN]},
+        {"prompt": "Sky?", "completion": "Blue.", "label": True},
+        {"prompt": [USER], "completion": [BLUE], "label": True},
+    ],
+)
+def test_texts_stay_texts_and_messages_messages(row: dict[str, object], tmp_path: Path) -> None:
+    """TRL lays messages out by the chat template and takes texts as they are: one is never written as the other."""
+    reading = saved(tmp_path, row)
+    (written,) = (DIALECTS[reading.dialect].write(record) for record in reading.records)
+    assert json.loads(msgspec.json.encode(written)) == row
+
+
+@pytest.mark.parametrize("name", ["prompt-completion", "preference", "kto"])
+def test_a_text_has_no_place_for_a_system_message(name: str) -> None:
+    """It is not written rather than joined to what the user says, or as messages among texts."""
+    said = (Message("system", "Be brief."), *PREFERRED.prompt)
+    record: Record = msgspec.structs.replace(
+        PREFERRED, prompt=said, rejected=() if name == "kto" else PREFERRED.rejected
+    )
+    if name == "prompt-completion":
+        record = Conversation(messages=(*said, *PREFERRED.chosen))
+    assert DIALECTS[name].write(record) is None
+    assert DIALECTS[f"trl-{name}"].write(record) is not None

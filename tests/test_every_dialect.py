@@ -50,9 +50,9 @@ FILES: dict[str, dict[str, str]] = {
         "alpaca.json": '[\n{"instruction": "Translate.", "input": "Hund", "output": "dog",\n "history": [["Hi", "Hello"]],'
         ' "system": "Be brief."}\n]\n'
     },
-    "prompt-completion": {
-        "pc.jsonl": '{"prompt": "Who sang?", "completion": "She did."}\n'
-        '{"prompt": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"},'
+    "prompt-completion": {"pc.jsonl": '{"prompt": "Who sang?", "completion": "She did."}\n'},
+    "trl-prompt-completion": {
+        "trl.jsonl": '{"prompt": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"},'
         ' {"role": "user", "content": "Bye"}], "completion": [{"role": "assistant", "content": "See you"}]}\n'
     },
     "messages": {
@@ -155,6 +155,12 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     ),
     "alpaca": dialogues(),
     "prompt-completion": st.builds(
+        Conversation,
+        messages=st.tuples(st.builds(Message, st.just("user"), words), st.builds(Message, st.just("assistant"), words)),
+        tools=st.none() | json_texts,
+        extra=extras,
+    ),
+    "trl-prompt-completion": st.builds(
         Conversation,
         messages=st.tuples(st.builds(Message, st.just("user"), words), st.builds(Message, st.just("assistant"), words)),
         tools=st.none() | json_texts,

@@ -230,6 +230,7 @@ LAYOUTS: Mapping[str, Callable[[Keys, Columns], Layout | None]] = {
     "sharegpt": _turns,
     "alpaca": _alpaca,
     "prompt-completion": _completed,
+    "trl-prompt-completion": _completed,
     "query-response": lambda keys, _: _exchange(keys, "query", "response", system="system", history="history"),
     "prompt-response": lambda keys, _: _exchange(keys, "prompt", "response"),
     "labelled": _labelled,

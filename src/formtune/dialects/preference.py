@@ -1,97 +1,34 @@
-"""Preferences as TRL lays them out: ``prompt``, ``chosen`` and ``rejected``, each a text or a list of messages.
+"""Preferences as texts: ``prompt``, ``chosen`` and ``rejected``; those that are lists of messages are ``trl-preference``."""
 
-Without a prompt, both answers begin with it. Read too: answers that repeat the prompt (binarized UltraFeedback), a prompt
-under ``messages`` (axolotl), and one that is a text of turns as in HH-RLHF.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
-
-from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest, with_rest
-from formtune.dialects.conversations import json_text
-from formtune.dialects.layouts import seen, tools_row
-from formtune.dialects.preferences import Side, answer, as_text, has_both, parted, prompt_of, rows_of, side
-from formtune.records import Message, Preference, Record
+from formtune.dialects.chosen import NAMES, fits, has_messages, read, row_of
+from formtune.dialects.columns import Columns, Evidence, Object
+from formtune.dialects.layouts import seen
+from formtune.dialects.preferences import as_text, has_both, prompt_text
+from formtune.records import Preference, Record
 from formtune.sources import Row
 
 NAME = "preference"
-SUMMARY = "A prompt with a chosen and a rejected answer, as texts or messages (TRL, UltraFeedback, axolotl)."
-NEEDS = "columns 'chosen' and 'rejected'"
+SUMMARY = "A prompt with a chosen and a rejected answer, all three texts (TRL, axolotl)."
+NEEDS = "texts 'chosen' and 'rejected'"
 ROLES: frozenset[str] = frozenset()
-NAMES = frozenset({"prompt", "messages", "chosen", "rejected", "tools"})
+
+__all__ = ["NAME", "NAMES", "NEEDS", "ROLES", "SUMMARY", "read", "recognize", "write"]
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
-    """Look for two answers; where texts say what is asked in other columns, other dialects are surer."""
-    return seen(rows, columns, _fits, why="'chosen' and 'rejected'", score=0.99)
-
-
-def read(row: Row, _columns: Columns) -> Iterator[Record]:
-    """Read the prompt and both answers."""
-    value = as_object(row)
-    prompt, chosen, rejected = _sides(value)
-    yield Preference(
-        prompt=prompt,
-        chosen=chosen,
-        rejected=rejected,
-        tools=json_text(value.get("tools"), "tools"),
-        origin=row.origin,
-        extra=rest(value, {_prompt_name(value), "chosen", "rejected", "tools"}),
-    )
+    """Look for two texts; where other columns say what is asked, other dialects are surer."""
+    return seen(rows, columns, _fits, why="texts 'chosen' and 'rejected'", score=0.99)
 
 
 def write(record: Record) -> Object | None:
-    """Write three texts where one message each is said, else three lists of messages."""
+    """Write three texts, a dialogue before the answers as in HH-RLHF; None where a side is more than a text."""
     if not isinstance(record, Preference) or not has_both(record):
         return None
-    texts = [_prompt_text(record.prompt), as_text(record.chosen), as_text(record.rejected)]
-    sides: Sequence[object] = texts
-    if None in texts:  # one for all: a trainer takes either texts or messages
-        sides = [rows_of(said) for said in (record.prompt, record.chosen, record.rejected)]
-    return with_rest(
-        {**dict(zip(("prompt", "chosen", "rejected"), sides, strict=True)), **tools_row(record.tools)}, record.extra
-    )
+    texts = [prompt_text(record.prompt) if record.prompt else "", as_text(record.chosen), as_text(record.rejected)]
+    return None if None in texts else row_of(record, texts)
 
 
 def _fits(value: Object) -> bool:
-    return all(isinstance(value.get(name), (str, list, dict)) for name in ("chosen", "rejected"))
-
-
-def _prompt_text(prompt: Side) -> str | None:
-    """Write a prompt that is one message as a text, where it would not be read as turns."""
-    text = as_text(prompt, "user")
-    return text if text is not None and prompt_of(text) == prompt else None
-
-
-def _prompt_name(value: Object) -> str:
-    return "messages" if isinstance(value.get("messages"), list) and value.get("prompt") is None else "prompt"
-
-
-def _sides(value: Object) -> tuple[Side, Side, Side]:
-    """Give the prompt and both answers; what both answers begin with is, or belongs to, the prompt.
-
-    Raises:
-        RowFault: when an answer is empty, or no answer.
-    """
-    found = value.get(_prompt_name(value))
-    if found is None and isinstance(value.get("chosen"), str) and isinstance(value.get("rejected"), str):
-        return _parted_texts(str(value["chosen"]), str(value["rejected"]))
-    prompt = prompt_of(found) if isinstance(found, str) else side(found, "user")
-    chosen, rejected = answer(value.get("chosen")), answer(value.get("rejected"))
-    if found is not None and chosen[0].role in ("assistant", "tool") and rejected[0].role in ("assistant", "tool"):
-        return prompt, chosen, rejected
-    both, *answers = parted(chosen, rejected)
-    said = [message.content for message in both]
-    is_repeated = all(message.content in said for message in prompt)
-    return both if is_repeated else (*prompt, *both), answers[0], answers[1]
-
-
-def _parted_texts(chosen: str, rejected: str) -> tuple[Side, Side, Side]:
-    """Part two texts behind the last white space of what both begin with, as TRL does."""
-    n_equal = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(chosen, rejected, strict=False)))
-    place = max((place for place in range(n_equal) if chosen[place].isspace()), default=-1) + 1
-    asked, answers = chosen[:place], (chosen[place:], rejected[place:])
-    if not all(text.strip() for text in answers):
-        raise RowFault("an empty answer")
-    prompt = (Message("user", asked),) if asked.strip() else ()
-    return prompt, (Message("assistant", answers[0]),), (Message("assistant", answers[1]),)
+    return fits(value) and not has_messages(value)
