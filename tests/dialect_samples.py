@@ -3,7 +3,7 @@
 import msgspec
 from hypothesis import strategies as st
 
-from formtune.records import Conversation, Labelled, Message, Pair, Preference, Question, Record
+from formtune.records import Conversation, Labelled, Message, Pair, Plain, Preference, Question, Record
 
 FILES: dict[str, dict[str, str]] = {
     "gemini": {
@@ -103,6 +103,24 @@ FILES: dict[str, dict[str, str]] = {
     "hh-rlhf": {
         "hh.jsonl": '{"chosen": "\\n\\nHuman: Sky?\\n\\nAssistant: Blue.", "rejected": "\\n\\nHuman: Sky?\\n\\nAssistant: Green."}\n'
     },
+    "embedding": {
+        "triples.jsonl": '{"anchor": "A cup.", "positive": "A mug.", "negative": "A car.", "n": 1}\n'
+        '{"anchor": "A car.", "positive": "A van."}\n'
+    },
+    "swift-classification": {
+        "classes.jsonl": '{"messages": [{"role": "user", "content": "Loud fun."}], "label": 1}\n'
+        '{"messages": [{"role": "user", "content": "Dull."}], "label": [0, 2]}\n'
+        '{"messages": [{"role": "user", "content": "Fair."}], "label": 0.5}\n'
+    },
+    "instruction-response": {"oa.jsonl": '{"INSTRUCTION": "Name a color.", "RESPONSE": "Blue.", "SOURCE": "x"}\n'},
+    "prompt-only": {"prompts.jsonl": '{"prompt": "The sky is", "level": 3}\n'},
+    "trl-prompt-only": {
+        "prompts.jsonl": '{"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sky?"}]}\n'
+    },
+    "lmflow": {
+        "lmflow.json": '{"type": "conversation", "instances": [\n {"conversation_id": 1, "system": "Be brief.", "messages":'
+        ' [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]}\n'
+    },
     "nectar": {
         "nectar.jsonl": '{"prompt": "\\n\\nHuman: Sky?\\n\\nAssistant: ", "answers": [{"answer": "Green.", "model": "b", "rank": 2.0},'
         ' {"answer": "Blue.", "model": "a", "rank": 1.0}, {"answer": "Red.", "model": "c", "rank": 3.0}], "turns": 1}\n'
@@ -164,6 +182,14 @@ FILES: dict[str, dict[str, str]] = {
 
 # Layouts that the files above do not show.
 MORE: dict[str, list[object]] = {
+    "instruction-response": [
+        {"role_1": "Chemist", "message_1": "Explain it.", "message_2": "So.", "topic": "x"},
+        {"message_1": "And this?", "message_2": "Thus."},
+    ],
+    "lmflow": [
+        {"type": "text2text", "instances": [{"input": "a", "output": "b"}]},
+        {"type": "text_only", "instances": [{"text": "c"}, {"text": "d", "n": 1}]},
+    ],
     "gemini": [{"messages": [{"role": "user", "content": "a"}, {"role": "model", "content": "b"}]}],
     "oasst": [
         {"message_id": "t", "parent_id": None, "text": "a", "role": "prompter"},
@@ -404,6 +430,24 @@ HELD: dict[str, st.SearchStrategy[Record]] = {
     "hh-rlhf": preferences(
         prompt=in_turn(plain_words, has_system=False).map(lambda record: record.messages[:-1]),
         answer=message("assistant"),
+    ),
+    "embedding": st.builds(Pair, source=words, targets=st.tuples(words), extra=extras)
+    | preferences(prompt=st.tuples(message("user", words)), answer=texts),
+    "swift-classification": st.builds(
+        Labelled,
+        inputs=st.fixed_dictionaries({"text": words}),
+        labels=st.lists(st.integers(0, 99).map(str) | st.just("0.5"), min_size=1, max_size=2, unique=True).map(tuple),
+        extra=extras,
+    ),
+    "instruction-response": in_turn(words, has_system=False).map(
+        lambda record: msgspec.structs.replace(record, messages=record.messages[:2])
+    ),
+    "prompt-only": st.builds(Conversation, messages=st.tuples(message("user", words)), tools=tools, extra=extras),
+    "trl-prompt-only": in_turn().map(lambda record: msgspec.structs.replace(record, messages=record.messages[:-1])),
+    "lmflow": st.one_of(
+        st.builds(Pair, source=words, targets=st.tuples(words), extra=extras),
+        st.builds(Plain, text=words, extra=extras),
+        in_turn(),
     ),
     "nectar": preferences(prompt=st.tuples(message("user", plain_words)), answer=texts),
     "shp": preferences(prompt=st.tuples(message("user", words)), answer=texts),

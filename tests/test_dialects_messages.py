@@ -288,3 +288,47 @@ def test_real_parts_are_read_whole_and_come_back(shared: Path, name: str, n_reco
     again = [DIALECTS["llamafactory-v1"].write(record) for record in reading.records]
     given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["messages"] for row in again if isinstance(row, dict)] == [row["messages"] for row in given]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "near"),
+    [
+        ({"role": "user", "contents": "Weather?"}, "a message without content", "contents"),
+        ({"role": "user", "text": "Weather?"}, "a message without content", "text"),
+        ({"role": "user"}, "a message without content", None),
+        ({"from": "user", "content": "Weather?"}, "a message without a role", "from"),
+    ],
+)
+def test_a_message_whose_text_stands_elsewhere_is_told(
+    message: object, reason: str, near: str | None, tmp_path: Path
+) -> None:
+    """It is not read as an empty one: the text would be lost, and nobody would know."""
+    found = rows(tmp_path, *[{"messages": [USER, ANSWER]}] * 2, {"messages": [message, ANSWER]})
+    [one] = found.left_out
+    key = "role" if "role" in reason else "content"
+    assert (one.reason, one.path, one.near) == (reason, f"messages[0].{key}", near)
+
+
+def test_calls_reasoning_and_refusals_need_no_content(tmp_path: Path) -> None:
+    """They are what the message says."""
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for said in ({"tool_calls": [call]}, {"refusal": "No."}, {"reasoning_content": "Hm."}, {"content": None}):
+        assert not rows(tmp_path, {"messages": [USER, {"role": "assistant", **said}]}).left_out
+
+
+def test_a_place_inside_a_row_has_the_names_that_the_row_has(tmp_path: Path) -> None:
+    """ShareGPT's turns stand in 'conversations', with 'from' and 'value'."""
+    good = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    bad = [{"from": "humn", "value": "Hi"}, {"from": "gpt", "value": 5}, {"from": "gpt", "text": "Hello"}]
+    found = rows(tmp_path, *[{"conversations": good}] * 4, {"conversations": bad}, {"conversations": []})
+    [first, empty] = found.left_out
+    assert [one.path for one in (first, *first.further)] == [
+        "conversations[0].from",
+        "conversations[1].value",
+        "conversations[2].value",
+    ]
+    assert first.further[1].detail == "its other keys: text"
+    assert empty.path == "conversations"

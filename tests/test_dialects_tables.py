@@ -426,3 +426,14 @@ def test_a_flag_that_a_dialect_has_no_use_for_is_refused(tmp_path: Path) -> None
     """It would be passed over in silence."""
     with pytest.raises(SettingError, match=r"--question: The dialect 'labelled' has no use for it; it needs a text"):
         table(tmp_path, "text,label\na,x\n", dialect="labelled", columns=Columns(question="text", label="label"))
+
+
+def test_of_rows_of_several_layouts_the_most_frequent_is_read(tmp_path: Path) -> None:
+    """Whichever layout comes first; the others are left out, and the evidence says how many rows they are."""
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    found: list[object] = [{"instruction": "a", "input": "", "output": "b"}, {"prompt": "a", "completion": "b"}]
+    found += [{"messages": said}] * 3 + [{"text": "x"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    reading = read([str(tmp_path / "a.jsonl")])
+    assert (reading.dialect, len(reading.records), len(reading.left_out)) == ("messages", 3, 3)
+    assert reading.evidence == "'messages' with roles in 3 of 3 rows; 3 of 6 rows have other columns"

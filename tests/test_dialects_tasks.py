@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from formtune.dialects import DIALECTS, read, write
+from formtune.errors import DataError
 from formtune.records import Conversation, Labelled, Message, Pair, Question
 
 TASK = """{
@@ -169,3 +170,83 @@ def test_self_instruct_and_cmrc_are_read_whole(shared: Path) -> None:
         assert (reading.dialect, reading.left_out) == ("squad", [])
         assert all(isinstance(record, Question) and record.context for record in reading.records)
         assert n_records in (None, len(reading.records))
+
+
+def test_a_file_of_instances_keeps_their_lines_and_comes_back_whole(tmp_path: Path) -> None:
+    """LMFlow's files are one object; an instance without an answer is told with its place, and the others go on."""
+    found = {
+        "type": "text2text",
+        "instances": [{"input": "a", "output": "b"}, {"input": "c"}, {"input": "d", "output": "e"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(found, indent=1))
+    reading = read([str(tmp_path / "a.json")])
+    assert [record.origin and record.origin.line for record in reading.records] == [4, 11]
+    assert [(item.reason, item.path, item.at and item.at.line) for item in reading.left_out] == [
+        ("no text in column 'output'", "instances[1]", 8)
+    ]
+    assert write(reading.records, "lmflow", str(tmp_path / "b.json")) == []
+    assert json.loads((tmp_path / "b.json").read_text()) == {
+        "type": "text2text",
+        "instances": [{"input": "a", "output": "b"}, {"input": "d", "output": "e"}],
+    }
+
+
+def test_numbers_beside_a_message_are_labels_and_stay_numbers(tmp_path: Path) -> None:
+    """As ms-swift reads classes, several of them, and values; a name has no place there."""
+    said = [{"role": "user", "content": "Fun."}]
+    found = [{"messages": said, "label": label} for label in (1, [0, 2], 0.25, -3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    reading = read([str(tmp_path / "a.jsonl")])
+    records = [record for record in reading.records if isinstance(record, Labelled)]
+    assert [record.labels for record in records] == [("1",), ("0", "2"), ("0.25",), ("-3",)]
+    assert [DIALECTS["swift-classification"].write(record) for record in records] == found
+    named = msgspec.structs.replace(records[0], labels=("good",))
+    assert DIALECTS["swift-classification"].write(named) is None
+
+
+def test_steps_that_end_in_a_mark_are_judged_by_what_stands_in_its_place(tmp_path: Path) -> None:
+    """Math-Shepherd's two texts differ there alone; where they differ otherwise the row is told."""
+    good = {"input": "1+1+1? Step 1: 1+1=2 ки\nStep 2: so 4 ки", "label": "1+1+1? Step 1: 1+1=2 +\nStep 2: so 4 -"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(good) + "\n" + json.dumps(good | {"label": "other +"}) + "\n")
+    reading = read([str(tmp_path / "a.jsonl")])
+    assert [DIALECTS["stepwise"].write(record) for record in reading.records] == [
+        {"prompt": "1+1+1?", "completions": ["Step 1: 1+1=2", "Step 2: so 4"], "labels": [True, False]}
+    ]
+    assert [item.reason for item in reading.left_out] == ["labels that are not a truth value for each step"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem", "remedy"),
+    [
+        ({"input_ids": [1, 2], "labels": [-100, 2]}, "token ids", "Give the texts"),
+        ({"tokens": ["EU"], "ner_tags": [3]}, "tags of single tokens", "write a source and a target column"),
+        ({"text": "EU rejects", "spans": [{"start": 0, "end": 2, "label": "ORG"}]}, "stretches of texts", "a source"),
+    ],
+)
+def test_what_no_record_can_be_made_of_says_what_it_is(
+    row: dict[str, object], problem: str, remedy: str, tmp_path: Path
+) -> None:
+    """Token ids and named entities are known, and refused with what to do instead."""
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError) as refused:
+        read([str(tmp_path / "a.jsonl")])
+    assert problem in refused.value.problem
+    assert remedy in refused.value.remedy
+
+
+def test_a_layout_that_is_nearly_known_is_told_with_what_it_needs(tmp_path: Path) -> None:
+    """Rather than a list of all names."""
+    (tmp_path / "a.jsonl").write_text('{"system_prompt": "s", "chosen_response": "a", "instruction": "q"}\n')
+    with pytest.raises(DataError) as refused:
+        read([str(tmp_path / "a.jsonl")])
+    assert "The nearest: argilla needs columns 'instruction', 'chosen_response' and 'rejected_response'." in str(
+        refused.value
+    )
+
+
+def test_labels_that_are_called_like_columns_make_no_header(tmp_path: Path) -> None:
+    """A first row that ends in 'positive' is a row."""
+    (tmp_path / "a.tsv").write_text(
+        "loud fun for all\tpositive\nvery dull indeed\tnegative\nso so, I say\tpositive\nno\tnegative\n"
+    )
+    assert len(read([str(tmp_path / "a.tsv")]).records) == 4

@@ -291,6 +291,7 @@ def test_a_written_file_is_read_the_same(name: str, tmp_path: Path) -> None:
         "squad": ".json",
         "alpaca": ".json.zst",
         "natural-instructions": ".json",
+        "lmflow": ".json",
     }.get(name, ".jsonl.bz2")
     out = tmp_path / f"again{ending}"
     assert write(records, name, str(out)) == []
@@ -317,7 +318,11 @@ MORE: dict[str, list[object]] = {
         {"question": "q?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": "B"},
         {"question": "q?", "choices": [{"text": "x"}, {"text": "y"}], "answer": 0},
     ],
-    "question-answer": [{"question": "q?", "answer": ["a"], "context": "c"}, {"question": "r?", "answer": "b"}],
+    "question-answer": [
+        {"question": "q?", "answer": ["a"], "context": "c"},
+        {"question": "r?", "answer": "b"},
+        {"article": "c", "unanswerable_question": "s?"},
+    ],
     "alpaca": [{"instruction": "do", "instances": [{"input": "x", "output": "y"}]}] * 2,
     **conversation_samples.MORE,
     **dialect_samples.MORE,

@@ -35,7 +35,7 @@ def test_each_row_stands_with_its_faults_and_its_line(tmp_path: Path) -> None:
         {
             "code": "FT141",
             "reason": "a message with an unknown role",
-            "expected": "system, developer, user, assistant, tool or function",
+            "expected": "system, developer, user, assistant, tool or function; or the layout's names for them, as human and gpt",
             "remedy": "Write one of the known roles; the nearest is told.",
             "place": f"{path}:3",
             "path": "messages[0].role",
@@ -132,5 +132,5 @@ def test_inspect_writes_the_quarantine(tmp_path: Path, capsys: pytest.CaptureFix
     path, out = tmp_path / "a.jsonl", tmp_path / "q.jsonl"
     path.write_text(GOOD * 2 + '{"messages": []}\n')
     assert run(["inspect", str(path), "--quarantine", str(out)]) == 0
-    assert f"left out: 1 × FT140 no messages ({path}:3)" in capsys.readouterr().out
+    assert f"left out: 1 × FT140 no messages ({path}:3 (messages))" in capsys.readouterr().out
     assert [json.loads(line)["raw"] for line in out.read_text().splitlines()] == ['{"messages": []}']

@@ -139,12 +139,15 @@ FAULTS: tuple[Fault, ...] = (
     ),
     # Messages and roles.
     Fault(
-        "FT140", "no messages", "a list of messages with at least one", "Name the key 'messages', or take the row out."
+        "FT140",
+        "no messages",
+        "a list of messages with at least one",
+        "Put them under the key that is told in the place, or take the row out.",
     ),
     Fault(
         "FT141",
         "a message with an unknown role",
-        "system, developer, user, assistant, tool or function",
+        "system, developer, user, assistant, tool or function; or the layout's names for them, as human and gpt",
         "Write one of the known roles; the nearest is told.",
     ),
     Fault("FT142", "a message that is not an object", "an object with 'role' and 'content'", "Write it as an object."),

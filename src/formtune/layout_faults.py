@@ -99,6 +99,13 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("FT543", "a message without a text", "a text", "Fill it in, or take the message and its replies out."),
     ("FT544", "replies that are not a list of messages", "a list of messages", "Write 'replies' as a list."),
+    ("FT545", "a message without a role", "'role', or the layout's name for it, as 'from'", "Say who speaks."),
+    (
+        "FT546",
+        "a message without content",
+        "a text under 'content' (or the layout's name for it, as 'value'), or calls of tools",
+        "Put what is said under that key; under another it would not be read.",
+    ),
     # Tools.
     (
         "FT152",
@@ -205,5 +212,11 @@ LAYOUT_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "messages that are not one text of the user's",
         "one message of the user's, with nothing but text",
         "Put the dialogue into one 'text', or take the row out.",
+    ),
+    (
+        "FT378",
+        "instances of an unknown type",
+        "the type 'text_only', 'text2text' or 'conversation'",
+        "Write one of these types.",
     ),
 )

@@ -11,6 +11,7 @@ from formtune.dialects.columns import (
     as_object,
     filled_in,
     find,
+    in_rows,
     names_of,
     objects,
     rest,
@@ -41,7 +42,8 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     if "instruction" not in names or not (output or "instances" in names) or is_judged(table):
         return None
     found = replace(columns, source=find(names, _INPUTS), target=output)
-    return Evidence(0.94 * share(table, ["instruction"]), f"'instruction' with {output or 'instances'!r}", found)
+    why = f"'instruction' with {output or 'instances'!r} {in_rows(table, rows, 'instruction')}"
+    return Evidence(0.94 * share(table, ["instruction"]), why, found)
 
 
 def read(row: Row, columns: Columns) -> Iterator[Record]:

@@ -1,7 +1,8 @@
 """Which column holds what: names that the field uses, flags that settle it, and what a dialect says it has seen."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -19,6 +20,7 @@ TEXTS = (
     *("文本", "内容", "句子", "评论"),
 )
 _SHOWN_CHARACTERS = 60
+_KEY = re.compile(r"(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ class RowFault(Exception):
         """Say that what has the fault stands at a path: its own path goes on from there."""
         own = self.path or ""
         self.path = f"{path}{'.' if own and not own.startswith('[') else ''}{own}"
+        return self
+
+    def renamed(self, names: Mapping[str, str]) -> "RowFault":
+        """Give the keys in the paths of all its faults the names that the row has for them, as ``from`` for ``role``."""
+        for fault in (self, *self.further):
+            keys = _KEY.split(fault.path or "")
+            fault.path = "".join(names.get(key, key) for key in keys) or None
         return self
 
     def left_out(self, at: Origin) -> LeftOut:
@@ -207,6 +216,12 @@ def share(table: Sequence[Object], names: Collection[str]) -> float:
     if not table:
         return 0.0
     return sum(all(value.get(name) not in (None, "") for name in names) for value in table) / len(table)
+
+
+def in_rows(table: Sequence[Object], rows: Sequence[Row], name: str) -> str:
+    """Say in how many of the rows a column is filled: ``in 3 of 5 rows``."""
+    n_filled = sum(value.get(name) not in (None, "") for value in table)
+    return f"in {n_filled} of {len(rows)} rows"
 
 
 def text_in(value: Object, name: str) -> str:

@@ -12,6 +12,7 @@ from formtune.dialects.columns import (
     RowFault,
     as_object,
     find,
+    in_rows,
     names_of,
     objects,
     rest,
@@ -40,8 +41,7 @@ def found_in(rows: Sequence[Row], columns: Columns, *, of_messages: bool) -> Evi
         return None
     found = replace(columns, source="prompt", target=completion)
     what = "as messages" if of_messages else "as texts"
-    n_rows = sum(value.get("prompt") not in (None, "") for value in table)
-    why = f"'prompt' with {completion!r}, {what}, in {n_rows} of {len(rows)} rows"
+    why = f"'prompt' with {completion!r}, {what}, {in_rows(table, rows, 'prompt')}"
     return Evidence(0.93 * share(table, ["prompt"]), why, found)
 
 

@@ -14,9 +14,12 @@ _TEXTS = frozenset({"name", "tool_call_id", "reasoning_content", "thinking", "re
 _THINKING = ("reasoning_content", "thinking", "reasoning")
 # What tools call a message's share in the loss: a number, a truth value, or its opposite.
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "train", "loss", "masked")
+_INSTEAD = ("tool_calls", "function_call", "refusal", "audio", *_THINKING)  # what a message may say without content
 _KEYS = frozenset({"role", "content", "tool_calls", "train_detail", *WEIGHTS, *_TEXTS})
 BARE_ROLES = frozenset({"system", "user", "assistant", "tool"})
 _TURN_KEYS = {"from": "role", "value": "content"}
+TURN_KEYS = {new: old for old, new in _TURN_KEYS.items()}
+"""What ShareGPT calls a message's role and content."""
 _PART_TEXTS = ("text", "value", "content")
 # Newer and older names of the same roles; of several names for one role the first is written.
 ROLES: Mapping[str, str] = {
@@ -134,8 +137,7 @@ def from_turn(turn: object) -> object:
 
 def as_turn(row: Object) -> Object:
     """Undo :func:`from_turn`; unknown keys of these names are left away."""
-    names = {new: old for old, new in _TURN_KEYS.items()}
-    return {names.get(key, key): value for key, value in row.items() if key not in _TURN_KEYS}
+    return {TURN_KEYS.get(key, key): value for key, value in row.items() if key not in _TURN_KEYS}
 
 
 def as_row(message: Message) -> Object:
@@ -248,7 +250,11 @@ def _message(part: object, roles: Mapping[str, str]) -> Message:
     role = roles.get(said) if isinstance(said, str) else None
     if role is None:
         near = nearest(said, roles) if isinstance(said, str) else None
+        if "role" not in part:
+            raise RowFault("a message without a role", _other_keys(part), path="role", near=nearest("role", part))
         raise RowFault("a message with an unknown role", repr(said), path="role", found=said, near=near)
+    if "content" not in part and not any(part.get(key) for key in _INSTEAD):
+        raise RowFault("a message without content", _other_keys(part), path="content", near=nearest("content", part))
     content, parts, flagged = _content(part.get("content"))
     aside = {key: value for key, value in part.items() if not _is_known(key, value)}
     if said != first_name(roles, role):
@@ -268,6 +274,11 @@ def _message(part: object, roles: Mapping[str, str]) -> Message:
         parts=parts,
         extra=text_of(aside) if aside else None,
     )
+
+
+def _other_keys(part: Object) -> str:
+    """List the keys of a message but those for role and content, which tools call otherwise."""
+    return f"its other keys: {', '.join(key for key in part if key not in ('role', 'content')) or 'none'}"
 
 
 def _is_known(key: str, value: object) -> bool:

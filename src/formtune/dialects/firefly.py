@@ -8,6 +8,7 @@ from formtune.dialects.columns import (
     Object,
     as_object,
     filled_in,
+    in_rows,
     objects,
     rest,
     share,
@@ -30,7 +31,8 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     table = objects(rows)
     if not all(any(name in value for value in table) for name in NAMES):
         return None
-    return Evidence(0.95 * share(table, ["input"]), "'kind' with 'input' and 'target'", columns)
+    why = f"'kind' with 'input' and 'target' {in_rows(table, rows, 'input')}"
+    return Evidence(0.95 * share(table, ["input"]), why, columns)
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:

@@ -1,6 +1,6 @@
 """A column of messages beside a column of tools, as the dialects that are told apart by their messages share it."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -33,9 +33,19 @@ def marked(rows: Sequence[Row], columns: Columns, *, is_own: Callable[[Object], 
 
 
 def conversation_in(
-    row: Row, messages_in: Callable[[Iterable[object]], tuple[Message, ...]], *, column: str = MESSAGES
+    row: Row,
+    messages_in: Callable[[Iterable[object]], tuple[Message, ...]],
+    *,
+    column: str = MESSAGES,
+    keys: Mapping[str, str] = {},
 ) -> Conversation:
     """Read a row's messages and tools.
+
+    Args:
+        row: that holds them.
+        messages_in: reads the list of them.
+        column: where that stands.
+        keys: what a message's ``role`` and ``content`` are called there, if not so.
 
     Raises:
         RowFault: when there are none, or one cannot be read.
@@ -43,9 +53,13 @@ def conversation_in(
     value = as_object(row)
     found = value.get(column)
     if not isinstance(found, list) or not found:
-        raise RowFault("no messages", near=None if column in value else nearest(column, value))
+        raise RowFault("no messages", path=column, near=None if column in value else nearest(column, value))
+    try:
+        messages = messages_in(found)
+    except RowFault as fault:
+        raise fault.renamed({MESSAGES: column, **keys}) from None
     return Conversation(
-        messages=messages_in(found),
+        messages=messages,
         tools=json_text(value.get("tools"), "tools"),
         origin=row.origin,
         extra=rest(value, (column, "tools")),

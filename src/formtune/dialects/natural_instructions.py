@@ -6,12 +6,11 @@ acceptable the first is the answer, and all stand aside under ``output``. Wang e
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, rest
+from formtune.dialects.instances import lines_of
 from formtune.dialects.layouts import only_says, seen
 from formtune.records import Conversation, LeftOut, Message, Origin, Record
-from formtune.sources import Row, raw_lines, text_of, value_of
+from formtune.sources import Row, text_of, value_of
 
 NAME = "natural-instructions"
 SUMMARY = "Tasks with a definition and instances of input and outputs (Super-NaturalInstructions)."
@@ -40,7 +39,7 @@ def read(row: Row, _columns: Columns) -> Iterator[Record | LeftOut]:
         raise RowFault("no instances")
     around = {name: found for name, found in value.items() if name not in _TASK}
     task = Message("system", "\n".join(texts))
-    for instance, line in zip(instances, _lines(row, len(instances)), strict=True):
+    for instance, line in zip(instances, lines_of(row, "Instances", len(instances)), strict=True):
         origin = Origin(row.origin.file, line)
         try:
             yield _instance(instance, task, around=around, origin=origin)
@@ -88,13 +87,3 @@ def _instance(found: object, task: Message, *, around: Object, origin: Origin) -
     own = {name: content for name, content in found.items() if name not in ("input", "output")}
     extra = rest({**around, **own, **several}, ())
     return Conversation(messages=(task, Message("user", found["input"]), *answer), origin=origin, extra=extra)
-
-
-def _lines(row: Row, n_instances: int) -> list[int | None]:
-    """Give the line of each instance, where the row is a whole file; else that of the row."""
-    if not row.raw:
-        return [row.origin.line] * n_instances
-    instances = msgspec.json.decode(row.raw, type=dict[str, msgspec.Raw])["Instances"]
-    inside = row.raw[row.raw.index(bytes(instances)) :]
-    first = row.raw.count(b"\n", 0, len(row.raw) - len(inside)) + 1
-    return list(raw_lines(msgspec.json.decode(instances, type=list[msgspec.Raw]), inside, first_line=first))

@@ -6,6 +6,7 @@ import msgspec
 
 from formtune.dialects.columns import Columns, Evidence, Object, RowFault, as_object, objects, rest, text_in, with_rest
 from formtune.dialects.conversations import (
+    TURN_KEYS,
     Spelling,
     all_spelled,
     as_turn,
@@ -49,7 +50,10 @@ def read(row: Row, _columns: Columns) -> Iterator[Record]:
     if not isinstance(mask, str) or (mask and mask not in _ROLES):
         raise RowFault("a mask that is not the name of a speaker", repr(mask))
     system = text_in(value, "system")
-    messages = messages_in(map(from_turn, turns), _ROLES)
+    try:
+        messages = messages_in(map(from_turn, turns), _ROLES, at="conversations")
+    except RowFault as fault:
+        raise fault.renamed(TURN_KEYS) from None
     yield Conversation(
         messages=(*([Message("system", system)] if system else []), *_weighted(messages, mask)),
         origin=row.origin,

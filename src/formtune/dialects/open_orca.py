@@ -8,6 +8,7 @@ from formtune.dialects.columns import (
     Object,
     as_object,
     filled_in,
+    in_rows,
     objects,
     rest,
     share,
@@ -31,7 +32,8 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     table = objects(rows)
     if not all(any(name in value for value in table) for name in NAMES) or is_judged(table):
         return None
-    return Evidence(0.95 * share(table, ["question"]), "'system_prompt' with 'question' and 'response'", columns)
+    why = f"'system_prompt' with 'question' and 'response' {in_rows(table, rows, 'question')}"
+    return Evidence(0.95 * share(table, ["question"]), why, columns)
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:

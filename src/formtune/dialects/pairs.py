@@ -56,6 +56,8 @@ _LANGUAGE = re.compile(
     "|nb|ne|nl|nn|no|pa|pl|ps|pt|ro|ru|si|sk|sl|sq|sr|sv|sw|ta|te|th|tl|tr|uk|ur|uz|vi|zh"
 )
 _OWN = ("source_language", "target_language")
+# Targets that nobody calls a label.
+_TEXTS = frozenset({"highlights", "summary", "summaries", "corrected", "correction", "simplified", "output_text"})
 # Columns that name a task together with a source, so that a target called "target" or "output" is no label.
 _GENERAL = frozenset({"text", "input", "inputs", "content", "body", "document", "conversation"})
 NAMES = frozenset({*_SOURCES, *_TARGETS, "translation", *_OWN})
@@ -158,6 +160,8 @@ def _could_be_label(
 ) -> bool:
     """Say whether "text" and "target" are a text and a class: few different, short targets."""
     if columns.source or columns.target or normalize(sources[0]) not in _GENERAL or len(targets) != 1:
+        return False
+    if normalize(targets[0]) in _TEXTS:
         return False
     values = [str(value.get(targets[0])) for value in table]
     return len(set(values)) * 2 <= len(values) and max(map(len, values)) <= 60

@@ -8,6 +8,7 @@ from formtune.dialects.columns import (
     Object,
     as_object,
     filled_in,
+    in_rows,
     objects,
     rest,
     share,
@@ -33,7 +34,8 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     if not any("response" in value for value in table) or is_judged(table):
         return None
     found = share(table, ["query"])
-    return Evidence(0.95 * found, "'query' with 'response'", columns) if found > 0.5 else None
+    why = f"'query' with 'response' {in_rows(table, rows, 'query')}"
+    return Evidence(0.95 * found, why, columns) if found > 0.5 else None
 
 
 def read(row: Row, _columns: Columns) -> Iterator[Record]:

@@ -1,8 +1,9 @@
 """Which dialect rows are of, and what is said where none fits."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from formtune.dialects.columns import (
     Columns,
@@ -18,9 +19,34 @@ from formtune.dialects.columns import (
 from formtune.dialects.table import DIALECTS
 from formtune.errors import DataError, SettingError
 from formtune.records import LeftOut
-from formtune.sources import Row
+from formtune.sources import Row, normalize
 
 N_SAMPLE = 1000
+_N_NEAR = 3  # layouts that are told where none fits
+# Layouts of which no record can be made, by columns that they have, with what to do instead.
+_NO_RECORDS: Sequence[tuple[frozenset[str], str, str]] = (
+    (
+        frozenset({"input_ids"}),
+        "token ids, which say nothing without the tokenizer that made them",
+        "Give the texts that they were made of; formtune prepare makes tokens of them.",
+    ),
+    (
+        frozenset({"tokens", "ner_tags"}),
+        "tags of single tokens (named entities), for which there is no kind of record",
+        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
+    ),
+    (
+        frozenset({"tokens", "tags"}),
+        "tags of single tokens (named entities), for which there is no kind of record",
+        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
+    ),
+    (
+        frozenset({"text", "spans"}),
+        "stretches of texts with labels (named entities), for which there is no kind of record",
+        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
+    ),
+)
+_MOST = 0.5  # a lower score says: not even most of the rows are of this dialect, or a better one may come
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
 
 
@@ -41,15 +67,37 @@ def recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tup
         settle(columns, "group", names)
     able = _able(dialect, columns)
     _refuse_two_roles(columns, names)
-    evidence = {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
+    evidence = _evidence(able, rows, columns)
     if (
         dialect in able and not evidence and _reads(able[dialect], rows, columns)
     ):  # marks are for telling dialects apart
         evidence[dialect] = Evidence(_ENOUGH, "you name it, and rows can be read so", columns)
     best = max(evidence, key=lambda name: evidence[name].score, default=None)
+    if dialect is None and (best is None or evidence[best].score < _MOST):
+        evidence |= {} if given_roles(columns) else _of_most(rows, columns)
+        best = max(evidence, key=lambda name: evidence[name].score, default=None)
     if best is None or (dialect is None and evidence[best].score < _ENOUGH):
         raise _unrecognized(rows, columns, list(able))
     return best, evidence[best]
+
+
+def _evidence(able: Mapping[str, Dialect], rows: Sequence[Row], columns: Columns) -> dict[str, Evidence]:
+    return {name: found for name, module in able.items() if (found := module.recognize(rows, columns))}
+
+
+def _of_most(rows: Sequence[Row], columns: Columns) -> dict[str, Evidence]:
+    """Look at the rows that have the most frequent columns, where no dialect speaks for all of the rows.
+
+    Rows of other layouts are left out when they are read, and told.
+    """
+    kinds = Counter(frozenset(row.value) if isinstance(row.value, dict) else None for row in rows)
+    [(kind, n_rows)] = kinds.most_common(1)
+    if kind is None or n_rows == len(rows):
+        return {}
+    most = [row for row in rows if isinstance(row.value, dict) and row.value.keys() == kind]
+    others = f"; {len(rows) - n_rows} of {len(rows)} rows have other columns"
+    found = _evidence(DIALECTS, most, columns).items()
+    return {name: replace(one, why=one.why + others) for name, one in found if one.score >= _MOST}
 
 
 def _reads(module: Dialect, rows: Sequence[Row], columns: Columns) -> bool:
@@ -101,6 +149,9 @@ def _unrecognized(rows: Sequence[Row], columns: Columns, able: Sequence[str]) ->
         what = "objects without a key" if table else "lines of text, not columns"
         remedy = "Give objects with keys." if table else f"Name the layout with --dialect: {', '.join(DIALECTS)}."
         return DataError(f"The file holds {what}.", remedy, at=place)
+    known = next((told for told in _NO_RECORDS if told[0] <= set(names)), None)
+    if known and not given_roles(columns):
+        return DataError(f"The columns {quoted(sorted(known[0]))} hold {known[1]}.", known[2], at=place)
     shown = f"{quoted(names[:12])}{' ...' if len(names) > 12 else ''}"
     numbered = " (the first line names none)" if all(name.isdecimal() for name in names) else ""
     found = f"The columns {shown}{numbered} do not tell"
@@ -114,11 +165,22 @@ def _unrecognized(rows: Sequence[Row], columns: Columns, able: Sequence[str]) ->
         remedy = "Name the columns with these flags." if has_flags else "Name another with --dialect, or none at all."
         return DataError(f"{found} what is what: {needs}.", remedy, at=place)
     return DataError(
-        f"{found} what is text and what is the answer.",
+        f"{found} what is text and what is the answer.{_nearest(names)}",
         "Name them, for instance --text COLUMN --label COLUMN, --question COLUMN --answer COLUMN or --source COLUMN"
-        f" --target COLUMN; or the layout with --dialect (one of {', '.join(DIALECTS)}).",
+        " --target COLUMN; or the layout with --dialect (formtune dialects lists them).",
         at=place,
     )
+
+
+def _nearest(names: Sequence[str]) -> str:
+    """Say what the layouts need that know most of the columns; nothing where none knows two, or all that there are."""
+    known = {normalize(name) for name in names}
+    shared = {name: len(known & module.NAMES) for name, module in DIALECTS.items()}
+    most = max(shared.values())
+    near = [name for name, n in shared.items() if n == most]
+    if most < min(2, len(names)) or len(near) > _N_NEAR:
+        return ""
+    return f" The nearest: {'; '.join(f'{name} needs {DIALECTS[name].NEEDS}' for name in near)}."
 
 
 def nothing_read(left_out: Sequence[LeftOut], place: str) -> DataError:

@@ -8,6 +8,7 @@ import msgspec
 from formtune.dialects.call_turns import calls_to_turns, turns_to_calls
 from formtune.dialects.columns import Columns, Evidence, Object, as_object, objects, rest, text_in
 from formtune.dialects.conversations import (
+    TURN_KEYS,
     Spelling,
     all_spelled,
     as_turn,
@@ -35,6 +36,7 @@ _ROLES: Mapping[str, str] = {
     "system": "system",
     "observation": "tool",
     "user": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "chatgpt": "assistant",
     "bot": "assistant",
@@ -68,7 +70,7 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
 def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read the turns, after a system text in a column of its own; a call belongs to what was said just before it."""
     value, column = as_object(row), columns.source or _COLUMNS[0]
-    talk = conversation_in(row, _messages_in, column=column)
+    talk = conversation_in(row, _messages_in, column=column, keys=TURN_KEYS)
     if system := text_in(value, "system"):
         extra = rest(value, (column, "system", "tools"))
         talk = msgspec.structs.replace(talk, messages=(Message("system", system), *talk.messages), extra=extra)

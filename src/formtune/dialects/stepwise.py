@@ -1,5 +1,9 @@
-"""Solutions in steps, each judged right or wrong, as TRL and axolotl's ``stepwise_supervised`` lay them out."""
+"""Solutions in steps, each judged right or wrong, as TRL and axolotl's ``stepwise_supervised`` lay them out.
 
+Read too: Math-Shepherd's ``input``, whose steps end in a mark, and ``label``, with ``+`` or ``-`` in its place.
+"""
+
+import re
 from collections.abc import Iterator, Sequence
 
 from formtune.dialects.columns import (
@@ -11,6 +15,7 @@ from formtune.dialects.columns import (
     filled_in,
     objects,
     rest,
+    text_in,
     with_rest,
 )
 from formtune.dialects.exchanges import are_texts, exchanges_of
@@ -23,12 +28,14 @@ NEEDS = "columns 'prompt', 'completions' and 'labels', a list of steps and one o
 ROLES: frozenset[str] = frozenset()
 NAMES = frozenset({"prompt", "completions", "labels"})
 _BETWEEN = "\n"
+_MARK = "ки"  # ends each step of Math-Shepherd
+_FIRST = re.compile(r"\s*Step 1:")
 
 
 def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     """Look for steps beside their labels."""
     table = objects(rows)
-    fitting = sum(are_texts(value.get("completions")) and isinstance(value.get("labels"), list) for value in table)
+    fitting = sum(map(_fits, table))
     if fitting * 2 <= len(table):
         return None
     return Evidence(0.99 * fitting / len(table), f"steps with labels in {fitting} of {len(table)} rows", columns)
@@ -37,6 +44,9 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
 def read(row: Row, _columns: Columns) -> Iterator[Record]:
     """Read one answer of all steps, a line or more each, of which those judged wrong are not to be learned."""
     value = as_object(row)
+    if _is_marked(value):
+        yield _shepherd(row, value)
+        return
     steps, labels = value.get("completions"), value.get("labels")
     if not are_texts(steps) or not isinstance(steps, list):
         raise RowFault("no steps")
@@ -67,3 +77,36 @@ def _answer(steps: Sequence[str], labels: Sequence[bool]) -> Message:
         spans.append(Span(start, start + len(step), float(label)))
         start += len(step) + len(_BETWEEN)
     return Message("assistant", _BETWEEN.join(steps), spans=tuple(spans))
+
+
+def _fits(value: Object) -> bool:
+    return (are_texts(value.get("completions")) and isinstance(value.get("labels"), list)) or _is_marked(value)
+
+
+def _is_marked(value: Object) -> bool:
+    """Say whether steps stand in one text, as Math-Shepherd has them."""
+    text = value.get("input")
+    return isinstance(text, str) and _MARK in text and isinstance(value.get("label"), str)
+
+
+def _shepherd(row: Row, value: Object) -> Conversation:
+    """Read steps that end in a mark, and what the label has in the mark's place.
+
+    Raises:
+        RowFault: when the two texts differ otherwise.
+    """
+    text, judged = text_in(value, "input"), text_in(value, "label")
+    pieces, labels, place = text.split(_MARK), [], 0
+    for piece in pieces[:-1]:
+        place += len(piece)
+        labels.append(judged[place : place + 1])
+        place += 1
+    if not set(labels) <= {"+", "-"} or "".join(map("".join, zip(pieces, [*labels, ""], strict=True))) != judged:
+        raise RowFault("labels that are not a truth value for each step", path="label")
+    first = _FIRST.search(pieces[0])
+    asked, pieces[0] = (pieces[0][: first.start()], pieces[0][first.start() :]) if first else ("", pieces[0])
+    messages = (
+        Message("user", filled_in({"input": asked}, "input")),
+        _answer([piece.strip() for piece in pieces[:-1]], [label == "+" for label in labels]),
+    )
+    return Conversation(messages=messages, origin=row.origin, extra=rest(value, {"input", "label"}))

@@ -13,7 +13,7 @@ from typing import IO, cast
 import msgspec
 import zstandard
 
-from formtune.dialects import aligned, natural_instructions, oasst, squad
+from formtune.dialects import aligned, lmflow, natural_instructions, oasst, squad
 from formtune.dialects.columns import Dialect, Object
 from formtune.dialects.parquet import parquet
 from formtune.dialects.table import DIALECTS
@@ -28,6 +28,7 @@ _LINES = frozenset({".jsonl", ".ndjson"})
 _DOCUMENTS: dict[str, Callable[[list[Object]], object]] = {
     squad.NAME: squad.document,
     natural_instructions.NAME: natural_instructions.joined,
+    lmflow.NAME: lmflow.joined,
 }
 
 
@@ -79,8 +80,8 @@ def stand_alone(dialect_name: str, path: str) -> bool:
 
     They do not in tables and Parquet, whose columns are those of all rows; in lines of text, whose file is read by
     paragraphs where it has some; in trees of messages (``oasst``), which are put together from all of their ways; in
-    ``aligned`` files, which have equally many targets for each line; nor in the documents of ``squad`` and
-    ``natural-instructions``, in which questions stand under their paragraph and instances under their task.
+    ``aligned`` files, which have equally many targets for each line; nor in the documents of ``squad``,
+    ``natural-instructions`` and ``lmflow``, in which questions stand under their paragraph and instances under their task.
     """
     ending = stem_and_suffix(path)[1]
     if dialect_name in (oasst.NAME, aligned.NAME):
