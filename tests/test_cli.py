@@ -290,6 +290,23 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_each_fault_is_told_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """And a row that went on without a part is not called left out; what was asked for needs no remedy."""
+    no_text = {"code": "FT131", "reason": "no text in column 'x'", "rows": 7, "places": ["a.csv:4"]}
+    twice = {"code": "FT116", "reason": "a key that stands twice in one object", "rows": 1, "places": ["a:2"]}
+    not_drawn = {"code": "FT183", "reason": "not drawn: fewer records are asked for", "rows": 2, "places": []}
+    values = {"rows_in": 10, "left_out": [no_text, not_drawn], "parts_lost": [twice]}
+    show.result(Made(values), lambda _console, _made: None, Common())
+    assert capsys.readouterr().out.splitlines() == [
+        "left out: 7 × FT131 no text in column 'x' (a.csv:4, ...)",
+        "  Fill the field in, or name another column.",
+        "left out: 2 × FT183 not drawn: fewer records are asked for",
+        "Every place, with what was found there: --quarantine FILE.",
+        "kept, but for a part: 1 × FT116 a key that stands twice in one object (a:2)",
+        "  Remove or rename one of the two.",
+    ]
+
+
 def test_strict_does_not_pass_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """The result is printed all the same."""
     assert show.result(Made({"n": 3, "left_out": LEFT_OUT}), show.numbers, Common(strict=True, json=True)) == 2

@@ -31,7 +31,17 @@ def test_a_table_is_described(tmp_path: Path) -> None:
         },
         "unanswered": 1,
         "groups": 0,
-        "left_out": [{"code": "FT131", "reason": "no text in column 'text'", "rows": 1, "places": [f"{path}:6"]}],
+        "left_out": [
+            {
+                "code": "FT131",
+                "reason": "no text in column 'text'",
+                "rows": 1,
+                "places": [f"{path}:6"],
+                "expected": "a text, a number, or a list of texts",
+                "remedy": "Fill the field in, or name another column.",
+            }
+        ],
+        "parts_lost": [],
         "samples": [
             {"at": f"{path}:2", "input": "one two", "answer": "x"},
             {"at": f"{path}:4", "input": "four", "answer": "x"},

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from formtune.dialects import Reading
+from formtune.faults import fault_of
 from formtune.records import (
     Conversation,
     Labelled,
@@ -32,8 +33,9 @@ def inspect(reading: Reading) -> dict[str, object]:
     Returns:
         ``dialect`` and ``evidence``; ``kinds`` and how many of each; ``records``; ``labels`` and how many of each, the
         most frequent first; ``lengths``: quantiles of ``characters`` and ``words`` of what is asked, and of
-        ``answer_characters`` and ``answer_words``; ``unanswered`` records; ``groups``; ``left_out``; ``samples`` from
-        the beginning, the middle and the end.
+        ``answer_characters`` and ``answer_words``; ``unanswered`` records; ``groups``; ``left_out``, and ``parts_lost``
+        of rows that went on, each fault with what was ``expected`` and its ``remedy``; ``samples`` from the beginning,
+        the middle and the end.
     """
     records = reading.records
     return {
@@ -45,7 +47,8 @@ def inspect(reading: Reading) -> dict[str, object]:
         "lengths": _lengths(records),
         "unanswered": sum(not answer_text(record) and not _is_answered(record) for record in records),
         "groups": len({record.group for record in records if record.group is not None}),
-        "left_out": tally(reading.left_out),
+        "left_out": _explained(one for one in reading.left_out if not one.kept),
+        "parts_lost": _explained(one for one in reading.left_out if one.kept),
         "samples": [_sample(records[place]) for place in _places(len(records))],
     }
 
@@ -65,6 +68,12 @@ def tally(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
         }
         for reason, items in ordered
     ]
+
+
+def _explained(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
+    """Count as :func:`tally` does, and say of each fault what was expected, and how to mend it."""
+    faults = [(one, fault_of(one["reason"])) for one in tally(left_out)]
+    return [one | ({"expected": fault.expected, "remedy": fault.remedy} if fault else {}) for one, fault in faults]
 
 
 def merged_tallies(tallies: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

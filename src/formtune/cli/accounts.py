@@ -1,10 +1,13 @@
 """What became of rows, in lines of text, each with its style on a terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from formtune.faults import fault_of
 
 Values = Mapping[str, Any]
 Line = tuple[str, str | None]
+_NOTHING = "Nothing is to be done"  # the remedy of what was asked for
 
 
 def account(values: Values) -> str:
@@ -25,6 +28,25 @@ def entry(values: Values) -> str:
     places = f" ({', '.join(values['places'])}{more})" if values["places"] else ""
     code = f"{values['code']} " if values.get("code") else ""
     return f"{values['rows']} × {code}{values['reason']}{places}"
+
+
+def faults(name: str, found: Iterable[Values], *, can_list: str = "") -> Iterator[Line]:
+    """Say of each reason why rows were left out, or lost a part, how to mend it.
+
+    Args:
+        name: ``left_out`` or ``parts_lost``.
+        found: the reasons, each with its rows and the first places.
+        can_list: the flag that lists every place, said where there are more than are shown.
+    """
+    is_cut = False
+    for one in found:
+        yield f"{'left out' if name == 'left_out' else 'kept, but for a part'}: {entry(one)}", "yellow"
+        fault = fault_of(one["reason"])
+        if fault and not fault.remedy.startswith(_NOTHING):
+            yield f"  {fault.remedy}", "green"
+        is_cut = is_cut or one["rows"] > len(one["places"])
+    if is_cut and can_list:
+        yield f"Every place, with what was found there: {can_list}.", "dim"
 
 
 def mended(values: Values) -> Iterator[Line]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 _LONG = frozenset(
-    {"fixed", "left_out", "mended", "predictions", "samples"}
+    {"fixed", "left_out", "mended", "parts_lost", "predictions", "samples"}
 )  # shown in ways of their own, or by --json alone
 _MOST_LABELS = 30  # a column of texts, taken for labels, would flood the terminal
 _MOST_CLASSES = 12  # more columns of a confusion matrix than that do not fit
@@ -38,19 +38,25 @@ AnyMade = TypeVar("AnyMade", bound=Made)
 def result(made: AnyMade, showing: "Callable[[Console, AnyMade], None]", common: Common) -> int:
     """Print a result and give the exit code: 2 where ``--strict`` finds something left out, else 0."""
     values = made.to_dict()
-    left_out = [*values.get("left_out", ()), *values.get("parts_lost", ())]
+    faults = {name: list(values.get(name, ())) for name in ("left_out", "parts_lost")}
+    left_out = [one for found in faults.values() for one in found]
     if common.json:
         plain_json(values)
     elif not common.quiet:
         console = _console()
         showing(console, made)
-        for entry in left_out:
-            _line(console, f"left out: {accounts.entry(entry)}", "yellow")
+        for name, found in faults.items():
+            _lines(console, accounts.faults(name, found, can_list="--quarantine FILE" if _is_of_files(values) else ""))
     n_left_out = sum(entry["rows"] for entry in left_out if not entry["reason"].startswith(_AS_ASKED))
     if not (common.strict and n_left_out):
         return 0
     sys.stderr.write(f"--strict: {n_left_out} rows were left out. Mend them, or go on without --strict.\n")
     return 2
+
+
+def _is_of_files(values: Values) -> bool:
+    """Say whether a command can list the faults of what it read: ``inspect`` and ``convert``, if they have not done so."""
+    return ("evidence" in values or "rows_in" in values) and not values.get("quarantine")
 
 
 def plain_json(values: object) -> int:
@@ -106,9 +112,20 @@ def inspection(console: "Console", made: Made) -> None:
     """Show what was mended, what a file is, then some of its records."""
     values = made.to_dict()
     _lines(console, accounts.mended(values))
-    _grid(console, {**values, **_shortened(values, "labels")})
+    hidden = {name for name in ("labels", "lengths") if name == "lengths" or not values.get(name)}
+    _grid(
+        console, {name: one for name, one in {**values, **_shortened(values, "labels")}.items() if name not in hidden}
+    )
+    lengths = [
+        {"lengths": name.replace("_", " "), **found} for name, found in values.get("lengths", {}).items() if found
+    ]
+    if lengths:
+        _line(console, "")
+        _table(console, lengths, tuple(lengths[0]))
+        _line(console, "")
     for sample in values.get("samples", ()):
-        _line(console, f"{sample['at']}  {sample['input']}  →  {sample['answer']}", "dim")
+        said_in_a_line = "  →  ".join(" ↵ ".join(sample[name].splitlines()) for name in ("input", "answer"))
+        _line(console, f"{sample['at']}  {said_in_a_line}", "dim")
 
 
 def prepared(console: "Console", made: "Result") -> None:
