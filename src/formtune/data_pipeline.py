@@ -89,6 +89,7 @@ def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = 
         progress: told of each check.
     """
     from formtune import checks
+    from formtune.checks.figures import figures
     from formtune.checks.fixing import fixed
     from formtune.checks.writing import written
 
@@ -119,7 +120,8 @@ def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = 
     if asked.quarantine is not None:
         left_out = [one for reading in readings.values() for one in reading.left_out]
         write_quarantine(left_out, asked.quarantine, encoding=data.encoding)
-    return written(checks.Audit(outcomes, n_records), asked, readings, paths=named, fix=fix)
+    audit = checks.Audit(outcomes, n_records, figures(context, {outcome.check for outcome in outcomes}))
+    return written(audit, asked, readings, paths=named, fix=fix)
 
 
 def _check_own_files(recipe: Recipe, asked: "Asked") -> None:

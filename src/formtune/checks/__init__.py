@@ -121,15 +121,20 @@ class Audit:
     Attributes:
         outcomes: of each check, in their order.
         records: how many there are, by part or file.
+        figures: what there is to draw (see :func:`formtune.checks.figures.figures`).
         more: what else was done, as plain values.
     """
 
     outcomes: Sequence[Outcome]
     records: Mapping[str, int]
+    figures: Sequence[Mapping[str, Any]] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values: ``findings``, the gravest first, ``counts`` by severity, ``checks`` with their times."""
+        """Give plain values: ``findings``, the gravest first, ``counts`` by severity, ``checks`` with their times.
+
+        What there is to draw stands under ``figures``.
+        """
         found = [finding.to_dict(outcome.check) for outcome in self.outcomes for finding in outcome.findings]
         found.sort(key=lambda values: SEVERITIES.index(values["severity"]))
         ran = [
@@ -142,7 +147,15 @@ class Audit:
             for outcome in self.outcomes
         ]
         counts = {severity: sum(one["severity"] == severity for one in found) for severity in SEVERITIES}
-        return {"findings": found, "counts": counts, "records": dict(self.records), "checks": ran, **self.more}
+        figures = list(self.figures)
+        return {
+            "findings": found,
+            "counts": counts,
+            "records": dict(self.records),
+            "checks": ran,
+            "figures": figures,
+            **self.more,
+        }
 
 
 def check(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+from formtune.checks.measures import Measured, measured
 from formtune.examples import Format, Task
 from formtune.records import LeftOut, Record
 from formtune.splits import duplicate_key
@@ -94,6 +95,13 @@ class Context:
     def records(self) -> list[Record]:
         """All that is checked, part by part."""
         return [record for part in self.parts.values() for record in part]
+
+    @cached_property
+    def measured(self) -> list[Measured]:
+        """How long they are, in each of the formats that they are meant for; counted once."""
+        return measured(
+            self.records, model=self.model, formats=self.formats, task=self.task, max_length=self.max_length
+        )
 
     @cached_property
     def keys(self) -> list[str]:

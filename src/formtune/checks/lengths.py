@@ -10,12 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from formtune.arms import make_arms, present_all
 from formtune.checks.finding import Context, Finding, Rule, counted, finding, found, place_of
-from formtune.fitting import fit
-from formtune.model_files import decoder_start_in, max_length_in, resolve
-from formtune.records import Plain, Record, answer_text, input_text
-from formtune.tokens import Tokens, load_tokenizer, tokenize_each
+from formtune.checks.measures import Measured, whole_text
+from formtune.records import Record, answer_text
 
 CUT = Rule(
     "FT228",
@@ -43,14 +40,13 @@ AT_LEAST = 2000  # characters; below that no outlier matters
 def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Measure every record, as exactly as the context allows."""
     yield from _outliers(records)
-    if context.model is not None and context.formats:
-        yield from _in_formats(records, context)
-    elif context.model is not None:
-        yield from _in_tokens(records, context.model, context.max_length)
+    for one in context.measured:
+        if one.window is not None:
+            yield from _beyond(one, context.model)
 
 
 def _outliers(records: Sequence[Record]) -> Iterator[Finding]:
-    lengths = np.array([len(_whole(record)) for record in records])
+    lengths = np.array([len(whole_text(record)) for record in records])
     if len(lengths) < 20:
         return
     median, most = (int(x) for x in np.quantile(lengths, (0.5, 0.95)))
@@ -60,48 +56,22 @@ def _outliers(records: Sequence[Record]) -> Iterator[Finding]:
     yield from found(OUTLIER, far, problem, details=details)
 
 
-def _whole(record: Record) -> str:
-    return input_text(record) if isinstance(record, Plain) else f"{input_text(record)} {answer_text(record)}"
-
-
-def _in_tokens(records: Sequence[Record], model: str, max_length: int | None) -> Iterator[Finding]:
-    folder = resolve(model)
-    capacity, tokenizer = max_length_in(folder, max_length), load_tokenizer(folder)
-    encoded = tokenizer.encode([_whole(record) for record in records], offsets=False)
-    lengths = [len(ids_T) for ids_T, _ in encoded]
-    long = [record for record, n in zip(records, lengths, strict=True) if n > capacity]
-    problem = f"{counted(len(long), 'record', 'is')} longer than the {capacity:,} tokens that {model} takes."
-    yield from found(CUT, long, problem, details=[_spread(lengths)])
-
-
-def _in_formats(records: Sequence[Record], context: Context) -> Iterator[Finding]:
-    assert context.model is not None
-    assert context.task is not None
-    folder = resolve(context.model)
-    capacity, tokenizer = max_length_in(folder, context.max_length), load_tokenizer(folder)
-    arms, _refused = make_arms(context.formats, [context.model], context.task)
-    by_id = {record.id: record for record in records}
-    for arm in arms:
-        examples, _unfit = present_all(arm, records, context.task)
-        tokens = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=decoder_start_in(folder)).tokens
-        long = [one for one in tokens if _length(one) > capacity]
-        fitting, too_long, _n_cut = fit(long, capacity)
-        window = f"{capacity:,} tokens that {context.model} takes"
-        details = [_spread([_length(one) for one in tokens])]
-        cut = [by_id[one.id] for one in fitting]
-        problem = f"As {arm.name}, {counted(len(cut), 'record')} of {len(tokens):,} must be cut to the {window}."
-        yield from found(CUT, cut, problem, details=details)
-        lost = [by_id[one.id] for one in too_long if one.id in by_id]
-        if lost:
-            details = [
-                f"{place_of(record)}: an answer of {len(answer_text(record)):,} characters" for record in lost[:10]
-            ]
-            problem = f"As {arm.name}, the answers of {counted(len(lost), 'record')} do not fit into the {window}."
-            yield finding(LOST, lost, problem, details=details)
-
-
-def _length(tokens: Tokens) -> int:
-    return max(len(tokens.ids_T), len(tokens.decoder.ids_T) if tokens.decoder else 0)
+def _beyond(one: Measured, model: str | None) -> Iterator[Finding]:
+    """Report what is cut, and what is lost, because the model's window is shorter."""
+    window = f"{one.window:,} tokens that {model} takes"
+    details = [_spread(one.lengths)]
+    if not one.format:
+        problem = f"{counted(len(one.cut), 'record', 'is')} longer than the {window}."
+        yield from found(CUT, one.cut, problem, details=details)
+        return
+    problem = f"As {one.format}, {counted(len(one.cut), 'record')} of {len(one.lengths):,} must be cut to the {window}."
+    yield from found(CUT, one.cut, problem, details=details)
+    if one.lost:
+        details = [
+            f"{place_of(record)}: an answer of {len(answer_text(record)):,} characters" for record in one.lost[:10]
+        ]
+        problem = f"As {one.format}, the answers of {counted(len(one.lost), 'record')} do not fit into the {window}."
+        yield finding(LOST, one.lost, problem, details=details)
 
 
 def _spread(lengths: Sequence[int]) -> str:

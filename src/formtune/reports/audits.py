@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from formtune.reports import quantities
+from formtune.reports.figures import histogram, shares
 from formtune.reports.svg import clean
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 N_PLACES = 5  # of each finding on a terminal
 N_DETAILS = 3
 N_PLACES_ON_PAGE = 50
+N_DETAILS_ON_PAGE = 5  # that stand open; the others are a click away
 
 
 def audit_html(values: Mapping[str, Any]) -> str:
@@ -27,7 +29,10 @@ def audit_html(values: Mapping[str, Any]) -> str:
         trim_blocks=True,
     )
     environment.filters.update(count=quantities.count, seconds=quantities.seconds)
-    return environment.get_template("audit.html").render(**values, headline=headline(values), n_places=N_PLACES_ON_PAGE)
+    environment.globals.update(histogram=histogram, shares=shares)
+    return environment.get_template("audit.html").render(
+        **values, headline=headline(values), n_places=N_PLACES_ON_PAGE, n_details=N_DETAILS_ON_PAGE
+    )
 
 
 def headline(values: Mapping[str, Any]) -> str:

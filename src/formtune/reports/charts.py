@@ -109,7 +109,7 @@ def heat_map(confusion: Confusion, *, row_px: float = 13.0, gutter_px: float = 1
     parts = [f'<rect x="{at(gutter_px)}" y="{at(top)}" width="{at(edge)}" height="{at(edge)}" class="field"/>']
     for row, label in enumerate(confusion.labels):
         middle = top + (row + 0.72) * row_px
-        parts.append(text(at(gutter_px - 6), at(middle), f"{_short(label)}  {row + 1}", anchor="end", css="tiny"))
+        parts.append(text(at(gutter_px - 6), at(middle), f"{shortened(label)}  {row + 1}", anchor="end", css="tiny"))
         if row == 0 or (row + 1) % 5 == 0:
             parts.append(text(at(gutter_px + (row + 0.5) * row_px), "15", row + 1, anchor="middle", css="tiny"))
         parts += _cells(confusion, row, corner=(gutter_px, top + row * row_px), side=row_px)
@@ -133,8 +133,8 @@ def _cells(confusion: Confusion, row: int, *, corner: Point, side: float) -> lis
     return parts
 
 
-def _short(label: str, most: int = 27) -> str:
-    """Cut a label to a width; a Chinese character is twice as wide as a Latin one."""
+def shortened(label: str, most: int = 27) -> str:
+    """Cut a label to a width in Latin characters; a Chinese one is twice as wide."""
     widths = list(accumulate(2 if ord(c) > 0x2E7F else 1 for c in label))
     if not widths or widths[-1] <= most:
         return label

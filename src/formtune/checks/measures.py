@@ -1,0 +1,95 @@
+"""How long records are: in characters, or in the tokens of a model, as text or as the formats present them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from formtune.arms import make_arms, present_all
+from formtune.examples import Format, Task
+from formtune.fitting import fit
+from formtune.model_files import decoder_start_in, max_length_in, resolve
+from formtune.records import Plain, Record, answer_text, input_text
+from formtune.tokens import Tokens, load_tokenizer, tokenize_each
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The lengths of records.
+
+    Attributes:
+        unit: ``characters`` or ``tokens``.
+        lengths: of each record that can be presented.
+        format: as which they are presented; empty for their text as it is.
+        window: how many tokens the model takes; None where no model is named.
+        cut: records that are longer, and are cut.
+        lost: records whose answer does not fit, and that are left out.
+    """
+
+    unit: str
+    lengths: Sequence[int]
+    format: str = ""
+    window: int | None = None
+    cut: Sequence[Record] = ()
+    lost: Sequence[Record] = ()
+
+
+def measured(
+    records: Sequence[Record],
+    *,
+    model: str | None,
+    formats: Sequence[Format],
+    task: Task | None,
+    max_length: int | None,
+) -> list[Measured]:
+    """Measure records as exactly as is known what they are for.
+
+    Args:
+        records: of any kinds.
+        model: that they are meant for; without one characters are counted.
+        formats: that they are meant for; without one the text is counted as it is.
+        task: what the formats are told.
+        max_length: the most tokens of an example; None for the model's own limit.
+    """
+    if model is None:
+        return [Measured("characters", [len(whole_text(record)) for record in records])]
+    if not formats or task is None:
+        return [_as_text(records, model, max_length)]
+    return list(_as_presented(records, model, formats, task=task, max_length=max_length))
+
+
+def whole_text(record: Record) -> str:
+    """Give what a record says, input and answer."""
+    return input_text(record) if isinstance(record, Plain) else f"{input_text(record)} {answer_text(record)}"
+
+
+def _as_text(records: Sequence[Record], model: str, max_length: int | None) -> Measured:
+    folder = resolve(model)
+    window, tokenizer = max_length_in(folder, max_length), load_tokenizer(folder)
+    encoded = tokenizer.encode([whole_text(record) for record in records], offsets=False)
+    lengths = [len(ids_T) for ids_T, _ in encoded]
+    long = [record for record, n in zip(records, lengths, strict=True) if n > window]
+    return Measured("tokens", lengths, window=window, cut=long)
+
+
+def _as_presented(
+    records: Sequence[Record], model: str, formats: Sequence[Format], *, task: Task, max_length: int | None
+) -> Iterator[Measured]:
+    folder = resolve(model)
+    window, tokenizer = max_length_in(folder, max_length), load_tokenizer(folder)
+    arms, _refused = make_arms(formats, [model], task)
+    by_id = {record.id: record for record in records}
+    for arm in arms:
+        examples, _unfit = present_all(arm, records, task)
+        tokens = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=decoder_start_in(folder)).tokens
+        fitting, too_long, _n_cut = fit([one for one in tokens if _length(one) > window], window)
+        yield Measured(
+            "tokens",
+            [_length(one) for one in tokens],
+            format=arm.name,
+            window=window,
+            cut=[by_id[one.id] for one in fitting],
+            lost=[by_id[one.id] for one in too_long if one.id in by_id],
+        )
+
+
+def _length(tokens: Tokens) -> int:
+    return max(len(tokens.ids_T), len(tokens.decoder.ids_T) if tokens.decoder else 0)
