@@ -109,7 +109,7 @@ def test_what_is_not_applied_is_said(tmp_path: Path) -> None:
     """A number of samples is drawn by LLaMA-Factory at random; here all rows are read."""
     row = {"instruction": "a", "output": "b"}
     assert described(tmp_path, [row], {"num_samples": 5}).evidence == (
-        "'instruction' with 'output'; described as 'mine'; all rows are read, not 5 ('num_samples')"
+        "'instruction' with 'output' in 1 of 1 rows; described as 'mine'; all rows are read, not 5 ('num_samples')"
     )
 
 

@@ -226,7 +226,9 @@ def test_preferences_of_one_tool_are_written_for_another(shared: Path) -> None:
     for name in PAIRED:
         writable = [record for record in records if DIALECTS[name].write(record) is not None]
         assert reread(name, writable) == [bare(record) for record in writable], name
-        assert name in ("hh-rlhf", "argilla", "orca-pairs", "nectar", "shp") or len(writable) == len(expected), name
+        assert name in ("preference", "hh-rlhf", "argilla", "orca-pairs", "nectar", "shp") or len(writable) == len(
+            expected
+        ), name
 
 
 def test_the_input_of_a_preference_keeps_its_other_keys() -> None:
