@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from data_folder import data_folder
 
 from formtune.conversion import convert
-from formtune.dialects import read
+from formtune.dialects import DIALECTS, read
 from formtune.errors import FormtuneError
 
 FOLDERS = ("instruct", "qa", "seq2seq", "cls_en", "cls_zh", "pair_en", "pair_zh", "probes")
@@ -29,6 +29,14 @@ BESIDE = {
     "instruct/bfcl_simple/BFCL_v4_simple_python.json": "instruct/bfcl_simple/possible_answer.BFCL_v4_simple_python.json",
     "probes/piqa/valid_500.jsonl": "probes/piqa/valid_500-labels.lst",
 }
+# Files that belong together line by line; each is tried as text alone, too.
+ALIGNED = (
+    *(
+        tuple(f"seq2seq/jfleg/{part}.{end}" for end in ("src", "ref0", "ref1", "ref2", "ref3"))
+        for part in ("dev", "test")
+    ),
+    *(tuple(f"seq2seq/multi30k_en_de/{part}.{end}.gz" for end in ("en", "de")) for part in ("train", "val")),
+)
 HELPED = {"cls_en/trec/TREC.train": {"encoding": "latin-1"}}  # as the message of the refusal says
 NO_DATA = ("README", "LICENSE", "MANIFEST", "SOURCE", "NOTICE", "dataset_info")
 
@@ -63,12 +71,12 @@ def files_in(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def tried(path: Path, root: Path) -> Tried:
+def tried(path: Path, root: Path, beside: Sequence[str] = ()) -> Tried:
     """Read a file, with what belongs beside it, write it and read it again."""
     name = str(path.relative_to(root))
-    beside = [str(root / BESIDE[name])] if name in BESIDE else []
+    beside = beside or ([BESIDE[name]] if name in BESIDE else [])
     try:
-        reading = read([str(path), *beside], **HELPED.get(name, {}))  # type: ignore[arg-type]
+        reading = read([str(path), *(str(root / one) for one in beside)], **HELPED.get(name, {}))  # type: ignore[arg-type]
     except FormtuneError as error:
         return Tried(name, "", 0, 0, error.problem, same=True)
     reasons = Counter(one.reason for one in reading.left_out)
@@ -84,7 +92,7 @@ def tried(path: Path, root: Path) -> Tried:
             )
         lost = [f"{entry['rows']} × {entry['key']}" for entry in written.cannot_carry]
         lost += [f"{len(written.left_out)} records"] if written.left_out else []
-    with_others = f"with {Path(BESIDE[name]).name}" if beside else ""
+    with_others = f"with {', '.join(Path(one).name for one in beside)}" if beside else ""
     told = "; ".join(filter(None, [with_others, told, f"not back: {', '.join(lost)}" if lost else ""]))
     return Tried(name, reading.dialect, reading.n_rows, len(reading.records), told, same=not lost)
 
@@ -100,6 +108,22 @@ def lines_of(found: Sequence[Tried], *, markdown: bool) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |" if markdown else "  ".join(cells)
 
 
+def dialect_lines(found: Sequence[Tried]) -> Iterator[str]:
+    """Add up the results of each dialect as a table, and name those for which there is no real file."""
+    yield "| dialect | files | rows | kept | left out | come back |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name in DIALECTS:
+        own = [one for one in found if one.dialect == name]
+        if own:
+            n_rows, n_kept = sum(one.n_rows for one in own), sum(one.n_kept for one in own)
+            same = "all" if all(one.same for one in own) else f"**{sum(not one.same for one in own)} files do not**"
+            yield f"| `{name}` | {len(own)} | {n_rows:,} | {n_kept:,} | {n_rows - n_kept:,} | {same} |"
+    missing = [f"`{name}`" for name in DIALECTS if not any(one.dialect == name for one in found)]
+    yield ""
+    yield f"Without a real file at hand, tried on made examples and by laws alone: {', '.join(missing)}."
+    yield ""
+
+
 def main() -> int:
     """Try every file, and print what became of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,7 +131,9 @@ def main() -> int:
     asked = parser.parse_args()
     root = data_folder()
     found = [tried(path, root) for path in files_in(root)]
-    for line in lines_of(found, markdown=asked.markdown):
+    found += [tried(root / first, root, beside) for first, *beside in ALIGNED]
+    lines = lines_of(found, markdown=asked.markdown)
+    for line in (*dialect_lines(found), *lines) if asked.markdown else lines:
         print(line)
     wrong = [one for one in found if not one.dialect or not one.same]
     print(

@@ -220,7 +220,11 @@ def test_steps_that_end_in_a_mark_are_judged_by_what_stands_in_its_place(tmp_pat
     [
         ({"input_ids": [1, 2], "labels": [-100, 2]}, "token ids", "Give the texts"),
         ({"tokens": ["EU"], "ner_tags": [3]}, "tags of single tokens", "write a source and a target column"),
-        ({"text": "EU rejects", "spans": [{"start": 0, "end": 2, "label": "ORG"}]}, "stretches of texts", "a source"),
+        (
+            {"text": "EU rejects", "spans": [{"start": 0, "end": 2, "label": "ORG"}]},
+            "labels of stretches of text",
+            "a source",
+        ),
     ],
 )
 def test_what_no_record_can_be_made_of_says_what_it_is(
@@ -250,3 +254,13 @@ def test_labels_that_are_called_like_columns_make_no_header(tmp_path: Path) -> N
         "loud fun for all\tpositive\nvery dull indeed\tnegative\nso so, I say\tpositive\nno\tnegative\n"
     )
     assert len(read([str(tmp_path / "a.tsv")]).records) == 4
+
+
+def test_lines_of_tokens_with_tags_are_no_text(tmp_path: Path) -> None:
+    """Read as text they would be learned with their tags; whoever wants that can say so."""
+    (tmp_path / "a.txt").write_text(
+        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n"
+    )
+    with pytest.raises(DataError, match=r"tags of single tokens \(CoNLL\).*--dialect plain"):
+        read([str(tmp_path / "a.txt")])
+    assert read([str(tmp_path / "a.txt")], dialect="plain").records

@@ -1,10 +1,12 @@
 """Which dialect rows are of, and what is said where none fits."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from formtune.dialects import plain
 from formtune.dialects.columns import (
     Columns,
     Dialect,
@@ -22,29 +24,20 @@ from formtune.records import LeftOut
 from formtune.sources import Row, normalize
 
 N_SAMPLE = 1000
+_TAGGED = re.compile(r"^\S+[ \t](.*[ \t])?(O|[BIESLU]-\S+)$")
+_NEARLY_ALL = 0.9
 _N_NEAR = 3  # layouts that are told where none fits
 # Layouts of which no record can be made, by columns that they have, with what to do instead.
+_ENTITIES = "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'."
 _NO_RECORDS: Sequence[tuple[frozenset[str], str, str]] = (
     (
         frozenset({"input_ids"}),
         "token ids, which say nothing without the tokenizer that made them",
         "Give the texts that they were made of; formtune prepare makes tokens of them.",
     ),
-    (
-        frozenset({"tokens", "ner_tags"}),
-        "tags of single tokens (named entities), for which there is no kind of record",
-        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
-    ),
-    (
-        frozenset({"tokens", "tags"}),
-        "tags of single tokens (named entities), for which there is no kind of record",
-        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
-    ),
-    (
-        frozenset({"text", "spans"}),
-        "stretches of texts with labels (named entities), for which there is no kind of record",
-        "To learn them as text, write a source and a target column, as 'EU rejects' and 'EU: organization'.",
-    ),
+    (frozenset({"tokens", "ner_tags"}), "tags of single tokens, for which there is no kind of record", _ENTITIES),
+    (frozenset({"tokens", "tags"}), "tags of single tokens, for which there is no kind of record", _ENTITIES),
+    (frozenset({"text", "spans"}), "labels of stretches of text, for which there is no kind of record", _ENTITIES),
 )
 _MOST = 0.5  # a lower score says: not even most of the rows are of this dialect, or a better one may come
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
@@ -76,6 +69,9 @@ def recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tup
     if dialect is None and (best is None or evidence[best].score < _MOST):
         evidence |= {} if given_roles(columns) else _of_most(rows, columns)
         best = max(evidence, key=lambda name: evidence[name].score, default=None)
+    if dialect is None and best == plain.NAME and _are_tags(rows):
+        what = "The lines hold tags of single tokens (CoNLL), for which there is no kind of record."
+        raise DataError(what, f"{_ENTITIES} As text without labels it is read with --dialect plain.", at=rows[0].origin)
     if best is None or (dialect is None and evidence[best].score < _ENOUGH):
         raise _unrecognized(rows, columns, list(able))
     return best, evidence[best]
@@ -138,6 +134,12 @@ def _refuse_two_roles(columns: Columns, names: Sequence[str]) -> None:
                 flags = f"--{roles[name]} and --{role}" if roles[name] != role else f"--{role}"
                 raise SettingError(f"The column {name!r} is named twice.", "Name another column for one.", at=flags)
             roles[name] = role
+
+
+def _are_tags(rows: Sequence[Row]) -> bool:
+    """Say whether lines of text are a token with its tag, in nearly all of them."""
+    lines = [line for row in rows if isinstance(row.value, str) for line in row.value.splitlines() if line.strip()]
+    return bool(lines) and sum(bool(_TAGGED.search(line)) for line in lines) >= _NEARLY_ALL * len(lines)
 
 
 def _unrecognized(rows: Sequence[Row], columns: Columns, able: Sequence[str]) -> DataError:
