@@ -39,6 +39,7 @@ PLAIN: dict[str, dict[str, object]] = {
     "labelled, with others": {"id": 1, "title": "a", "text": "b", "label": "x", "note": None},
     "labelled, of pairs": {"premise": "a", "hypothesis": "b", "gold_label": "-"},
     "labelled, by numbers": {"label": 1, "sentence": "a"},
+    "labelled, by other numbers": {"idx": 1, "class": True, "sentence": "a", "note": None},
     "open-orca": {"id": "1", "system_prompt": "s", "question": "q", "response": "r"},
 }
 

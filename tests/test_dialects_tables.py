@@ -4,11 +4,13 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from formtune.dialects import Columns, Reading, read
+from formtune.conversion import convert
+from formtune.dialects import DIALECTS, Columns, Reading, read
 from formtune.errors import DataError, SettingError
 from formtune.records import Labelled, Pair
 
@@ -159,7 +161,7 @@ def test_rows_that_are_none_are_counted_among_what_is_left_out(tmp_path: Path) -
 def test_what_is_not_known_goes_aside(tmp_path: Path) -> None:
     """Nothing of a row is lost."""
     found = table(tmp_path, [{"text": "a", "label": 1, "id": 7, "meta": {"by": ["x"]}}])
-    assert found.records[0].extra == '{"id":7,"meta":{"by":["x"]}}'
+    assert found.records[0].extra == '{"id":7,"meta":{"by":["x"]},"label":1}'
 
 
 def test_a_group_column_says_what_belongs_together(tmp_path: Path) -> None:
@@ -437,3 +439,25 @@ def test_of_rows_of_several_layouts_the_most_frequent_is_read(tmp_path: Path) ->
     reading = read([str(tmp_path / "a.jsonl")])
     assert (reading.dialect, len(reading.records), len(reading.left_out)) == ("messages", 3, 3)
     assert reading.evidence == "'messages' with roles in 3 of 3 rows; 3 of 6 rows have other columns"
+
+
+@pytest.mark.parametrize("label", [0, 1.5, True, [0, 2], -3])
+def test_labels_that_are_numbers_stay_numbers(label: object, tmp_path: Path) -> None:
+    """Trainers of classes want numbers: what is read as a text is written as what it was, under one key."""
+    found = [{"text": "a film", "label": label, "n": 1}, {"text": "a play", "label": label}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    records = read([str(tmp_path / "a.jsonl")]).records
+    assert all(isinstance(record, Labelled) and all(type(one) is str for one in record.labels) for record in records)
+    again = [json.loads(msgspec.json.encode(DIALECTS["labelled"].write(record))) for record in records]
+    assert again == found
+    renamed = msgspec.structs.replace(records[1], labels=("good",))  # by hand, or by a fix
+    assert DIALECTS["labelled"].write(renamed) == {"label": label, "text": "a play", "label_name": "good"}
+
+
+def test_a_number_in_a_table_is_no_loss(tmp_path: Path) -> None:
+    """Its digits come back as the same label; other numbers are told, for a table has none."""
+    (tmp_path / "a.jsonl").write_text('{"text": "a film", "label": 0, "n": 1}\n{"text": "a play", "label": 1}\n')
+    records = read([str(tmp_path / "a.jsonl")]).records
+    written = convert(records, "labelled", tmp_path / "b.csv")
+    assert [entry["key"] for entry in written.cannot_carry] == ["extra.n"]
+    assert (tmp_path / "b.csv").read_text() == "n,text,label\n1,a film,0\n,a play,1\n"

@@ -24,7 +24,6 @@ from formtune.dialects.columns import (
     share,
     split_names,
     text_in,
-    with_rest,
 )
 from formtune.records import Labelled, Record
 from formtune.sources import Row, normalize, text_of, value_of
@@ -59,6 +58,7 @@ LABELS = (
 MAYBE_LABELS = ("target", "tag", "type", "y", "rating", "stars", "score", "output", "domain", "quality")
 _NAME_ENDINGS = ("name", "text", "desc", "description", "str")
 NAMES = frozenset({*TEXTS, *TITLES, *LABELS, *MAYBE_LABELS, *(name for pair in PAIRS for name in pair)})
+LABEL = "label"  # what is written
 _LABEL_CHARACTERS = 60
 _FEW_ROWS = 20
 
@@ -99,24 +99,42 @@ def read(row: Row, columns: Columns) -> Iterator[Record]:
     empty = [name for name, text in zip(texts, contents, strict=True) if not text.strip()]
     if empty and (_is_pair(texts) or len(empty) == len(texts)):
         raise no_text(value, empty[0])
+    labels = labels_of(value.get(columns.label), columns.label) if columns.label else ()
+    beside: Object = {name: found for name, found in value.items() if name != columns.label and name not in texts}
+    if labels and is_number(found := value.get(columns.label or "")) and LABEL not in beside:
+        beside[LABEL] = found  # a record's labels are texts; written again, they are the numbers that they were
     yield Labelled(
         inputs=dict(zip(_input_names(texts), contents, strict=True)),
-        labels=labels_of(value.get(columns.label), columns.label) if columns.label else (),
+        labels=labels,
         origin=row.origin,
-        extra=rest(value, {*texts, columns.label or ""}),
+        extra=rest(beside, ()),
     )
 
 
 def write(record: Record) -> Object | None:
     """Write the inputs under their names, and the label (a list where there are several) as ``label``.
 
-    Where the row has a ``label`` beside, as a number whose name the label is, it becomes ``label_name``.
+    Where a number stands beside as ``label``, the label is either that number, or its name: this becomes ``label_name``.
     """
-    if not isinstance(record, Labelled) or "label" in record.inputs:
+    if not isinstance(record, Labelled) or LABEL in record.inputs:
         return None
-    name = "label_name" if record.extra and "label" in value_of(record.extra) else "label"
-    label: Object = {name: record.labels[0] if len(record.labels) == 1 else list(record.labels)}
-    return with_rest({**record.inputs, **(label if record.labels else {})}, record.extra)
+    beside = value_of(record.extra) if record.extra else {}
+    label: object = record.labels[0] if len(record.labels) == 1 else list(record.labels)
+    name = f"{LABEL}_name" if LABEL in beside else LABEL
+    if is_number_of(beside.get(LABEL), record.labels):
+        name, label = LABEL, beside.pop(LABEL)
+    return {**beside, **record.inputs, **({name: label} if record.labels else {})}
+
+
+def is_number_of(found: object, labels: Sequence[str]) -> bool:
+    """Say whether a number, or a list of numbers, is what labels say."""
+    return is_number(found) and labels_of(found, LABEL) == tuple(labels)
+
+
+def is_number(found: object) -> bool:
+    """Say whether a label is a number or a truth value, or a list of some."""
+    listed = found if isinstance(found, list) else [found]
+    return bool(listed) and all(isinstance(one, (bool, int, float)) for one in listed)
 
 
 def label_text(value: object) -> str:

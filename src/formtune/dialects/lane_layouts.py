@@ -15,6 +15,7 @@ from formtune.dialects import labelled
 from formtune.dialects.columns import Columns, split_names
 from formtune.dialects.exchanges import messages_of
 from formtune.records import Conversation, Labelled, Message, Origin, Record
+from formtune.sources import text_of
 
 Messages = tuple[Message, ...]
 Keys = Sequence[str]
@@ -188,7 +189,20 @@ def _labelled(keys: Keys, columns: Columns) -> Layout | None:
         own[columns.label] = ("label", str | int | bool | None)
     labels_in = _labels_in(columns.label)
     read = _read_text(names[0], labels_in) if len(names) == 1 else _read_texts(names, labels_in)
-    return Layout(own, read)
+    keeps_numbers = columns.label is not None and (columns.label == labelled.LABEL or labelled.LABEL not in keys)
+    return Layout(own, _with_numbers(read) if keeps_numbers else read)
+
+
+def _with_numbers(read: Read) -> Read:
+    """Keep labels that are numbers among the other keys, behind them, as the dialect does."""
+
+    def read_all(row: Any, origin: Origin, *, extra: str | None = None, group: str | None = None) -> Record | None:
+        if labelled.is_number(row.label):
+            own = f'"{labelled.LABEL}":{text_of(row.label)}}}'
+            extra = f"{extra[:-1]},{own}" if extra else f"{{{own}"
+        return read(row, origin, extra=extra, group=group)
+
+    return read_all
 
 
 def _read_text(name: str, labels_in: Callable[[Any], tuple[str, ...]]) -> Read:
