@@ -7,6 +7,7 @@ from reports_samples import bare, shown, small
 from rich.console import Console, RenderableType
 
 from formtune.reports import ShownExample, ShownToken, console_example, console_table, console_text, console_tokens
+from formtune.reports.terminal import console_ids
 
 
 def printed(*shown_ones: RenderableType, width: int = 140) -> str:
@@ -76,3 +77,19 @@ def test_bytes_that_spell_a_character_are_shown_with_it() -> None:
     """Three byte tokens stand behind their character; bytes that end within one stand alone."""
     tokens = [ShownToken(text, 1, "content") for text in ("<0xE8>", "<0xB7>", "<0x9D>", "!", "<0xE8>")]
     assert printed(console_tokens(tokens)) == "距 E8│B7│9D│!│<0xE8>\n"
+
+
+def test_each_token_has_a_line_with_its_id_and_weight() -> None:
+    """And with why it is learned or not; a line break stays in its line, and colors are not needed to tell it."""
+    tokens = [
+        ShownToken("A\n", 7, "content", why="given to the model"),
+        ShownToken(" fine", 12, "target", weight=0.5, why="what the model has to produce"),
+    ]
+    lines = [line.split() for line in printed(console_ids(tokens)).splitlines()]
+    assert lines == [
+        ["place", "id", "token", "part", "weight", "why"],
+        ["0", "7", "A↵", "content", "0", "given", "to", "the", "model"],
+        ["1", "12", "·fine", "target", "0.5", "what", "the", "model", "has", "to", "produce"],
+    ]
+    assert "·fine" in printed(console_example(ShownExample("chat", tokens), with_ids=True))
+    assert "\x1b" not in printed(console_ids([ShownToken("\x1b[2J", 1, "content", why="\x1b")]))

@@ -1,6 +1,7 @@
 """The commands that look at data and make something of them: each calls one function of the pipeline and prints what came out."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -162,6 +163,7 @@ def preview(
     *data: Data,
     record: int = 1,
     peer: Annotated[str | None, Parameter(name="--as")] = None,
+    ids: bool = False,
     read: ReadFlags = ReadFlags(),
     form: FormatFlags = FormatFlags(),
     out: OutFlags = OutFlags(),
@@ -173,11 +175,13 @@ def preview(
     Args:
         record: Which one, from 1.
         peer: Show beside it what another trainer would learn by default: trl, llamafactory, axolotl or swift.
+        ids: Write a line for each token: its id, its weight, and why it is learned or not.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, form)
-    return show.result(pipeline.preview(recipe, record=record, out=out.out, peer=peer), show.preview, common)
+    found = pipeline.preview(recipe, record=record, out=out.out, peer=peer)
+    return show.result(found, partial(show.preview, with_ids=ids), common)
 
 
 def prepare(

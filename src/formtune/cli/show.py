@@ -182,15 +182,15 @@ def _shortened(values: Values, name: str) -> Values:
     return {name: {**dict(list(whole.items())[:_MOST_LABELS]), "and": f"{n_more} more"}} if n_more > 0 else {}
 
 
-def preview(console: "Console", made: "Result") -> None:
-    """Show the tokens of a record, in each of the formats that were asked for."""
+def preview(console: "Console", made: "Result", *, with_ids: bool = False) -> None:
+    """Show the tokens of a record, in each of the formats that were asked for; with their ids a line each."""
     from formtune.reports import console_example
 
     values = made.to_dict()
     _grid(console, {name: values[name] for name in ("record", "place", "out") if values.get(name)})
     for example in made.shown:
         _line(console, "")
-        console.print(console_example(example), highlight=False)
+        console.print(console_example(example, with_ids=with_ids), highlight=False)
 
 
 def audit(made: "Audit", *, out: str | None) -> None:

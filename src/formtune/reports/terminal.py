@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -39,8 +40,26 @@ def console_tokens(tokens: Sequence[ShownToken]) -> Text:
     return text.append("⟧", "yellow") if learning else text
 
 
-def console_example(example: ShownExample) -> Group:
-    """Write one example for a terminal: what it is, its tokens, and how its answer is read off."""
+def console_ids(tokens: Sequence[ShownToken]) -> Table:
+    """Write a line for each token: its place, id, text, part, weight, and why it is learned or not."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("place", "id", "token", "part", "weight", "why"):
+        side: Literal["left", "right"] = "right" if name in ("place", "id", "weight") else "left"
+        table.add_column(name, justify=side, no_wrap=name != "why")
+    for place, (token, words) in enumerate(_with_words(tokens)):
+        said = Text(words.replace("↵\n", "↵").replace(" ", "·"), LEARNED if token.weight > 0 else STYLES[token.part])
+        table.add_row(str(place), str(token.id), said, token.part, f"{token.weight:g}", Text(clean(token.why), "dim"))
+    return table
+
+
+def console_example(example: ShownExample, *, with_ids: bool = False) -> Group:
+    """Write one example for a terminal: what it is, its tokens, and how its answer is read off.
+
+    Args:
+        example: one record in one format.
+        with_ids: write a line for each token, with its id and weight.
+    """
+    write = console_ids if with_ids else console_tokens
     both = [*example.tokens, *example.decoder]
     n_learned = sum(token.weight > 0 for token in both)
     head = Text.assemble((clean(example.arm), "bold"), f"  {len(both)} tokens, {n_learned} learned")
@@ -50,8 +69,8 @@ def console_example(example: ShownExample) -> Group:
         head.append(f"; answer {clean(example.read_off)}")
     if example.answer:
         head.append(f": {clean(example.answer)}")
-    rows = [head, console_tokens(example.tokens)]
-    rows += [Text("decoder", "dim"), console_tokens(example.decoder)] if example.decoder else []
+    rows: list[RenderableType] = [head, write(example.tokens)]
+    rows += [Text("decoder", "dim"), write(example.decoder)] if example.decoder else []
     rows += [Text(f"  {line}", "dim") for line in (*reasons(both), *map(clean, example.notes))]
     return Group(*rows)
 
