@@ -187,6 +187,26 @@ def test_real_instructions_are_read_whole(shared: Path, name: str, n_records: in
     assert (reading.dialect, len(reading.records), reading.left_out) == ("alpaca", n_records, [])
 
 
+def test_rows_may_have_different_names_for_input_and_output(tmp_path: Path) -> None:
+    """Alpaca's and Dolly's rows in one file: no answer is put aside because other rows call it otherwise."""
+    found = rows(
+        tmp_path,
+        {"instruction": "a", "input": "", "output": "b"},
+        {"instruction": "a", "input": "", "output": "b"},
+        {"instruction": "a", "context": "c", "response": "d"},
+        {"instruction": "a", "answer": "e", "output": "b"},
+    )
+    assert [[message.content for message in one.messages] for one in conversations(found)] == [
+        ["a", "b"],
+        ["a", "b"],
+        ["a\nc", "d"],
+        ["a", "b"],
+    ]
+    assert [one.extra for one in found.records] == [None, None, None, '{"answer":"e"}']
+    found = rows(tmp_path, *[{"prompt": "a", "completion": "b"}] * 2, {"prompt": "a", "response": "b"})
+    assert [[message.content for message in one.messages] for one in conversations(found)] == [["a", "b"]] * 3
+
+
 # --- prompts ---------------------------------------------------------------------------------------------------------
 
 

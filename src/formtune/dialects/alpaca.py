@@ -9,6 +9,7 @@ from formtune.dialects.columns import (
     Object,
     RowFault,
     as_object,
+    column_in,
     filled_in,
     find,
     in_rows,
@@ -73,6 +74,9 @@ def write(record: Record) -> Object | None:
 
 
 def _conversation(row: Row, value: Object, columns: Columns) -> Conversation:
+    columns = replace(
+        columns, source=column_in(value, columns.source, _INPUTS), target=column_in(value, columns.target, _OUTPUTS)
+    )
     used = {"instruction", "system", "history", columns.source or "", columns.target or ""}
     system = text_in(value, "system")
     question = [filled_in(value, "instruction"), text_in(value, columns.source or "")]

@@ -177,6 +177,11 @@ def find(names: Sequence[str], candidates: Iterable[str]) -> str | None:
     return next((written[candidate] for candidate in candidates if candidate in written), None)
 
 
+def column_in(value: Object, column: str | None, names: Sequence[str]) -> str | None:
+    """Give the column of one row: that of the other rows, or, where the row has it not, another of the names."""
+    return column if column in value else find(list(value), names) or column
+
+
 def settle(columns: Columns, role: str, names: Sequence[str]) -> list[str]:
     """Give the column names that the user has given for a role, as the data writes them; empty where none is given.
 

@@ -11,6 +11,7 @@ from formtune.dialects.columns import (
     Object,
     RowFault,
     as_object,
+    column_in,
     find,
     in_rows,
     names_of,
@@ -48,7 +49,7 @@ def found_in(rows: Sequence[Row], columns: Columns, *, of_messages: bool) -> Evi
 def read(row: Row, columns: Columns) -> Iterator[Record]:
     """Read a conversation; what the assistant says inside the prompt gets the weight 0."""
     value = as_object(row)
-    completion = columns.target or "completion"
+    completion = column_in(value, columns.target, COMPLETIONS) or "completion"
     prompt = [_unlearned(message) for message in _side(value.get("prompt"), "user", at="prompt")]
     if not prompt:
         raise RowFault("no prompt", near=None if "prompt" in value else nearest("prompt", value))
