@@ -9,6 +9,7 @@ percentile.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from formtune.checks.finding import Context, Finding, Rule, counted, finding, found, place_of
 from formtune.checks.measures import Measured, whole_text
@@ -39,14 +40,14 @@ AT_LEAST = 2000  # characters; below that no outlier matters
 
 def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Measure every record, as exactly as the context allows."""
-    yield from _outliers(records)
+    in_characters = context.measured[0].lengths if context.model is None else [len(whole_text(one)) for one in records]
+    yield from _outliers(records, np.array(in_characters))
     for one in context.measured:
         if one.window is not None:
             yield from _beyond(one, context.model)
 
 
-def _outliers(records: Sequence[Record]) -> Iterator[Finding]:
-    lengths = np.array([len(whole_text(record)) for record in records])
+def _outliers(records: Sequence[Record], lengths: NDArray[np.int64]) -> Iterator[Finding]:
     if len(lengths) < 20:
         return
     median, most = (int(x) for x in np.quantile(lengths, (0.5, 0.95)))
