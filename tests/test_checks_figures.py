@@ -71,6 +71,9 @@ def test_long_lists_of_labels_end_with_their_number() -> None:
     assert (len(found["rows"]), found["n_more"]) == (N_SHARES, 3)
     drawn = shares(found)
     assert "and 3 more" in drawn
+    assert drawn.count("<rect") == N_SHARES
+    both = by_title({"train": records[:1], "test": records[1:2]}, {"balance"})["Labels"]
+    assert shares(both).count("<rect") == 2  # and none for a part in which a label does not stand
     assert "<b>" not in drawn
 
 

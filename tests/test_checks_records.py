@@ -248,6 +248,23 @@ def test_rows_that_are_no_records_are_findings() -> None:
     assert found("rows", labelled(("a", "x")), left_out=lost) == {"FT200": ["4", "9", "5"]}
 
 
+def test_a_fault_is_told_with_its_remedy_and_rows_that_were_kept_apart() -> None:
+    """A row that went on without a part is a record all the same."""
+    role = LeftOut(
+        "a message with an unknown role", Origin("a", 1), path="messages[0].role", found='"usr"', near="user"
+    )
+    twice = LeftOut("a key that stands twice in one object", Origin("a", 2), detail="k: 1 was lost", kept=True)
+    context = Context(parts={"data": []}, left_out=[role, twice])
+    first, second = CHECKS["rows"].find([], context)
+    assert (first.rule.code, first.problem) == ("FT200", "1 row is no record: a message with an unknown role (FT141).")
+    assert first.details == (
+        "Write one of the known roles; the nearest is told.",
+        "a:1: messages[0].role: \"usr\"; the nearest is 'user'",
+    )
+    assert (second.rule.code, second.rule.severity) == ("FT238", "warning")
+    assert second.problem == "1 row was read in part: a key that stands twice in one object (FT116)."
+
+
 @pytest.mark.parametrize("name", ["balance", "turns", "tools", "refusals"])
 def test_a_check_says_why_there_is_nothing_to_look_at(name: str) -> None:
     """Plain text has neither labels nor turns."""

@@ -104,6 +104,8 @@ def _row(row: Values, totals: Mapping[str, int], top: float, *, most: float) -> 
     width = Span(0.0, most, 0.0, WIDTH - _NAME_PX - _NUMBER_PX)
     parts = [text(at(_NAME_PX - 8), middle, shortened(row["name"], 22), anchor="end", shift=".35em")]
     for place, (part, n) in enumerate(row["counts"].items()):
+        if not n:
+            continue
         words = titled(f"{row['name']} in {part}: {count(n)} ({percent(_share(n, totals[part]))})")
         parts.append(
             f'<rect x="{at(_NAME_PX)}" y="{at(top + 4 + place * tall)}" width="{at(max(width(_share(n, totals[part])), 1.0))}" '
