@@ -209,12 +209,12 @@ def test_a_run_that_is_not_there_is_told_before_anything_listens(
 ) -> None:
     """The folder of a comparison is none either: its best run is one."""
     gone, whole = str(tmp_path / "gone"), tmp_path / "whole"
-    missing = "There is no run here: manifest.json is missing. Give the folder of a finished run."
+    missing = "There is no such folder. Give the folder of a finished run."
     assert refused(capsys, "serve", gone, "--port", "0") == f"{gone}: {missing}"
 
     whole.mkdir()
     (whole / "manifest.json").write_text('{"kind": "comparison", "files": {}}')
-    assert "This is a 'comparison', not a run." in refused(capsys, "serve", str(whole), "--port", "0")
+    assert "This is a comparison, not a run." in refused(capsys, "serve", str(whole), "--port", "0")
 
 
 def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         pipeline.inspect(make_recipe({"data": {"paths": [str(tmp_path / "talks.jsonl")]}}), record=1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text('{"kind": "run", "files": {}}')
-    with pytest.raises(DataError, match="This is a 'run', not a prepared"):
+    with pytest.raises(DataError, match="This is a run, not a preparation"):
         pipeline.inspect(make_recipe({"data": {"paths": [str(tmp_path / "run")]}}))
 
 

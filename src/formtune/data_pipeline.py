@@ -218,10 +218,14 @@ def origins_of(recipe: Recipe, parts: Splits) -> dict[str, dict[str, str]]:
 def out_of(recipe: Recipe, kind: str) -> Path:
     """Give the folder that the results go to, once it is sure that they can.
 
+    Args:
+        recipe: with the folder; ``out/`` and the kind where it names none.
+        kind: of the results; those of another are not written over.
+
     Raises:
-        SettingError: where the place cannot be written.
+        SettingError: where the place cannot be written, or holds something else.
     """
-    return check_place(recipe.out or f"out/{kind}")
+    return check_place(recipe.out or f"out/{kind}", kind=kind)
 
 
 def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: str | None = None) -> "Result":
@@ -294,4 +298,4 @@ def export(folder: str, *, to: str | None, packed: bool = False, out: str | None
     from formtune.prepared_export import exported
     from formtune.results import Result
 
-    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export")))
+    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export", kind="exported")))

@@ -22,14 +22,14 @@ from formtune.errors import DataError
 from formtune.inspection import merged_tallies
 from formtune.leaves import Leaf
 from formtune.locks import held_folder
-from formtune.model_files import read_json
+from formtune.model_files import file_digest, read_json
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
 from formtune.shard_files import Shard, read_shard, shard_lengths, write_whole
 from formtune.shards import MANIFEST, digest_of, read_manifest, staged, sweep
 from formtune.tokens import Tokens
 
-KIND = "prepared"
+KIND, MIXTURE = "prepared", "mixture"
 PACKS = "packs.arrow"
 DRAWN = "drawn.arrow"  # of a mixture
 Packing = Literal["best-fit", "in-order", "similar-length", "none"]
@@ -38,11 +38,35 @@ COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncate
 
 
 @contextmanager
+def held_place(out: Path) -> Iterator[Path]:
+    """Hold the place of a folder for this process alone; what killed ones left half written beside it is removed.
+
+    Args:
+        out: where the folder will stand.
+
+    Returns:
+        A folder beside it; it is removed in the end, if nothing was put into it.
+
+    Raises:
+        SettingError: where another process holds it, or it cannot be written.
+    """
+    folder = out.with_name(f"{out.name}.shards")
+    with held_folder(folder, _LOCK, keeps="shard", busy="Another process writes here."):
+        sweep(out.parent, name=out.name)
+        try:
+            yield folder
+        finally:
+            if [left.name for left in folder.iterdir()] == [_LOCK]:
+                shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
+        folder.rmdir()
+
+
+@contextmanager
 def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
     """Hold the folder in which the shards of a preparation are put, for this process alone.
 
-    Shards of an older preparation at the same place are put there first, and what a killed one left half written beside its
-    place is removed. When the block ends well the folder is removed.
+    Shards of an older preparation at the same place are put there first. When the block ends well the folder is removed.
 
     Args:
         out: where the prepared folder will stand.
@@ -50,30 +74,34 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
 
     Raises:
         SettingError: where another process prepares to the same place, or it cannot be written.
-        DataError: where the older preparation is damaged.
+        DataError: where something else stands there.
     """
-    folder = out.with_name(f"{out.name}.shards")
-    with held_folder(folder, _LOCK, keeps="shard", busy="Another process prepares here."):
-        sweep(out.parent, name=out.name)
+    with held_place(out) as folder:
         for left in folder.iterdir():
             if left.name.startswith(".") or (fresh and left.name != _LOCK):
                 left.unlink(missing_ok=True)  # a worker of what was killed may still come to its end
         if not fresh and (out / MANIFEST).is_file():
             _bring_over(out, folder)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
-        folder.rmdir()
+        for done in folder.iterdir():
+            if done.name != _LOCK:
+                done.unlink(missing_ok=True)
 
 
 def _bring_over(out: Path, folder: Path) -> None:
-    manifest = read_manifest(out, kind=KIND)
+    """Take what is whole of an older preparation; what is damaged is made again."""
+    manifest = read_manifest(out, kind=KIND, with_files=False)
+    whole = set()
     for shard in manifest.get("shards", ()):
-        place = folder / f"{shard['name']}.arrow"
+        source, place = out / shard["file"], folder / f"{shard['name']}.arrow"
+        if not source.is_file() or file_digest(source) != manifest["files"].get(shard["file"]):
+            continue
+        whole.add(shard["name"])
         if not place.is_file():
-            link(out / shard["file"], place)
+            link(source, place)
     for name, lots in manifest.get("slices", {}).items():
-        write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
+        if whole.issuperset(lots):
+            write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
 
 
 def link(source: Path, place: Path) -> None:

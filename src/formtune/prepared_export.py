@@ -14,7 +14,7 @@ from formtune.errors import DataError, SettingError
 from formtune.exported_rows import Prepared
 from formtune.exporting import TRAINERS, check_trainer, export_packed, export_sequences
 from formtune.leaves import Leaf
-from formtune.prepared import PreparedFolder, open_prepared
+from formtune.prepared import PreparedFolder, held_place, open_prepared
 from formtune.sheets import take
 
 BLOCK = 4096  # sequences that are taken out together
@@ -42,10 +42,11 @@ def exported(folder: str | Path, *, to: str | None, packed: bool, out: Path) -> 
     opened = open_prepared(folder)
     for leaf in opened.leaves():
         _check(leaf, at=folder)
-    if packed:
-        found = export_packed(_rows(opened), to=to, out=out, capacity=opened.manifest["capacity"])
-    else:
-        found = export_sequences(_sequences(opened, opened.drawn_D), to=to, out=out)
+    with held_place(out):
+        if packed:
+            found = export_packed(_rows(opened), to=to, out=out, capacity=opened.manifest["capacity"])
+        else:
+            found = export_sequences(_sequences(opened, opened.drawn_D), to=to, out=out)
     return {
         "to": to,
         "rows": found.n_rows,
