@@ -10,8 +10,8 @@ from prepared_folders import conversations, model_folder, prepared, three
 
 from formtune import pipeline
 from formtune.errors import FormtuneError
-from formtune.preparation import with_prepared
 from formtune.prepared import PreparedTokens, held_place, open_prepared
+from formtune.prepared_training import with_prepared
 from formtune.recipe import make_recipe
 from formtune.results import Result
 

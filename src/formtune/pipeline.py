@@ -87,10 +87,10 @@ if TYPE_CHECKING:
 
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     from formtune.arms import make_arms, ready
-    from formtune.preparation import taken_up
+    from formtune.prepared_training import prepared_arm
 
     if recipe.data.prepared is not None:
-        return taken_up(recipe)
+        return prepared_arm(recipe)
     parts, _ = splits_of(recipe)
     task = task_of(recipe, parts.train)
     chosen, models = formats_of(recipe), models_of(recipe)
@@ -113,7 +113,7 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
         progress: told of what goes on.
         heed: tells, while the model is trained, of signals that ask to stop.
     """
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
 
     recipe = with_prepared(recipe)
     check_own(recipe)
@@ -159,7 +159,7 @@ def kept_beside(out: Path) -> Path:
 def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Foretell what :func:`train` will compute, hold and take; trains and writes nothing."""
     from formtune.forecast import foretold_training
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
     from formtune.results import Result
     from formtune.tracking import check_trackers
 
@@ -174,7 +174,7 @@ def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
 
 def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Search for settings that do well on the dev records, and score the best run once on the test records."""
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
     from formtune.recipe.searching import space_of
     from formtune.tuning import tuned
 

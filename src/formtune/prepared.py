@@ -9,11 +9,11 @@ Shape letters: T tokens, N sequences, P packs.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -286,7 +286,7 @@ class PreparedFolder:
 class PreparedTokens(Mapping[str, Tokens]):
     """The sequences of a prepared folder as a training takes them, by their places in the order in which they are met.
 
-    Each is read as it is asked for. A mixture has a sequence as often as it drew it.
+    Each is made as it is asked for, and not kept. A mixture has a sequence as often as it drew it.
     """
 
     def __init__(self, prepared: PreparedFolder) -> None:
@@ -306,14 +306,39 @@ class PreparedTokens(Mapping[str, Tokens]):
         """Count the sequences, as often as they are met."""
         return len(self._prepared.drawn_D)
 
+    def values(self) -> "_Met":
+        """Give the sequences in order; a place is an index."""
+        return _Met(self)
 
-def open_prepared(folder: str | Path) -> PreparedFolder:
+
+class _Met(Sequence[Tokens], ValuesView[Tokens]):
+    """The sequences of :class:`PreparedTokens` by number, none of which is kept."""
+
+    def __init__(self, tokens: PreparedTokens) -> None:
+        super().__init__(tokens)
+        self._tokens = tokens
+
+    @overload
+    def __getitem__(self, index: int) -> Tokens: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tokens]: ...
+    def __getitem__(self, index: int | slice) -> Tokens | list[Tokens]:
+        """Give one sequence, or some."""
+        places = range(len(self))[index]
+        return self._tokens[str(places)] if isinstance(places, int) else [self[place] for place in places]
+
+
+def open_prepared(folder: str | Path, *, with_files: bool = True) -> PreparedFolder:
     """Open a prepared folder; every file is held against its digest first.
+
+    Args:
+        folder: where it stands.
+        with_files: False where they were a moment ago.
 
     Raises:
         DataError: where there is none, or a file is not what was written.
     """
-    manifest = read_manifest(folder, kind=KIND)
+    manifest = read_manifest(folder, kind=KIND, with_files=with_files)
     if "shards" not in manifest:
         raise DataError("An earlier version of formtune has prepared this.", "Prepare the data again.", at=folder)
     lists = _column(Path(folder) / PACKS, "sequences")
