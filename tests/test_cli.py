@@ -13,7 +13,7 @@ import pytest
 import yaml
 from reports_samples import shown, small
 
-from formtune.cli import flags, run, show
+from formtune.cli import flags, run, show, training_views
 from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
 from formtune.recipe import places
@@ -373,9 +373,9 @@ def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -
     confused = {"labels": ["fresh", "rotten"], "counts": [[3, 0], [1, 2]]}
     metrics = {"accuracy": 83.33, "macro_f1": 82.9}
     show.result(Made({"n": 6, "metrics": metrics, **scored, "confusion": confused}), show.evaluation, Common())
-    show.result(Made(trained()), show.training, Common())
-    show.result(Made(foretold()), show.forecast, Common())
-    show.result(Made({**foretold(), "arms": [{"arm": "chat", **foretold()}]}), show.forecast, Common())
+    show.result(Made(trained()), training_views.training, Common())
+    show.result(Made(foretold()), training_views.forecast, Common())
+    show.result(Made({**foretold(), "arms": [{"arm": "chat", **foretold()}]}), training_views.forecast, Common())
     show.result(Result({"record": "a", "place": "a.csv:2"}, shown=tuple(shown().examples)), show.preview, Common())
     show.result(Made({"predictions": answers, "n": 1}), show.predictions, Common())
     show.result(Compared(compared, small(), predictions=(judged,)), show.comparison, Common())
