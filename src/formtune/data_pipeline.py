@@ -1,6 +1,6 @@
 """The first half of the path, from files to tokens: what is asked of data before any model learns; works without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +50,12 @@ def inspect(
     from formtune.results import Result
 
     paths, mended = paths_of(recipe), []
-    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).is_file():
+    folders = [path for path in paths if (Path(path) / MANIFEST).is_file()]
+    if folders:
         from formtune.prepared_inspection import inspect_prepared
 
-        for flag, given in (("--quarantine", quarantine), ("--fix", fix)):
-            if given is not None:
-                raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
-        return inspect_prepared(paths[0], first=1 if record is None else record)
+        _check_folder(folders[0], alone=len(paths) == 1, written={"--quarantine": quarantine, "--fix": fix})
+        return inspect_prepared(folders[0], first=1 if record is None else record)
     if record is not None:
         raise SettingError("Sequences are shown of prepared folders.", "Use formtune preview.", at="--record")
     if fix is not None:
@@ -70,6 +69,14 @@ def inspect(
     if fix is not None:
         found |= {"mended": mended, "fixed": fix}
     return Result(found)
+
+
+def _check_folder(folder: str, *, alone: bool, written: Mapping[str, str | None]) -> None:
+    if not alone:
+        raise SettingError("A prepared folder is looked at alone.", "Give one at a time.", at=folder)
+    for flag, given in written.items():
+        if given is not None:
+            raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
 
 
 def _only_one(paths: Sequence[str]) -> str:

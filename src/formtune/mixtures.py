@@ -246,7 +246,7 @@ def _packed(recipe: Recipe, sources: Sequence[Source], mixture: Mixture) -> tupl
     counts = {name: sum(one[name] for one in told) for name in ("sequences", "records", "tokens", "learned_tokens")}
     facts = {
         **counts,
-        **packing_facts(packs, asked.packing, capacity=capacity, n_tokens=counts["tokens"]),
+        **packing_facts(packs, asked.packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_MS.shape[1]),
         "sources": told,
         "left_out": _not_drawn(sources, mixture),
     }

@@ -136,7 +136,7 @@ def gather(
     files = [f"shard-{number:05}.arrow" for number in range(len(kept))]
     facts = {
         **counts,
-        **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"]),
+        **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_NS.shape[1]),
         "left_out": merged_tallies(one.facts["left_out"] for one in made),
     }
     manifest |= {"kind": KIND, **facts}
@@ -172,30 +172,39 @@ def read_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def packing_facts(packs: Packs, packing: Packing, *, capacity: int, n_tokens: int) -> dict[str, Any]:
-    """Say how sequences share rows, and how full these are."""
+def packing_facts(packs: Packs, asked: Packing, *, capacity: int, n_tokens: int, n_sides: int) -> dict[str, Any]:
+    """Say how sequences share rows, and how full these are; tokens are those of all sides, each of which has room."""
     return {
         "packs": len(packs),
-        "packing": packing,
+        "packing": _packing(asked, n_sides),
         "capacity": capacity,
-        "filled": round(n_tokens / (len(packs) * capacity), 4) if len(packs) else 0.0,
+        "filled": round(n_tokens / (len(packs) * capacity * n_sides), 4) if len(packs) else 0.0,
     }
 
 
-def packed(sides_NS: np.ndarray, packing: Packing, capacity: int) -> Packs:
+def _packing(asked: Packing, n_sides: int) -> Packing:
+    """Say how sequences are put together: those with two sides cannot share a row, and are put by similar length."""
+    return "similar-length" if n_sides > 1 and asked != "none" else asked
+
+
+def packed(sides_NS: np.ndarray, asked: Packing, capacity: int) -> Packs:
     """Let sequences share rows.
 
     Args:
         sides_NS: tokens of each sequence; both sides of an encoder-decoder's, which are always put by similar length.
-        packing: how.
+        asked: how.
         capacity: the most tokens of a row, on each side; no sequence is longer.
     """
-    if packing == "none":
-        numbers_N = np.arange(len(sides_NS))
-        return Packs(numbers_N, numbers_N + 1)
-    if packing == "similar-length" or sides_NS.shape[1] > 1:
-        return of_similar_length(list(sides_NS.T), [capacity] * sides_NS.shape[1])
-    return (best_fit if packing == "best-fit" else in_order)(sides_NS[:, 0], capacity)
+    match _packing(asked, sides_NS.shape[1]):
+        case "none":
+            numbers_N = np.arange(len(sides_NS))
+            return Packs(numbers_N, numbers_N + 1)
+        case "similar-length":
+            return of_similar_length(list(sides_NS.T), [capacity] * sides_NS.shape[1])
+        case "best-fit":
+            return best_fit(sides_NS[:, 0], capacity)
+        case "in-order":
+            return in_order(sides_NS[:, 0], capacity)
 
 
 def write_packs(path: Path, packs: Packs) -> None:

@@ -201,7 +201,7 @@ def prepare(
     recipe = recipe_of(data, settings, read, parts, form, making, out)
     with drawn(common) as progress:
         found = pipeline.prepare(recipe, fresh=fresh, progress=progress)
-    return show.result(found, show.numbers, common)
+    return show.result(found, prepared_views.preparation, common)
 
 
 def mix(
