@@ -133,7 +133,9 @@ def test_it_reads_well(
     monkeypatch.chdir(tmp_path)
     small(Path())
     prepared(Path("more"), conversations(Path("more.jsonl"), ["where?"], answer="here"), model=Path("model"))
+    Path("rows.csv").write_text("text,label\na fine film,good\na dull film,bad\n")
     for words in (
+        ("prepare", "rows.csv", "--format", "classification", "--model", "model", "-o", "head"),
         ("prepare", "talks.jsonl", "--format", "chat", "--model", "model", "--max-length", "30", "-o", "again"),
         ("inspect", "talks", "--record", "2"),
         ("mix", "talks", "more", "--weights", "1,2", "--by", "rows", "--total", "6", "-o", "mixed"),

@@ -79,9 +79,10 @@ def mixed(recipe: Recipe, out: Path) -> dict[str, Any]:
     sources = _sources(recipe)
     mixture, total = _drawn(recipe, sources)
     facts, packs = _packed(recipe, sources, mixture)
-    facts = {"by": recipe.mixing.by, "total": total, **facts}
+    made_of = _manifest(recipe, sources)
+    facts = {"by": recipe.mixing.by, "total": total, "output": made_of["output"], **facts}
     # In a manifest "sources" are files, which the shards count.
-    manifest = {"kind": MIXTURE, **facts, "mixed": facts["sources"], **_manifest(recipe, sources)}
+    manifest = {"kind": MIXTURE, **facts, "mixed": facts["sources"], **made_of}
     with held_place(out), staged(out, manifest) as staging:
         for source, files in _files(sources):
             for own, file in files.items():

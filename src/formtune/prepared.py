@@ -123,7 +123,7 @@ def gather(
         folder: where they are.
         packing: how sequences share a row.
         capacity: the most tokens of a row.
-        manifest: what it was made of; counts are added.
+        manifest: what it was made of, ``output`` among it; counts are added.
 
     Returns:
         What was counted: the keys of ``prepare --json``.
@@ -136,6 +136,7 @@ def gather(
     files = [f"shard-{number:05}.arrow" for number in range(len(kept))]
     facts = {
         **counts,
+        "output": manifest["output"],
         **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_NS.shape[1]),
         "left_out": merged_tallies(one.facts["left_out"] for one in made),
     }

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from formtune.results import Result
 
 _CHANGED = {
-    "truncated": "{:,} sequences lost content, so that they fit",
-    "lossy": "{:,} sequences lost characters that the vocabulary lacks",
-    "control_texts": "{:,} records hold control strings, which stay text",
-    "corrupted": "{:,} sequences are masked anew in each epoch",
+    "truncated": "cut to fit",
+    "lossy": "without characters that the vocabulary lacks",
+    "control_texts": "with control strings, which stay text",
+    "corrupted": "masked anew in each epoch",
 }
 
 
@@ -29,12 +29,16 @@ def preparation(console: "Console", made: Made) -> None:
 
 def _tokens(values: Values) -> str:
     n_tokens, n_learned = values["tokens"], values["learned_tokens"]
+    if not n_learned and values.get("output") == "head":
+        return f"{n_tokens:,}; a class is learned of each sequence"
+    if not n_learned and values.get("corrupted"):
+        return f"{n_tokens:,}"
     return f"{n_tokens:,}, {n_learned:,} of them learned ({100 * n_learned / max(1, n_tokens):.1f} %)"
 
 
 def _noted(values: Values) -> Values:
     """Say what happened to some sequences, where it did."""
-    notes = "; ".join(text.format(values[name]) for name, text in _CHANGED.items() if values.get(name))
+    notes = "; ".join(f"{values[name]:,} {text}" for name, text in _CHANGED.items() if values.get(name))
     return {"of these": notes} if notes else {}
 
 
