@@ -57,6 +57,22 @@ def test_an_artefact_is_replaced_and_a_stranger_is_not(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    """What it leads to is written, beside which there is room; it need not be there yet."""
+    disk, link = tmp_path / "disk", tmp_path / "run"
+    disk.mkdir()
+    link.symlink_to(disk / "run")
+    for text in ("old", "new"):
+        assert check_place(link, kind="run") == disk / "run"
+        with staged(link, {"kind": "run"}) as staging:
+            assert staging.parent == disk
+            (staging / "a.txt").write_text(text)
+
+    assert link.is_symlink()
+    assert (link / "a.txt").read_text() == "new"
+    assert sorted(p.name for p in (*tmp_path.iterdir(), *disk.iterdir())) == ["disk", "run", "run"]
+
+
 @pytest.mark.parametrize(
     ("there", "new", "problem"),
     [

@@ -62,7 +62,7 @@ def staged(
     Raises:
         SettingError: where the place cannot be written, has no room left, or holds something else.
     """
-    target = Path(folder)
+    target = _followed(Path(folder))
     staging = _staging(target, manifest.get("kind"))
     try:
         yield staging
@@ -122,12 +122,20 @@ def check_place(folder: str | Path, *, kind: str | None = None) -> Path:
         folder: the place.
         kind: of the artefact; None where an older one of any kind may be there.
 
+    Returns:
+        The place; of a link what it leads to.
+
     Raises:
         SettingError: as :func:`staged`.
     """
-    target = Path(folder)
+    target = _followed(Path(folder))
     _staging(target, kind).rmdir()
     return target
+
+
+def _followed(place: Path) -> Path:
+    """Go where a link leads: what it leads to is replaced, which may be another disk's, and not the link."""
+    return place.resolve() if place.is_symlink() else place
 
 
 def _staging(target: Path, kind: str | None) -> Path:
