@@ -123,7 +123,7 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
 
 
 def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) -> "Result":
-    from formtune.checkpoints import Keeping, claimed
+    from formtune.checkpoints import CheckpointPlan, claimed
     from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
@@ -139,7 +139,7 @@ def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) 
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
     kept, trackers = kept_beside(out), recipe.training.trackers
-    keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
+    keeping = CheckpointPlan(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
     with processes.held_by_main(lambda: claimed(kept, fresh=fresh)):
         return train_one(readied, plan, facts=facts, keeping=keeping, progress=progress, out=out, trackers=trackers)
 
@@ -183,7 +183,11 @@ def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     out, space = out_of(recipe, "tuning"), space_of(recipe)
     readied, parts, task = _one_arm(recipe)
     if not readied.dev.tokens:
-        raise SettingError("A search needs records to choose on, and there are none.", "Ask for some.", at="--n-dev")
+        raise SettingError(
+            "A search needs records to choose on, and there are none.",
+            "Ask for some.",
+            at="--dev" if recipe.data.prepared else "--n-dev",
+        )
     check_one_rate(recipe, "tune searches training.learning_rate")
     check_prior([readied], recipe)
     metric = metric_of(recipe.training.metric or recipe.comparison.metric, task, at="training.metric")
