@@ -97,6 +97,13 @@ def test_a_model_that_reads_less_is_refused(tmp_path: Path) -> None:
     assert trained(folder, model={"max_length": longest, "precision": "float32", "cache_trunk": False})["steps"] == 3
 
 
+def test_a_search_on_prepared_data_asks_for_a_file_to_choose_on(tmp_path: Path) -> None:
+    """Nothing is drawn from tokens, so a number of records would be refused next."""
+    data = {"prepared": str(prepared(tmp_path / "p", 12, model=tiny_folder("llama")))}
+    with pytest.raises(FormtuneError, match="--dev: A search needs records to choose on"):
+        pipeline.tune(make_recipe({"data": data, "out": str(tmp_path / "t")}))
+
+
 def n_alive() -> int:
     """Count the sequences that are in memory."""
     return sum(type(one) is Tokens for one in gc.get_objects())
