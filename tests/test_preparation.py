@@ -211,6 +211,21 @@ def test_what_a_killed_process_left_of_its_last_step_is_removed(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.71.part", "a.jsonl", "out"]
 
 
+def test_who_stops_it_is_told_that_it_can_go_on(tmp_path: Path) -> None:
+    """With the shards that are done, which stay."""
+    told: list[str] = []
+
+    def stop(event: Event) -> None:
+        told.append(event.stage)
+        if event.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")), progress=stop)
+    assert told[-1] == "stopped; the same command goes on with the shards that are done"
+    assert list((tmp_path / "out.shards").glob("*.arrow"))
+
+
 def test_what_is_damaged_of_an_older_preparation_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One flipped byte costs one shard, and nobody has to know of it."""
     first = pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))

@@ -11,7 +11,7 @@ from formtune.errors import SettingError
 from formtune.inspection import tally
 from formtune.mending import Mender, mend_file, not_lines
 from formtune.planning import formats_of, meant_for, parts_of, paths_of, read, splits_of, task_of
-from formtune.progress import Progress, silent
+from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, local_files, split_digests
 from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe
@@ -282,7 +282,12 @@ def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent)
     from formtune.preparation import prepared
     from formtune.results import Result
 
-    return Result(prepared(recipe, out_of(recipe, "prepared"), fresh=fresh, progress=progress))
+    out = out_of(recipe, "prepared")
+    try:
+        return Result(prepared(recipe, out, fresh=fresh, progress=progress))
+    except KeyboardInterrupt:
+        progress(Event("stopped; the same command goes on with the shards that are done"))
+        raise
 
 
 def mix(recipe: Recipe) -> "Result":

@@ -44,6 +44,8 @@ def _noted(values: Values) -> Values:
 
 def _packed(values: Values) -> str:
     n_packs = values["packs"]
+    if values["packing"] == "none":
+        return f"{n_packs:,} row{'' if n_packs == 1 else 's'} of a sequence each"
     rows = f"{n_packs:,} row{'' if n_packs == 1 else 's'} of at most {values['capacity']} tokens"
     return f"{rows}, {100 * values['filled']:.1f} % full ({values['packing']})"
 
