@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -306,7 +306,8 @@ class PreparedTokens(Mapping[str, Tokens]):
         """Give one sequence."""
         if not place.isdecimal() or int(place) >= len(self):
             raise KeyError(place)
-        return replace(self._prepared.tokens(int(self._prepared.drawn_D[int(place)])), id=place)
+        index, row = self._prepared.locate(int(self._prepared.drawn_D[int(place)]))
+        return self._prepared.shard(index).leaf.tokens(row, id=place)
 
     def __iter__(self) -> Iterator[str]:
         """Give the places, in order."""
