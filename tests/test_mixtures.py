@@ -107,6 +107,7 @@ def test_what_killed_processes_left_of_a_mixture_is_removed(tmp_path: Path) -> N
     for name in (".m.71.part", ".m.72.gone", ".other.71.part", "m.shards"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lock").touch()
+    (tmp_path / "m.shards" / ".0-0.arrow.ab.part").touch()  # of a preparation that was to stand there
     mixed(sources, tmp_path / "m")
     left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
     assert left == {"a", "b", "c", "m", "model", ".other.71.part"}

@@ -45,7 +45,7 @@ def held_place(out: Path) -> Iterator[Path]:
         out: where the folder will stand.
 
     Returns:
-        A folder beside it; it is removed in the end, if nothing was put into it.
+        A folder beside it; it is removed in the end, if nothing whole was put into it.
 
     Raises:
         SettingError: where another process holds it, or it cannot be written.
@@ -56,7 +56,7 @@ def held_place(out: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            if [left.name for left in folder.iterdir()] == [_LOCK]:
+            if all(left.name == _LOCK or left.name.startswith(".") for left in folder.iterdir()):
                 shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
         folder.rmdir()
