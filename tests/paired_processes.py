@@ -19,7 +19,7 @@ from token_examples import answering, tokens
 from formtune import objective, processes
 from formtune.adapters import Lora
 from formtune.bench import look_at
-from formtune.checkpoints import Keeper, Keeping
+from formtune.checkpoints import CheckpointPlan, Keeper
 from formtune.errors import DataError, FormtuneError
 from formtune.freezing import trained
 from formtune.interrupts import Asked
@@ -180,10 +180,10 @@ def goes_on(folder: Path, *, head: bool) -> bool:
         yield lambda: signal.SIGTERM if next(asked) == 3 and processes.rank() == 1 else None
 
     through = weights(None)
-    stopped = error_of(lambda: weights(Keeper(Keeping(folder=folder, heed=heed))))
+    stopped = error_of(lambda: weights(Keeper(CheckpointPlan(folder=folder, heed=heed))))
     kept = sorted(path.name for path in folder.iterdir())
     assert stopped.startswith("Stopped") and "step-00000003" in kept, (stopped, kept)
-    return weights(Keeper(Keeping(folder=folder))) == through
+    return weights(Keeper(CheckpointPlan(folder=folder))) == through
 
 
 def agreements() -> dict[str, Any]:

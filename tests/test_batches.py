@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_examples import answering, tokens
 
-from formtune.batches import by_budget, collate, forest, select
+from formtune.batches import branched, by_budget, collate, select
 from formtune.fitting import CUT_START, TOO_LONG, fit, truncate
 
 
@@ -43,7 +43,7 @@ def test_the_target_side_is_a_causal_batch_of_its_own() -> None:
 
 def test_a_forest_lays_a_prompt_once_for_all_its_continuations() -> None:
     """Positions of a continuation go on where the prompt ends."""
-    batch = forest([np.array([5, 6]), np.array([7])], [[np.array([8, 9]), np.array([10])], []])
+    batch = branched([np.array([5, 6]), np.array([7])], [[np.array([8, 9]), np.array([10])], []])
 
     assert batch.ids_T.tolist() == [5, 6, 8, 9, 10, 7]
     assert batch.positions_T.tolist() == [0, 1, 2, 3, 2, 0]
@@ -53,7 +53,7 @@ def test_a_forest_lays_a_prompt_once_for_all_its_continuations() -> None:
 
 def test_selected_segments_bring_their_ancestors() -> None:
     """A continuation without its prompt would see nothing."""
-    batch = select(forest([np.array([5, 6]), np.array([7])], [[np.array([8])], [np.array([9])]]), [3])
+    batch = select(branched([np.array([5, 6]), np.array([7])], [[np.array([8])], [np.array([9])]]), [3])
 
     assert batch.ids_T.tolist() == [7, 9]
     assert batch.parents_S.tolist() == [-1, 0]
@@ -62,7 +62,7 @@ def test_selected_segments_bring_their_ancestors() -> None:
 def test_an_empty_continuation_is_refused() -> None:
     """It would ask for nothing."""
     with pytest.raises(ValueError, match="at least one token"):
-        forest([np.array([1])], [[np.array([])]])
+        branched([np.array([1])], [[np.array([])]])
 
 
 def test_content_is_cut_from_the_side_that_the_format_names() -> None:

@@ -24,7 +24,7 @@ from token_examples import answering, tokens
 from formtune import checkpoints, pipeline
 from formtune.adapters import Lora
 from formtune.bench import look_at
-from formtune.checkpoints import Keeper, Keeping, OnDisk, claimed, write_tensors
+from formtune.checkpoints import CheckpointPlan, Keeper, OnDisk, claimed, write_tensors
 from formtune.cli import run
 from formtune.errors import SettingError, Stopped
 from formtune.examples import Task
@@ -88,7 +88,7 @@ class Going:
         model = self.make()
         dev = examples(model, 3)
         settings = replace(self.settings, **changed)
-        keeping = Keeping(folder=self.folder, every=self.every)
+        keeping = CheckpointPlan(folder=self.folder, every=self.every)
         if stop:
             keeping = replace(keeping, heed=after(stop))
         done = train(
@@ -193,7 +193,7 @@ def short(folder: Path, *, look: Callable[[], Look] | None = None, steps: int = 
     """Train a tiny model for a few updates, with a look after each."""
     model = made("gpt2")
     settings = TrainSettings(steps=steps, batch_size=3, learning_rate=1e-2, validate_every=1)
-    keeper = Keeper(Keeping(folder=folder, every=1, **keeping))
+    keeper = Keeper(CheckpointPlan(folder=folder, every=1, **keeping))
     train(model, examples(model), settings=settings, look=look, keeper=keeper)
     return model
 
@@ -222,7 +222,7 @@ def test_best_weights_stay_while_a_checkpoint_needs_them(tmp_path: Path) -> None
 def test_a_short_training_writes_nothing_unless_told_to(tmp_path: Path) -> None:
     """A checkpoint in five minutes is enough."""
     model = made("gpt2")
-    train(model, examples(model), settings=SETTINGS, keeper=Keeper(Keeping(folder=tmp_path)))
+    train(model, examples(model), settings=SETTINGS, keeper=Keeper(CheckpointPlan(folder=tmp_path)))
 
     assert names(tmp_path) == []
 
@@ -274,7 +274,7 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_not_taken(tmp_path: Path
     short(tmp_path, steps=3, look=scoring(1.0, 1.0, 2.0))
     _cut(tmp_path / "best-00000003")
     told: list[str] = []
-    job = Keeper(Keeping(folder=tmp_path), tell=told.append)
+    job = Keeper(CheckpointPlan(folder=tmp_path), tell=told.append)
     model = made("gpt2")
     settings = TrainSettings(steps=3, batch_size=3, learning_rate=1e-2, validate_every=1)
     done = train(model, examples(model), settings=settings, look=scoring(2.0), keeper=job)
@@ -397,7 +397,7 @@ def test_a_gradient_that_is_no_number_leaves_the_weights_as_they_were(tmp_path: 
     seen = count(1)
     first = next(iter(trained(model).values()))
     first.register_hook(lambda gradient: gradient * (math.nan if next(seen) == 3 else 1.0))
-    keeper = Keeper(Keeping(folder=tmp_path, every=1))
+    keeper = Keeper(CheckpointPlan(folder=tmp_path, every=1))
     settings = TrainSettings(steps=5, batch_size=7)
 
     with pytest.raises(Diverged) as told:
@@ -425,7 +425,13 @@ def test_a_weight_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
 
     settings = TrainSettings(steps=3, batch_size=3, validate_every=1)
     with pytest.raises(Diverged, match="A weight is no number at update 2"):
-        train(model, examples(model), settings=settings, look=look, keeper=Keeper(Keeping(folder=tmp_path, every=1)))
+        train(
+            model,
+            examples(model),
+            settings=settings,
+            look=look,
+            keeper=Keeper(CheckpointPlan(folder=tmp_path, every=1)),
+        )
     assert names(tmp_path) == ["best-00000001", "step-00000001"]
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from reports_samples import shown, small
 
-from formtune.cli import flags, run, show
+from formtune.cli import flags, run, show, training_views
 from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
 from formtune.recipe import places
@@ -209,12 +209,12 @@ def test_a_run_that_is_not_there_is_told_before_anything_listens(
 ) -> None:
     """The folder of a comparison is none either: its best run is one."""
     gone, whole = str(tmp_path / "gone"), tmp_path / "whole"
-    missing = "There is no run here: manifest.json is missing. Give the folder of a finished run."
+    missing = "There is no such folder. Give the folder of a finished run."
     assert refused(capsys, "serve", gone, "--port", "0") == f"{gone}: {missing}"
 
     whole.mkdir()
     (whole / "manifest.json").write_text('{"kind": "comparison", "files": {}}')
-    assert "This is a 'comparison', not a run." in refused(capsys, "serve", str(whole), "--port", "0")
+    assert "This is a comparison, not a run." in refused(capsys, "serve", str(whole), "--port", "0")
 
 
 def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path) -> None:
@@ -390,9 +390,9 @@ def test_results_read_well(capsys: pytest.CaptureFixture[str], golden: Golden) -
     confused = {"labels": ["fresh", "rotten"], "counts": [[3, 0], [1, 2]]}
     metrics = {"accuracy": 83.33, "macro_f1": 82.9}
     show.result(Made({"n": 6, "metrics": metrics, **scored, "confusion": confused}), show.evaluation, Common())
-    show.result(Made(trained()), show.training, Common())
-    show.result(Made(foretold()), show.forecast, Common())
-    show.result(Made({**foretold(), "arms": [{"arm": "chat", **foretold()}]}), show.forecast, Common())
+    show.result(Made(trained()), training_views.training, Common())
+    show.result(Made(foretold()), training_views.forecast, Common())
+    show.result(Made({**foretold(), "arms": [{"arm": "chat", **foretold()}]}), training_views.forecast, Common())
     show.result(Result({"record": "a", "place": "a.csv:2"}, shown=tuple(shown().examples)), show.preview, Common())
     show.result(Made({"predictions": answers, "n": 1}), show.predictions, Common())
     show.result(Compared(compared, small(), predictions=(judged,)), show.comparison, Common())

@@ -3,12 +3,14 @@
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,6 +109,25 @@ def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
     """Ray itself would try for minutes."""
     problem = r"preparation\.address: No Ray cluster answers at '127\.0\.0\.1:1'"
     with pytest.raises(SettingError, match=problem), on_ray(address="127.0.0.1:1"):
+        raise AssertionError
+
+
+def test_a_cluster_that_refuses_us_is_told_from_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a token that is lacking Ray says no more than that it has failed to connect."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=refuse))
+    monkeypatch.setattr(ray_engine, "find_spec", lambda package: package)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(SettingError, match=r"\(Failed to connect\)\. Somebody listens there: .* token"),
+            on_ray(address=address),
+        ):
+            raise AssertionError
+    with pytest.raises(SettingError, match=r"at 'auto' .*Start one \(ray start --head\)"), on_ray(address="auto"):
         raise AssertionError
 
 

@@ -78,7 +78,7 @@ def test_weights_between_are_refused_and_nothing_is_written(tmp_path):
     """Labels cannot hold them. All sequences are looked at, so that the number told is the whole one."""
     weights = [(0, 1), (0, 0.5), (1, 1), (0.25, 0)]
     problem = (
-        r"^sequence 1: A loss weight is 0\.5, and labels can only say whether a token is learned; "
+        r"^sequence 2: A loss weight is 0\.5, and labels can only say whether a token is learned; "
         r"it is so in 2 of 4 sequences\. Prepare with weights of 0 and 1"
     )
     with pytest.raises(DataError, match=problem):

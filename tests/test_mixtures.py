@@ -10,8 +10,8 @@ from prepared_folders import conversations, model_folder, prepared, three
 
 from formtune import pipeline
 from formtune.errors import FormtuneError
-from formtune.preparation import with_prepared
-from formtune.prepared import PreparedTokens, open_prepared
+from formtune.prepared import PreparedTokens, held_place, open_prepared
+from formtune.prepared_training import with_prepared
 from formtune.recipe import make_recipe
 from formtune.results import Result
 
@@ -101,6 +101,25 @@ def test_the_same_mixture_has_the_same_digest(tmp_path: Path) -> None:
     assert len(set(digests)) == 3
 
 
+def test_what_killed_processes_left_of_a_mixture_is_removed(tmp_path: Path) -> None:
+    """The folder that was being put in its place, and the lock; that of another mixture stays."""
+    sources = three(tmp_path)
+    for name in (".m.71.part", ".m.72.gone", ".other.71.part", "m.shards"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    (tmp_path / "m.shards" / ".0-0.arrow.ab.part").touch()  # of a preparation that was to stand there
+    mixed(sources, tmp_path / "m")
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert left == {"a", "b", "c", "m", "model", ".other.71.part"}
+
+
+def test_two_processes_do_not_mix_to_one_place(tmp_path: Path) -> None:
+    """Neither removes what the other is writing."""
+    sources = three(tmp_path)
+    with held_place(tmp_path / "m"):
+        assert "Another process writes here." in refused(sources, tmp_path / "m")
+
+
 def test_a_cap_holds_a_large_source_down(tmp_path: Path) -> None:
     """One number for all, and the total follows from it; what is not met is told, and is no fault."""
     found = mixed(three(tmp_path), tmp_path / "m", by="rows", cap=10)
@@ -134,7 +153,7 @@ def test_what_is_no_prepared_folder_is_refused(tmp_path: Path) -> None:
         f"Prepare it first: formtune prepare {data} --format FORMAT --model MODEL -o FOLDER."
     )
     assert refused([a, tmp_path / "gone"], out).startswith(f"{tmp_path / 'gone'}: There is no such folder.")
-    assert "There is no prepared here" in refused([a, tmp_path / "model"], out)
+    assert "There is no preparation here" in refused([a, tmp_path / "model"], out)
     assert refused([], out) == "DATA: There is nothing to mix. Give folders that formtune prepare wrote."
 
 
@@ -145,7 +164,7 @@ def test_a_source_is_named_once(tmp_path: Path) -> None:
     assert "Name it once, with a larger weight." in refused([a, b, tmp_path / "b" / ".." / "a"], out)
     again = prepared(tmp_path / "again", tmp_path / "a.jsonl", model=tmp_path / "model", packing="none")
     assert f"It holds sequences that {str(a)!r} holds too (shard-00000.arrow)." in refused([a, again], out)
-    with pytest.raises(FormtuneError, match="The mixture would take the place of a source"):
+    with pytest.raises(FormtuneError, match="holds a preparation, which would be lost"):
         mixed([a, b], a)
     assert open_prepared(a).manifest["recipe"]["mixing"]["weights"] == []
 

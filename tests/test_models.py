@@ -11,7 +11,7 @@ import transformers
 from token_examples import answering, tokens
 
 from formtune.adapters import Lora
-from formtune.batches import Batch, collate, forest
+from formtune.batches import Batch, branched, collate
 from formtune.errors import SettingError
 from formtune.examples import Output
 from formtune.freezing import blocks_of, freeze, frozen_bottom, trained
@@ -82,7 +82,7 @@ def test_a_continuation_sees_its_prompt_and_no_sibling(family: str) -> None:
     whole = collate([tokens([*prompt, *child]) for child in children], causal=True)
 
     with torch.no_grad():
-        shared = model.hidden(forest([prompt], [children]))
+        shared = model.hidden(branched([prompt], [children]))
         apart = model.hidden(whole)
 
     starts = np.cumsum([0, *(3 + len(c) for c in children)])[:-1]

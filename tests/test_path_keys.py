@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_examples import tokens
 
-from formtune.batches import Batch, collate, forest
+from formtune.batches import Batch, branched, collate
 from formtune.path_keys import place_keys, segment_keys
 
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=6)
@@ -47,7 +47,7 @@ def test_where_both_ways_are_seen_places_agree_exactly_where_whole_texts_do(text
 def test_a_path_is_the_same_however_it_is_cut() -> None:
     """A prompt with its answer in one segment, in two, and in three."""
     whole = row([1, 2, 3, 4])
-    halves = forest([np.array([1, 2])], [[np.array([3, 4])]])
+    halves = branched([np.array([1, 2])], [[np.array([3, 4])]])
     parts = replace(
         halves, starts_S=np.array([0, 2, 3]), ends_S=np.array([2, 3, 4]), parents_S=np.array([-1, 0, 1]),
         golds_S=np.full(3, -1),
@@ -59,7 +59,7 @@ def test_a_path_is_the_same_however_it_is_cut() -> None:
 
 def test_where_both_ways_are_seen_a_cut_changes_what_follows() -> None:
     """Behind a cut the states are others, since what stands before it does not see them."""
-    whole, halves = row([1, 2, 3, 4]), forest([np.array([1, 2])], [[np.array([3, 4])]])
+    whole, halves = row([1, 2, 3, 4]), branched([np.array([1, 2])], [[np.array([3, 4])]])
     one, other = (place_keys(batch, causal=False).tolist() for batch in (whole, halves))
 
     assert not {tuple(key) for key in one} & {tuple(key) for key in other}

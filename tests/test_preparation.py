@@ -211,6 +211,46 @@ def test_what_a_killed_process_left_of_its_last_step_is_removed(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.71.part", "a.jsonl", "out"]
 
 
+def test_who_stops_it_is_told_that_it_can_go_on(tmp_path: Path) -> None:
+    """With the shards that are done, which stay."""
+    told: list[str] = []
+
+    def stop(event: Event) -> None:
+        told.append(event.stage)
+        if event.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")), progress=stop)
+    assert told[-1] == "stopped; the same command goes on with the shards that are done"
+    assert list((tmp_path / "out.shards").glob("*.arrow"))
+
+
+def test_what_is_damaged_of_an_older_preparation_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flipped byte costs one shard, and nobody has to know of it."""
+    first = pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
+    shards = sorted((tmp_path / "out").glob("shard-*"))
+    content = bytearray(shards[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    shards[1].write_bytes(content)
+    shards[2].unlink()
+    made = []
+    written = preparing._written
+    monkeypatch.setattr(
+        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
+    )
+
+    assert pipeline.prepare(recipe_for(tmp_path / "out", tmp_path / "a.jsonl"))["digest"] == first["digest"]
+    assert len(made) == 2 < len(shards)
+
+
+def test_a_preparation_that_was_refused_leaves_nothing(tmp_path: Path) -> None:
+    """Where no shard was made there is nothing to go on with."""
+    with pytest.raises(FormtuneError):
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl"), formats="classification"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_a_file_that_cannot_be_cut_becomes_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A packed file is one slice, of any size; its lots are as small as others, and the sequences the same."""
     data = talks(tmp_path / "a.jsonl", 3000)
@@ -231,7 +271,7 @@ def test_two_processes_do_not_prepare_to_one_place(tmp_path: Path) -> None:
     """The second is told so, and the first goes on."""
     from formtune.prepared import being_made
 
-    with being_made(tmp_path / "out"), pytest.raises(SettingError, match="Another process prepares here"):
+    with being_made(tmp_path / "out"), pytest.raises(SettingError, match="Another process writes here"):
         pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
 
 
@@ -376,7 +416,7 @@ def test_a_training_takes_what_was_prepared(tmp_path: Path) -> None:
         ({"formats": "completion"}, "--format: The data were prepared for chat"),
         ({"data": {"n_dev": 3}}, "--prepared: Nothing is drawn from prepared data"),
         ({"data": {"train": ["x.jsonl"]}}, "There are both prepared and other training records"),
-        ({"data": {"prepared": "nowhere"}}, "nowhere: There is no prepared here"),
+        ({"data": {"prepared": "nowhere"}}, "nowhere: There is no such folder"),
     ],
 )
 def test_what_does_not_go_with_prepared_data_is_refused(changed: dict[str, Any], problem: str, tmp_path: Path) -> None:

@@ -91,13 +91,38 @@ def test_axolotl_packs_itself(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_weight_that_labels_cannot_hold_is_told_with_its_place(packed: bool, tmp_path: Path) -> None:
+    """The line of the data, whatever the order in which sequences are written."""
+    data = conversations(tmp_path / "a.jsonl", ["why?", "how so, and since when?"])
+    turns = [{"role": "user", "content": "and?"}, {"role": "assistant", "content": "no", "weight": 0.5}]
+    data.write_text(data.read_text() + json.dumps({"messages": turns}) + "\n")
+    folder = prepared(tmp_path / "a", data, model=model_folder(tmp_path / "model"), packing="similar-length")
+
+    with pytest.raises(DataError, match=r"a\.jsonl:3: A loss weight is 0\.5, .* in 1 of 3 sequences"):
+        pipeline.export(str(folder), to="trl", packed=packed, out=str(tmp_path / "e"))
+    assert not (tmp_path / "e").exists()
+
+
+def test_the_folder_itself_is_not_written_over(tmp_path: Path) -> None:
+    """Nor is any other that is no export; what a killed export left is removed."""
+    folder, *_ = three(tmp_path)
+    with pytest.raises(SettingError, match=r"--out: .*a' holds a preparation, which would be lost"):
+        pipeline.export(str(folder), to="trl", out=str(folder))
+    (tmp_path / ".e.71.part").mkdir()
+    for to in ("trl", "axolotl"):
+        pipeline.export(str(folder), to=to, out=str(tmp_path / "e"))
+
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".e", "e."))]
+
+
 def test_a_trainer_is_named(tmp_path: Path) -> None:
     """Before the folder is read."""
     with pytest.raises(SettingError, match=r"--to: Nothing says for which trainer\. Choose from: trl, axolotl"):
         pipeline.export(str(tmp_path / "nowhere"), to=None, out=str(tmp_path / "out"))
     with pytest.raises(SettingError, match="--to: There is no trainer 'trll'; the nearest is 'trl'"):
         pipeline.export(str(tmp_path / "nowhere"), to="trll", out=str(tmp_path / "out"))
-    with pytest.raises(DataError, match="There is no prepared here"):
+    with pytest.raises(DataError, match="There is no such folder"):
         pipeline.export(str(tmp_path / "nowhere"), to="trl", out=str(tmp_path / "out"))
 
 

@@ -100,7 +100,9 @@ def test_both_sides_of_an_encoder_decoder_are_shown(tmp_path: Path) -> None:
     folder = prepared(tmp_path / "pairs", data, model=model_folder(tmp_path / "model", kind="t5"), format_="seq2seq")
     found = inspect_prepared(folder)
     assert "".join(token.text for token in found.shown[0].decoder if token.weight > 0).strip().startswith("hallo")
-    assert found["tokens"] == len(found.shown[0].tokens) + len(found.shown[0].decoder)
+    n_tokens = len(found.shown[0].tokens) + len(found.shown[0].decoder)
+    assert (found["tokens"], found["packing"]) == (n_tokens, "similar-length")  # whatever was asked
+    assert found["filled"] == round(n_tokens / (2 * found["capacity"]), 4)  # a row has room on both sides
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
@@ -109,26 +111,32 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     recipe = make_recipe({"data": {"paths": [str(folder)]}})
     with pytest.raises(SettingError, match=r"--record: There is no sequence 3\. Choose from 1 to 2\."):
         pipeline.inspect(recipe, record=3)
+    both = make_recipe({"data": {"paths": [str(tmp_path / "talks.jsonl"), str(folder)]}})
+    with pytest.raises(SettingError, match=r"talks: A prepared folder is looked at alone\. Give one at a time\."):
+        pipeline.inspect(both)
     with pytest.raises(SettingError, match="--fix: This is of files"):
         pipeline.inspect(recipe, fix=str(tmp_path / "fixed.jsonl"))
     with pytest.raises(SettingError, match="--record: Sequences are shown of prepared folders"):
         pipeline.inspect(make_recipe({"data": {"paths": [str(tmp_path / "talks.jsonl")]}}), record=1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text('{"kind": "run", "files": {}}')
-    with pytest.raises(DataError, match="This is a 'run', not a prepared"):
+    with pytest.raises(DataError, match="This is a run, not a preparation"):
         pipeline.inspect(make_recipe({"data": {"paths": [str(tmp_path / "run")]}}))
 
 
 def test_it_reads_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A prepared folder, a mixture of it, and what was exported."""
+    """What is prepared, the folder, a mixture of it, and what was exported."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
     small(Path())
     prepared(Path("more"), conversations(Path("more.jsonl"), ["where?"], answer="here"), model=Path("model"))
+    Path("rows.csv").write_text("text,label\na fine film,good\na dull film,bad\n")
     for words in (
+        ("prepare", "rows.csv", "--format", "classification", "--model", "model", "-o", "head"),
+        ("prepare", "talks.jsonl", "--format", "chat", "--model", "model", "--max-length", "30", "-o", "again"),
         ("inspect", "talks", "--record", "2"),
         ("mix", "talks", "more", "--weights", "1,2", "--by", "rows", "--total", "6", "-o", "mixed"),
         ("inspect", "mixed", "--record", "3"),
@@ -137,5 +145,5 @@ def test_it_reads_well(
     ):
         assert run(words) == 0
     told = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    unstable = ("digest", "bytes", "libraries")  # which the code and what is installed decide
+    unstable = ("digest", "on disk", "libraries")  # which the code and what is installed decide
     golden("reports/prepared.txt", "\n".join(line for line in told if not line.startswith(unstable)) + "\n")

@@ -16,7 +16,7 @@ from token_examples import answering, tokens
 
 from formtune import pipeline
 from formtune.adapters import Lora
-from formtune.batches import Batch, collate, forest
+from formtune.batches import Batch, branched, collate
 from formtune.examples import Output
 from formtune.freezing import trained
 from formtune.keeping import boundary_of, dependencies, trunk_of, why_not
@@ -119,8 +119,8 @@ def test_each_path_goes_through_the_trunk_once() -> None:
 def test_a_continuation_is_known_by_its_whole_path() -> None:
     """The same tokens behind another prompt have other states."""
     cached, plain = pair("llama")
-    one = forest([np.array([7, 8])], [[np.array([9])]])
-    other = forest([np.array([7, 10])], [[np.array([9])]])
+    one = branched([np.array([7, 8])], [[np.array([9])]])
+    other = branched([np.array([7, 10])], [[np.array([9])]])
 
     with torch.no_grad():
         cached.hidden(one)
@@ -178,7 +178,7 @@ def test_a_beginning_of_what_was_computed_is_known() -> None:
     with torch.no_grad():
         cached.hidden(some([7, 8, 9, 10], [7, 8, 11]))
         assert n_computed(cached) == 7
-        for batch in (some([7, 8, 9]), forest([np.array([7, 8])], [[np.array([9, 10]), np.array([11])]])):
+        for batch in (some([7, 8, 9]), branched([np.array([7, 8])], [[np.array([9, 10]), np.array([11])]])):
             assert torch.allclose(cached.hidden(batch), plain.hidden(batch), atol=1e-6)
     assert n_computed(cached) == 7
 

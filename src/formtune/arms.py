@@ -45,6 +45,11 @@ class Material:
     examples: Mapping[str, Example]
     tokens: Mapping[str, Tokens]
 
+    def in_order(self) -> Sequence[Tokens]:
+        """Give the tokens in their order; those of prepared records are made one by one, as they are asked for."""
+        values = self.tokens.values()
+        return values if isinstance(values, Sequence) else list(values)
+
     def only(self, ids: Iterable[str]) -> "Material":
         """Keep some records, in the order given."""
         wanted = list(ids)

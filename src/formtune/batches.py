@@ -90,7 +90,7 @@ def collate(tokens: Sequence[Tokens], *, causal: bool) -> Batch:
     )
 
 
-def forest(prompts: Sequence[np.ndarray], continuations: Sequence[Sequence[np.ndarray]]) -> Batch:
+def branched(prompts: Sequence[np.ndarray], continuations: Sequence[Sequence[np.ndarray]]) -> Batch:
     """Lay each prompt once and each of its continuations behind it, as children that do not see one another.
 
     Args:

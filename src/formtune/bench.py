@@ -78,7 +78,7 @@ class Bench:
         look = (lambda: look_at(self.model, dev, settings=settings, metric=metric)) if dev else None
         return train(
             self.model,
-            list(self.readied.train.tokens.values()),
+            self.readied.train.in_order(),
             settings=settings,
             look=look,
             progress=progress,

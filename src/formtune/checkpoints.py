@@ -96,7 +96,7 @@ class OnDisk(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class CheckpointPlan:
     """Where the checkpoints of a training are kept, and when.
 
     Attributes:
@@ -143,7 +143,7 @@ class Keeper:
 
     def __init__(
         self,
-        keeping: Keeping,
+        keeping: CheckpointPlan,
         *,
         facts: Mapping[str, Any] | None = None,
         tell: Callable[[str], object] = lambda _: None,

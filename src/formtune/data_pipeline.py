@@ -1,6 +1,6 @@
 """The first half of the path, from files to tokens: what is asked of data before any model learns; works without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from formtune.errors import SettingError
 from formtune.inspection import tally
 from formtune.mending import Mender, mend_file, not_lines
 from formtune.planning import formats_of, meant_for, parts_of, paths_of, read, splits_of, task_of
-from formtune.progress import Progress, silent
+from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, local_files, split_digests
 from formtune.quarantine import write_quarantine
 from formtune.recipe import Recipe
@@ -50,13 +50,12 @@ def inspect(
     from formtune.results import Result
 
     paths, mended = paths_of(recipe), []
-    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).is_file():
+    folders = [path for path in paths if (Path(path) / MANIFEST).is_file()]
+    if folders:
         from formtune.prepared_inspection import inspect_prepared
 
-        for flag, given in (("--quarantine", quarantine), ("--fix", fix)):
-            if given is not None:
-                raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
-        return inspect_prepared(paths[0], first=1 if record is None else record)
+        _check_folder(folders[0], alone=len(paths) == 1, written={"--quarantine": quarantine, "--fix": fix})
+        return inspect_prepared(folders[0], first=1 if record is None else record)
     if record is not None:
         raise SettingError("Sequences are shown of prepared folders.", "Use formtune preview.", at="--record")
     if fix is not None:
@@ -70,6 +69,14 @@ def inspect(
     if fix is not None:
         found |= {"mended": mended, "fixed": fix}
     return Result(found)
+
+
+def _check_folder(folder: str, *, alone: bool, written: Mapping[str, str | None]) -> None:
+    if not alone:
+        raise SettingError("A prepared folder is looked at alone.", "Give one at a time.", at=folder)
+    for flag, given in written.items():
+        if given is not None:
+            raise SettingError("This is of files, and a folder is given.", "Give the data.", at=flag)
 
 
 def _only_one(paths: Sequence[str]) -> str:
@@ -220,10 +227,14 @@ def origins_of(recipe: Recipe, parts: Splits) -> dict[str, dict[str, str]]:
 def out_of(recipe: Recipe, kind: str) -> Path:
     """Give the folder that the results go to, once it is sure that they can.
 
+    Args:
+        recipe: with the folder; ``out/`` and the kind where it names none.
+        kind: of the results; those of another are not written over.
+
     Raises:
-        SettingError: where the place cannot be written.
+        SettingError: where the place cannot be written, or holds something else.
     """
-    return check_place(recipe.out or f"out/{kind}")
+    return check_place(recipe.out or f"out/{kind}", kind=kind)
 
 
 def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: str | None = None) -> "Result":
@@ -273,7 +284,12 @@ def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent)
     from formtune.preparation import prepared
     from formtune.results import Result
 
-    return Result(prepared(recipe, out_of(recipe, "prepared"), fresh=fresh, progress=progress))
+    out = out_of(recipe, "prepared")
+    try:
+        return Result(prepared(recipe, out, fresh=fresh, progress=progress))
+    except KeyboardInterrupt:
+        progress(Event("stopped; the same command goes on with the shards that are done"))
+        raise
 
 
 def mix(recipe: Recipe) -> "Result":
@@ -296,4 +312,4 @@ def export(folder: str, *, to: str | None, packed: bool = False, out: str | None
     from formtune.prepared_export import exported
     from formtune.results import Result
 
-    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export")))
+    return Result(exported(folder, to=to, packed=packed, out=check_place(out or "out/export", kind="exported")))

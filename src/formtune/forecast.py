@@ -183,7 +183,7 @@ def foretold(
     load_s = time.perf_counter() - start
     runs = runs_of(plan)
     progress(Event(f"{readied.arm.name}: counting what is computed"))
-    plan_counted = counted(bench.model, list(readied.train.tokens.values()), runs)
+    plan_counted = counted(bench.model, readied.train.in_order(), runs)
     progress(Event(f"{readied.arm.name}: measuring some of it"))
     samples = _Samples(bench.model, runs[0])
     looks = sum(n_looks(settings) for settings in runs) if readied.dev.tokens else 0

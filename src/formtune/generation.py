@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from formtune import key_values
-from formtune.batches import by_budget, forest, rooted
+from formtune.batches import branched, by_budget, rooted
 from formtune.key_values import KeyValues, Reading
 from formtune.weaving import Trie, places_of
 
@@ -309,7 +309,7 @@ def _steps_anew(model: "Model", prompt: list[int]) -> Steps:
     ids = list(prompt)
     while True:
         with model.inference():
-            hidden_TD = model.hidden(forest([np.array(ids)], [[]]))
+            hidden_TD = model.hidden(branched([np.array(ids)], [[]]))
             scores_V = model.logits(hidden_TD[-1:])[0]
         ids.append((yield scores_V))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from formtune import attention, processes
 from formtune.adapters import Lora, add_lora, renew
-from formtune.batches import Batch, forest
+from formtune.batches import Batch, branched
 from formtune.dropout import quicken
 from formtune.errors import DataError, SettingError
 from formtune.examples import Output, Shape
@@ -260,10 +260,10 @@ def prove(model: Model) -> None:
 def _probe(model: Model) -> Batch:
     top = max(2, min(model.tokenizer.n_vocabulary, 1000))
     ids = (np.arange(1, 16) * 37) % top
-    batch = forest([ids[:7], ids[7:12], ids[12:]], [[], [], []])
+    batch = branched([ids[:7], ids[7:12], ids[12:]], [[], [], []])
     if model.shape != "encoder-decoder" or model.class_head:
         return batch
-    return replace(batch, decoder=forest([ids[:3], ids[3:5], ids[5:9]], [[], [], []]))
+    return replace(batch, decoder=branched([ids[:3], ids[3:5], ids[5:9]], [[], [], []]))
 
 
 @torch.no_grad()

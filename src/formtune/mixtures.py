@@ -18,9 +18,10 @@ from formtune.mixing import Mixture, capped, mix, shares
 from formtune.packing import Packs
 from formtune.prepared import (
     DRAWN,
-    KIND,
+    MIXTURE,
     PACKS,
     PreparedFolder,
+    held_place,
     link,
     open_prepared,
     packed,
@@ -75,13 +76,14 @@ def mixed(recipe: Recipe, out: Path) -> dict[str, Any]:
         SettingError: where the settings do not fit the folders.
         DataError: where a folder cannot be mixed, or not with the others.
     """
-    sources = _sources(recipe, out)
+    sources = _sources(recipe)
     mixture, total = _drawn(recipe, sources)
     facts, packs = _packed(recipe, sources, mixture)
-    facts = {"by": recipe.mixing.by, "total": total, **facts}
+    made_of = _manifest(recipe, sources)
+    facts = {"by": recipe.mixing.by, "total": total, "output": made_of["output"], **facts}
     # In a manifest "sources" are files, which the shards count.
-    manifest = {"kind": KIND, **facts, "mixed": facts["sources"], **_manifest(recipe, sources)}
-    with staged(out, manifest) as staging:
+    manifest = {"kind": MIXTURE, **facts, "mixed": facts["sources"], **made_of}
+    with held_place(out), staged(out, manifest) as staging:
         for source, files in _files(sources):
             for own, file in files.items():
                 link(source.opened.folder / own, staging / file)
@@ -113,9 +115,9 @@ def _drawn(recipe: Recipe, sources: Sequence[Source]) -> tuple[Mixture, int]:
     return mixture, total
 
 
-def _sources(recipe: Recipe, out: Path) -> list[Source]:
+def _sources(recipe: Recipe) -> list[Source]:
     """Open and measure what is mixed, once it is sure that it goes together."""
-    folders = _opened(recipe.data.paths, out)
+    folders = _opened(recipe.data.paths)
     n_folders = len(folders)
     weights = _one_each("--weights", recipe.mixing.weights or (1.0,) * n_folders, n_folders)
     given: tuple[int | None, ...] = recipe.mixing.cap or (None,)
@@ -145,7 +147,7 @@ def _one_each(flag: str, numbers: Sequence[Number], n_folders: int) -> Sequence[
     return numbers
 
 
-def _opened(paths: Sequence[str], out: Path) -> dict[str, PreparedFolder]:
+def _opened(paths: Sequence[str]) -> dict[str, PreparedFolder]:
     """Open what is mixed, by the names that the user gave."""
     if not paths:
         raise SettingError("There is nothing to mix.", _FOLDERS, at="DATA")
@@ -157,8 +159,6 @@ def _opened(paths: Sequence[str], out: Path) -> dict[str, PreparedFolder]:
                 f"This is the same folder as {first_at[path]!r}.", "Name it once, with a larger weight.", at=name
             )
         first_at[path] = name
-    if out.resolve() in first_at:
-        raise SettingError("The mixture would take the place of a source.", "Give another folder.", at="--out")
     return {name: _open(name) for name in paths}
 
 
@@ -247,7 +247,7 @@ def _packed(recipe: Recipe, sources: Sequence[Source], mixture: Mixture) -> tupl
     counts = {name: sum(one[name] for one in told) for name in ("sequences", "records", "tokens", "learned_tokens")}
     facts = {
         **counts,
-        **packing_facts(packs, asked.packing, capacity=capacity, n_tokens=counts["tokens"]),
+        **packing_facts(packs, asked.packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_MS.shape[1]),
         "sources": told,
         "left_out": _not_drawn(sources, mixture),
     }

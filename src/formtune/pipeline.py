@@ -87,10 +87,10 @@ if TYPE_CHECKING:
 
 def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     from formtune.arms import make_arms, ready
-    from formtune.preparation import taken_up
+    from formtune.prepared_training import prepared_arm
 
     if recipe.data.prepared is not None:
-        return taken_up(recipe)
+        return prepared_arm(recipe)
     parts, _ = splits_of(recipe)
     task = task_of(recipe, parts.train)
     chosen, models = formats_of(recipe), models_of(recipe)
@@ -113,7 +113,7 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
         progress: told of what goes on.
         heed: tells, while the model is trained, of signals that ask to stop.
     """
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
 
     recipe = with_prepared(recipe)
     check_own(recipe)
@@ -123,7 +123,7 @@ def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, h
 
 
 def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) -> "Result":
-    from formtune.checkpoints import Keeping, claimed
+    from formtune.checkpoints import CheckpointPlan, claimed
     from formtune.tracking import check_trackers
     from formtune.training_job import train_one
 
@@ -139,7 +139,7 @@ def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) 
         "left_out": tally([*parts.left_out, *readied.left_out]),
     }
     kept, trackers = kept_beside(out), recipe.training.trackers
-    keeping = Keeping(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
+    keeping = CheckpointPlan(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
     with processes.held_by_main(lambda: claimed(kept, fresh=fresh)):
         return train_one(readied, plan, facts=facts, keeping=keeping, progress=progress, out=out, trackers=trackers)
 
@@ -159,7 +159,7 @@ def kept_beside(out: Path) -> Path:
 def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Foretell what :func:`train` will compute, hold and take; trains and writes nothing."""
     from formtune.forecast import foretold_training
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
     from formtune.results import Result
     from formtune.tracking import check_trackers
 
@@ -174,7 +174,7 @@ def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
 
 def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     """Search for settings that do well on the dev records, and score the best run once on the test records."""
-    from formtune.preparation import with_prepared
+    from formtune.prepared_training import with_prepared
     from formtune.recipe.searching import space_of
     from formtune.tuning import tuned
 
@@ -183,7 +183,11 @@ def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     out, space = out_of(recipe, "tuning"), space_of(recipe)
     readied, parts, task = _one_arm(recipe)
     if not readied.dev.tokens:
-        raise SettingError("A search needs records to choose on, and there are none.", "Ask for some.", at="--n-dev")
+        raise SettingError(
+            "A search needs records to choose on, and there are none.",
+            "Ask for some.",
+            at="--dev" if recipe.data.prepared else "--n-dev",
+        )
     check_one_rate(recipe, "tune searches training.learning_rate")
     check_prior([readied], recipe)
     metric = metric_of(recipe.training.metric or recipe.comparison.metric, task, at="training.metric")

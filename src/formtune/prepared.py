@@ -9,11 +9,11 @@ Shape letters: T tokens, N sequences, P packs.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,14 @@ from formtune.errors import DataError
 from formtune.inspection import merged_tallies
 from formtune.leaves import Leaf
 from formtune.locks import held_folder
-from formtune.model_files import read_json
+from formtune.model_files import file_digest, read_json
 from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
 from formtune.shard_files import Shard, read_shard, shard_lengths, write_whole
 from formtune.shards import MANIFEST, digest_of, read_manifest, staged, sweep
 from formtune.tokens import Tokens
 
-KIND = "prepared"
+KIND, MIXTURE = "prepared", "mixture"
 PACKS = "packs.arrow"
 DRAWN = "drawn.arrow"  # of a mixture
 Packing = Literal["best-fit", "in-order", "similar-length", "none"]
@@ -38,11 +38,35 @@ COUNTED = ("rows", "records", "tokens", "learned_tokens", "corrupted", "truncate
 
 
 @contextmanager
+def held_place(out: Path) -> Iterator[Path]:
+    """Hold the place of a folder for this process alone; what killed ones left half written beside it is removed.
+
+    Args:
+        out: where the folder will stand.
+
+    Returns:
+        A folder beside it; it is removed in the end, if nothing whole was put into it.
+
+    Raises:
+        SettingError: where another process holds it, or it cannot be written.
+    """
+    folder = out.with_name(f"{out.name}.shards")
+    with held_folder(folder, _LOCK, keeps="shard", busy="Another process writes here."):
+        sweep(out.parent, name=out.name)
+        try:
+            yield folder
+        finally:
+            if all(left.name == _LOCK or left.name.startswith(".") for left in folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
+        folder.rmdir()
+
+
+@contextmanager
 def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
     """Hold the folder in which the shards of a preparation are put, for this process alone.
 
-    Shards of an older preparation at the same place are put there first, and what a killed one left half written beside its
-    place is removed. When the block ends well the folder is removed.
+    Shards of an older preparation at the same place are put there first. When the block ends well the folder is removed.
 
     Args:
         out: where the prepared folder will stand.
@@ -50,30 +74,34 @@ def being_made(out: Path, *, fresh: bool = False) -> Iterator[Path]:
 
     Raises:
         SettingError: where another process prepares to the same place, or it cannot be written.
-        DataError: where the older preparation is damaged.
+        DataError: where something else stands there.
     """
-    folder = out.with_name(f"{out.name}.shards")
-    with held_folder(folder, _LOCK, keeps="shard", busy="Another process prepares here."):
-        sweep(out.parent, name=out.name)
+    with held_place(out) as folder:
         for left in folder.iterdir():
             if left.name.startswith(".") or (fresh and left.name != _LOCK):
                 left.unlink(missing_ok=True)  # a worker of what was killed may still come to its end
         if not fresh and (out / MANIFEST).is_file():
             _bring_over(out, folder)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # a file that was open keeps a folder of NFS from being removed
-        folder.rmdir()
+        for done in folder.iterdir():
+            if done.name != _LOCK:
+                done.unlink(missing_ok=True)
 
 
 def _bring_over(out: Path, folder: Path) -> None:
-    manifest = read_manifest(out, kind=KIND)
+    """Take what is whole of an older preparation; what is damaged is made again."""
+    manifest = read_manifest(out, kind=KIND, with_files=False)
+    whole = set()
     for shard in manifest.get("shards", ()):
-        place = folder / f"{shard['name']}.arrow"
+        source, place = out / shard["file"], folder / f"{shard['name']}.arrow"
+        if not source.is_file() or file_digest(source) != manifest["files"].get(shard["file"]):
+            continue
+        whole.add(shard["name"])
         if not place.is_file():
-            link(out / shard["file"], place)
+            link(source, place)
     for name, lots in manifest.get("slices", {}).items():
-        write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
+        if whole.issuperset(lots):
+            write_whole(folder / f"{name}.json", json.dumps({"lots": lots}))
 
 
 def link(source: Path, place: Path) -> None:
@@ -95,7 +123,7 @@ def gather(
         folder: where they are.
         packing: how sequences share a row.
         capacity: the most tokens of a row.
-        manifest: what it was made of; counts are added.
+        manifest: what it was made of, ``output`` among it; counts are added.
 
     Returns:
         What was counted: the keys of ``prepare --json``.
@@ -108,7 +136,8 @@ def gather(
     files = [f"shard-{number:05}.arrow" for number in range(len(kept))]
     facts = {
         **counts,
-        **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"]),
+        "output": manifest["output"],
+        **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_NS.shape[1]),
         "left_out": merged_tallies(one.facts["left_out"] for one in made),
     }
     manifest |= {"kind": KIND, **facts}
@@ -144,30 +173,39 @@ def read_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def packing_facts(packs: Packs, packing: Packing, *, capacity: int, n_tokens: int) -> dict[str, Any]:
-    """Say how sequences share rows, and how full these are."""
+def packing_facts(packs: Packs, asked: Packing, *, capacity: int, n_tokens: int, n_sides: int) -> dict[str, Any]:
+    """Say how sequences share rows, and how full these are; tokens are those of all sides, each of which has room."""
     return {
         "packs": len(packs),
-        "packing": packing,
+        "packing": _packing(asked, n_sides),
         "capacity": capacity,
-        "filled": round(n_tokens / (len(packs) * capacity), 4) if len(packs) else 0.0,
+        "filled": round(n_tokens / (len(packs) * capacity * n_sides), 4) if len(packs) else 0.0,
     }
 
 
-def packed(sides_NS: np.ndarray, packing: Packing, capacity: int) -> Packs:
+def _packing(asked: Packing, n_sides: int) -> Packing:
+    """Say how sequences are put together: those with two sides cannot share a row, and are put by similar length."""
+    return "similar-length" if n_sides > 1 and asked != "none" else asked
+
+
+def packed(sides_NS: np.ndarray, asked: Packing, capacity: int) -> Packs:
     """Let sequences share rows.
 
     Args:
         sides_NS: tokens of each sequence; both sides of an encoder-decoder's, which are always put by similar length.
-        packing: how.
+        asked: how.
         capacity: the most tokens of a row, on each side; no sequence is longer.
     """
-    if packing == "none":
-        numbers_N = np.arange(len(sides_NS))
-        return Packs(numbers_N, numbers_N + 1)
-    if packing == "similar-length" or sides_NS.shape[1] > 1:
-        return of_similar_length(list(sides_NS.T), [capacity] * sides_NS.shape[1])
-    return (best_fit if packing == "best-fit" else in_order)(sides_NS[:, 0], capacity)
+    match _packing(asked, sides_NS.shape[1]):
+        case "none":
+            numbers_N = np.arange(len(sides_NS))
+            return Packs(numbers_N, numbers_N + 1)
+        case "similar-length":
+            return of_similar_length(list(sides_NS.T), [capacity] * sides_NS.shape[1])
+        case "best-fit":
+            return best_fit(sides_NS[:, 0], capacity)
+        case "in-order":
+            return in_order(sides_NS[:, 0], capacity)
 
 
 def write_packs(path: Path, packs: Packs) -> None:
@@ -258,7 +296,7 @@ class PreparedFolder:
 class PreparedTokens(Mapping[str, Tokens]):
     """The sequences of a prepared folder as a training takes them, by their places in the order in which they are met.
 
-    Each is read as it is asked for. A mixture has a sequence as often as it drew it.
+    Each is made as it is asked for, and not kept. A mixture has a sequence as often as it drew it.
     """
 
     def __init__(self, prepared: PreparedFolder) -> None:
@@ -268,7 +306,8 @@ class PreparedTokens(Mapping[str, Tokens]):
         """Give one sequence."""
         if not place.isdecimal() or int(place) >= len(self):
             raise KeyError(place)
-        return replace(self._prepared.tokens(int(self._prepared.drawn_D[int(place)])), id=place)
+        index, row = self._prepared.locate(int(self._prepared.drawn_D[int(place)]))
+        return self._prepared.shard(index).leaf.tokens(row, id=place)
 
     def __iter__(self) -> Iterator[str]:
         """Give the places, in order."""
@@ -278,14 +317,39 @@ class PreparedTokens(Mapping[str, Tokens]):
         """Count the sequences, as often as they are met."""
         return len(self._prepared.drawn_D)
 
+    def values(self) -> "_Met":
+        """Give the sequences in order; a place is an index."""
+        return _Met(self)
 
-def open_prepared(folder: str | Path) -> PreparedFolder:
+
+class _Met(Sequence[Tokens], ValuesView[Tokens]):
+    """The sequences of :class:`PreparedTokens` by number, none of which is kept."""
+
+    def __init__(self, tokens: PreparedTokens) -> None:
+        super().__init__(tokens)
+        self._tokens = tokens
+
+    @overload
+    def __getitem__(self, index: int) -> Tokens: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tokens]: ...
+    def __getitem__(self, index: int | slice) -> Tokens | list[Tokens]:
+        """Give one sequence, or some."""
+        places = range(len(self))[index]
+        return self._tokens[str(places)] if isinstance(places, int) else [self[place] for place in places]
+
+
+def open_prepared(folder: str | Path, *, with_files: bool = True) -> PreparedFolder:
     """Open a prepared folder; every file is held against its digest first.
+
+    Args:
+        folder: where it stands.
+        with_files: False where they were a moment ago.
 
     Raises:
         DataError: where there is none, or a file is not what was written.
     """
-    manifest = read_manifest(folder, kind=KIND)
+    manifest = read_manifest(folder, kind=KIND, with_files=with_files)
     if "shards" not in manifest:
         raise DataError("An earlier version of formtune has prepared this.", "Prepare the data again.", at=folder)
     lists = _column(Path(folder) / PACKS, "sequences")

@@ -4,6 +4,7 @@ Shape letters: T tokens, N sequences, K sequences of one block.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from formtune.errors import DataError, SettingError
 from formtune.exported_rows import Prepared
 from formtune.exporting import TRAINERS, check_trainer, export_packed, export_sequences
 from formtune.leaves import Leaf
-from formtune.prepared import PreparedFolder, open_prepared
+from formtune.prepared import PreparedFolder, held_place, open_prepared
 from formtune.sheets import take
 
 BLOCK = 4096  # sequences that are taken out together
@@ -42,10 +43,14 @@ def exported(folder: str | Path, *, to: str | None, packed: bool, out: Path) -> 
     opened = open_prepared(folder)
     for leaf in opened.leaves():
         _check(leaf, at=folder)
-    if packed:
-        found = export_packed(_rows(opened), to=to, out=out, capacity=opened.manifest["capacity"])
-    else:
-        found = export_sequences(_sequences(opened, opened.drawn_D), to=to, out=out)
+    with held_place(out):
+        if packed:
+            rows, capacity = _rows(opened), opened.manifest["capacity"]
+            place = partial(_place, opened, opened.packs.sequences_N)
+            found = export_packed(rows, to=to, out=out, capacity=capacity, place=place)
+        else:
+            place = partial(_place, opened, opened.drawn_D)
+            found = export_sequences(_sequences(opened, opened.drawn_D), to=to, out=out, place=place)
     return {
         "to": to,
         "rows": found.n_rows,
@@ -56,6 +61,10 @@ def exported(folder: str | Path, *, to: str | None, packed: bool, out: Path) -> 
         "use": found.use,
         "out": str(out),
     }
+
+
+def _place(opened: PreparedFolder, numbers_N: np.ndarray, place: int) -> str:
+    return opened.place(int(numbers_N[place]))
 
 
 def _check(leaf: Leaf, *, at: str | Path) -> None:

@@ -18,7 +18,7 @@ from formtune.showing import CORRUPTED, PARTS, SHOWN_CORRUPTION, shown_tokens, t
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer
 
 N_SHOWN = 3
-_TOLD = ("dialect", "engine", "packs", "packing", "capacity", "filled", "left_out", "mixed")
+_TOLD = ("dialect", "engine", "output", "corrupted", "packs", "packing", "capacity", "filled", "left_out", "mixed")
 
 
 def inspect_prepared(folder: str | Path, *, first: int = 1) -> Result:
@@ -31,9 +31,9 @@ def inspect_prepared(folder: str | Path, *, first: int = 1) -> Result:
     Returns:
         ``kind``, ``format`` and ``model``; ``records``; ``sequences``, ``tokens`` and ``learned_tokens`` as often as they
         are met; ``learned_share``; what is said of the packs; ``rows_filled``: quantiles of the tokens in a row; ``lengths``:
-        quantiles of the ``tokens`` and ``learned_tokens`` of a sequence; ``bytes`` of the shards, and ``bytes_a_token``
-        that stands in them; ``libraries`` that encoded; ``template``: the model's own, or ours; ``mixed``: its sources;
-        ``shown``.
+        quantiles of the ``tokens`` and ``learned_tokens`` of a sequence; ``output``: where answers are read off;
+        ``corrupted``: sequences that are masked anew in each epoch; ``bytes`` of the shards, and ``bytes_a_token`` that stands
+        in them; ``libraries`` that encoded; ``template``: the model's own, or ours; ``mixed``: its sources; ``shown``.
 
     Raises:
         DataError: where there is no such folder, or a file of it is damaged.

@@ -29,7 +29,7 @@ from formtune.shards import MANIFEST, read_manifest
 CHUNK_BYTES = 16 << 20
 BETWEEN_S = 0.2  # two looks into the mailbox
 
-Work = Callable[[Path, Progress], Result]
+Training = Callable[[Path, Progress], Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Job:
         n_workers: how many train together.
     """
 
-    work: Work
+    work: Training
     out: Path
     n_workers: int
 

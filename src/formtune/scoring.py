@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from formtune.batches import Batch, by_budget, collate, forest, rooted
+from formtune.batches import Batch, branched, by_budget, collate, rooted
 from formtune.label_words import Plan
 from formtune.models import Model
 from formtune.tokens import TARGET, Tokens
@@ -154,7 +154,7 @@ def _word_batch(
     plans = [one.plan for one in behind]
     if model.shape == "encoder-decoder":
         return _answering_batch(model, prompts, plans)
-    batch = forest(prompts, [plan.bodies for plan in plans])
+    batch = branched(prompts, [plan.bodies for plan in plans])
     roots = np.flatnonzero(batch.parents_S < 0)
     places = []
     for root, plan in zip(roots, plans, strict=True):
@@ -194,9 +194,9 @@ def _answering_batch(
         for body in plan.bodies or (np.array([], dtype=np.int64),):
             sources.append(prompt)
             answers.append(np.concatenate([start, body]))
-    decoder = forest(answers, [()] * len(answers))
+    decoder = branched(answers, [()] * len(answers))
     places = [decoder.starts_S[first + plan.body_N] + plan.depth_N for first, plan in zip(firsts, plans, strict=True)]
-    return replace(forest(sources, [()] * len(sources)), decoder=decoder), places
+    return replace(branched(sources, [()] * len(sources)), decoder=decoder), places
 
 
 def score_fillings(model: Model, blanks: Sequence[Tokens], *, tokens_per_batch: int) -> list[Scored]:

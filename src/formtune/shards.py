@@ -24,6 +24,9 @@ from formtune.model_files import read_json
 MANIFEST = "manifest.json"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PART, _GONE = ".part", ".gone"
+_NAMES = {"prepared": "preparation", "exported": "export", "tuning": "search", "study": "search"}  # else as it is
+_READ_AS = {"mixture": "prepared"}
+_REPLACES = {"tuning": "study"}
 VERSIONED = (
     "formtune",
     "numpy",
@@ -49,7 +52,7 @@ def staged(
     """Give a temporary folder to write into; it takes its place, with its manifest, when the block ends well.
 
     Args:
-        folder: where it will stand; an older artefact there is replaced, any other folder is not.
+        folder: where it will stand; an older artefact of the same kind there is replaced, anything else is not.
         manifest: what is written to ``manifest.json``, with ``files`` (name → SHA-256) and ``versions`` added; it may
             still be filled inside the block.
         growing: names of files that move over from the older artefact: logs that are written on to, and so have no
@@ -57,10 +60,10 @@ def staged(
         known: digests of files that are known, by name.
 
     Raises:
-        SettingError: where the place cannot be written, has no room left, or holds something that we did not write.
+        SettingError: where the place cannot be written, has no room left, or holds something else.
     """
-    target = Path(folder)
-    staging = _staging(target)
+    target = _followed(Path(folder))
+    staging = _staging(target, manifest.get("kind"))
     try:
         yield staging
         _seal(staging, manifest, known)
@@ -112,19 +115,31 @@ def _hidden(target: Path, ending: str) -> Path:
     return target.parent / f".{target.name}.{os.getpid()}{ending}"
 
 
-def check_place(folder: str | Path) -> Path:
+def check_place(folder: str | Path, *, kind: str | None = None) -> Path:
     """Try whether an artefact can be written at a place, before the work that leads to it.
+
+    Args:
+        folder: the place.
+        kind: of the artefact; None where an older one of any kind may be there.
+
+    Returns:
+        The place; of a link what it leads to.
 
     Raises:
         SettingError: as :func:`staged`.
     """
-    target = Path(folder)
-    _staging(target).rmdir()
+    target = _followed(Path(folder))
+    _staging(target, kind).rmdir()
     return target
 
 
-def _staging(target: Path) -> Path:
-    _refuse_strangers(target)
+def _followed(place: Path) -> Path:
+    """Go where a link leads: what it leads to is replaced, which may be another disk's, and not the link."""
+    return place.resolve() if place.is_symlink() else place
+
+
+def _staging(target: Path, kind: str | None) -> Path:
+    _refuse_others(target, kind)
     staging = _hidden(target, _PART)
     try:
         shutil.rmtree(staging, ignore_errors=True)
@@ -138,13 +153,41 @@ def _staging(target: Path) -> Path:
     return staging
 
 
-def _refuse_strangers(target: Path) -> None:
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file()):
+def _refuse_others(target: Path, kind: str | None) -> None:
+    """Refuse a place that holds what is not ours, or an artefact that was made of other work."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    found = _kind_at(target)
+    if found is None:
         raise SettingError(
             f"{str(target)!r} is there already and was not written by formtune.",
             "Give another folder, or remove it.",
             at="--out",
         )
+    if kind is not None and found not in (kind, _REPLACES.get(kind)):
+        raise SettingError(
+            f"{str(target)!r} holds {_a(found)}, which would be lost.", "Give another folder, or remove it.", at="--out"
+        )
+
+
+def _kind_at(target: Path) -> str | None:
+    """Say what kind of artefact stands at a place; None where none does."""
+    try:
+        manifest = read_json(target / MANIFEST)
+    except (DataError, OSError):
+        return None
+    kind = manifest.get("kind")
+    return kind if isinstance(kind, str) and "files" in manifest else None
+
+
+def _noun(kind: object) -> str:
+    return _NAMES.get(str(kind), str(kind))
+
+
+def _a(kind: object) -> str:
+    """Name a kind, as in "an export"."""
+    noun = _noun(kind)
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
 def _seal(staging: Path, manifest: dict[str, Any], known: Mapping[str, str]) -> None:
@@ -191,7 +234,7 @@ def read_manifest(folder: str | Path, *, kind: str, with_files: bool = True) -> 
 
     Args:
         folder: the artefact.
-        kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"``, ``"split"`` or ``"checkpoint"``.
+        kind: what it must be: ``"run"``, ``"comparison"``, ``"prepared"`` (which a mixture is too), ``"split"`` ...
         with_files: whether the files are held against their digests too.
 
     Raises:
@@ -199,16 +242,13 @@ def read_manifest(folder: str | Path, *, kind: str, with_files: bool = True) -> 
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
-        raise DataError(
-            f"There is no {kind} here: {MANIFEST} is missing.", f"Give the folder of a finished {kind}.", at=folder
-        )
+        raise DataError(_lacking(Path(folder), kind), f"Give the folder of a finished {_noun(kind)}.", at=folder)
     manifest = read_json(path)
-    if manifest.get("kind") != kind:
-        raise DataError(
-            f"This is a {manifest.get('kind')!r}, not a {kind}.", f"Give the folder of a {kind}.", at=folder
-        )
+    found = str(manifest.get("kind"))
+    if _READ_AS.get(found, found) != kind:
+        raise DataError(f"This is {_a(found)}, not {_a(kind)}.", f"Give the folder of {_a(kind)}.", at=folder)
     if not isinstance(manifest.get("files"), dict):
-        raise DataError("The entry 'files' is missing or damaged.", f"Make the {kind} again.", at=path)
+        raise DataError("The entry 'files' is missing or damaged.", f"Make the {_noun(kind)} again.", at=path)
     for name, digest in manifest["files"].items() if with_files else ():
         file = Path(folder) / name
         if not file.is_file() or _digest(file) != digest:
@@ -216,6 +256,12 @@ def read_manifest(folder: str | Path, *, kind: str, with_files: bool = True) -> 
                 "The file is not what was written (its digest differs).", "Make the artefact again.", at=file
             )
     return manifest
+
+
+def _lacking(folder: Path, kind: str) -> str:
+    if folder.is_dir():
+        return f"There is no {_noun(kind)} here: {MANIFEST} is missing."
+    return "This is a file." if folder.is_file() else "There is no such folder."
 
 
 def digest_of(value: object) -> str:

@@ -15,7 +15,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import tokenizers
 from tokenizers import AddedToken
@@ -25,16 +24,21 @@ from formtune.errors import DataError, SettingError
 from formtune.flat_encoders import Flat
 from formtune.model_files import file_digest, read_json
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
-from formtune.text_encoders import Follows, Json, TextEncoders, is_ordinary
+from formtune.text_encoders import Follows, Json, TextEncoders
+from formtune.tokenizer_parts import (
+    BYTE_OF,
+    add_declared,
+    control_tokens,
+    declared_tokens,
+    holds,
+    honored,
+    missing_bytes,
+    parsed,
+    role_texts,
+    unknown_id,
+)
 
-_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
-_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
-# GPT-2's byte alphabet: printable bytes stand for themselves, the others follow from U+0100 on.
-BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {
-    chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in _PRINTABLE)
-}
-
 _FIRST_CJK = "\u2e80"
 # Letters and digits of ASCII, and whatever begins or goes on with a character up to U+1FFF.
 _LETTER_BYTES = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") | frozenset(
@@ -75,11 +79,11 @@ class Tokenizer:
             DataError: where the content is not a tokenizer.
         """
         self.at = at
-        self.full, parts = _parse(spec, at)
-        roles = _role_texts(config)
-        _add_declared(self.full, _declared(config, at), roles)
-        self.unk_id = _unknown_id(parts["model"])
-        self.controls = _controls(self.full, roles, self.unk_id)
+        self.full, parts = parsed(spec, at)
+        roles = role_texts(config)
+        add_declared(self.full, declared_tokens(config, at), roles)
+        self.unk_id = unknown_id(parts["model"])
+        self.controls = control_tokens(self.full, roles, self.unk_id)
         found = {role: self.full.token_to_id(text) for role, text in roles.items()}
         self.ids = {role: i for role, i in found.items() if i is not None}
         self.control_ids = frozenset(i for i in map(self.full.token_to_id, self.controls) if i is not None)
@@ -90,9 +94,9 @@ class Tokenizer:
         self._encoders = TextEncoders(self.full, parts, self.controls)
         self.engines = Engines(self._encoders, self.controls)
         self._read_surroundings(config)
-        self.missing_bytes = _missing_bytes(parts)
+        self.missing_bytes = missing_bytes(parts)
         self._continuing = parts["model"].get("continuing_subword_prefix") or ""
-        self._is_byte_level = _holds(parts, "ByteLevel")
+        self._is_byte_level = holds(parts, "ByteLevel")
         sentinels = sorted((int(m[1]), text) for text in self.controls if (m := _SENTINEL.fullmatch(text)))
         self.sentinel_ids = tuple(self.full.token_to_id(text) for _, text in sentinels)
         self.chat_template = ChatTemplate(
@@ -109,8 +113,8 @@ class Tokenizer:
         single = self.full.encode("a")
         texts = [n for n, of in enumerate(single.sequence_ids) if of is not None] or [0]
         prefix, suffix = single.ids[: texts[0]], single.ids[texts[-1] + 1 :]
-        self.prefix_ids = _honour(prefix, config.get("add_bos_token"), self.bos_id)
-        self.suffix_ids = _honour(suffix, config.get("add_eos_token"), self.eos_id)
+        self.prefix_ids = honored(prefix, config.get("add_bos_token"), self.bos_id)
+        self.suffix_ids = honored(suffix, config.get("add_eos_token"), self.eos_id)
         pair = self.full.encode("a", "a")
         first = [n for n, of in enumerate(pair.sequence_ids) if of == 0] or [0]
         second = [n for n, of in enumerate(pair.sequence_ids) if of == 1] or [first[-1]]
@@ -265,92 +269,6 @@ class Tokenizer:
             return data.decode("utf-8")
         except UnicodeDecodeError:
             return "".join(f"<0x{byte:02X}>" for byte in data)
-
-
-def _parse(spec: bytes, at: object) -> tuple[tokenizers.Tokenizer, Json]:
-    try:
-        parts: Json = msgspec.json.decode(spec)
-        full = tokenizers.Tokenizer.from_buffer(spec)
-        parts["model"]["type"]
-    except msgspec.DecodeError as error:
-        raise DataError(f"This is not JSON ({error}).", "Copy the tokenizer file again.", at=at) from error
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"The installed `tokenizers` cannot read this ({str(error)[:200]})."
-        raise DataError(message, "Copy the file again, or run: pip install -U tokenizers.", at=at) from error
-    full.no_truncation()
-    full.no_padding()
-    return full, parts
-
-
-def _role_texts(config: Mapping[str, Any]) -> dict[str, str]:
-    roles = {}
-    for role in _ROLES:
-        value = config.get(f"{role}_token")
-        text = value.get("content") if isinstance(value, dict) else value
-        if isinstance(text, str) and text:
-            roles[role] = text
-    return roles
-
-
-def _declared(config: Mapping[str, Any], at: object) -> list[AddedToken]:
-    """List the tokens that the configuration declares, in the order of their ids."""
-    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    declared = config.get("added_tokens_decoder") or {}
-    try:
-        entries = [entry for _, entry in sorted(declared.items(), key=lambda item: int(item[0]))]
-        return [AddedToken(e["content"], **{n: bool(e.get(n, False)) for n in names}) for e in entries]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            "'added_tokens_decoder' in tokenizer_config.json does not name tokens by their ids.",
-            "Copy the file again.",
-            at=at,
-        ) from error
-
-
-def _add_declared(full: tokenizers.Tokenizer, declared: Iterable[AddedToken], roles: Mapping[str, str]) -> None:
-    """Add tokens that only the configuration declares, at their ids, as transformers does."""
-    for token in declared:
-        if full.token_to_id(token.content) is None:
-            full.add_tokens([token])
-    known = {token.content for token in full.get_added_tokens_decoder().values()}
-    plain = [text for text in roles.values() if text not in known and full.token_to_id(text) is not None]
-    full.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in plain])
-
-
-def _controls(full: tokenizers.Tokenizer, roles: Mapping[str, str], unk_id: int | None) -> dict[str, AddedToken]:
-    named = set(roles.values())
-    return {
-        token.content: token
-        for i, token in sorted(full.get_added_tokens_decoder().items())
-        if i != unk_id and (token.content in named or not is_ordinary(token))
-    }
-
-
-def _unknown_id(model: Json) -> int | None:
-    """Find the id that the model itself gives to what it does not know; an ``unk_token`` it never emits is none."""
-    if isinstance(model.get("unk_id"), int):
-        return int(model["unk_id"])
-    vocabulary = model.get("vocab")
-    return vocabulary.get(model.get("unk_token")) if isinstance(vocabulary, dict) else None
-
-
-def _honour(ids: Sequence[int], wanted: object, token_id: int | None) -> tuple[int, ...]:
-    """Let an explicit ``add_bos_token``/``add_eos_token`` of the configuration overrule the post-processor."""
-    if token_id is None or not isinstance(wanted, bool) or wanted == (token_id in ids):
-        return tuple(ids)
-    return (token_id,) if wanted else tuple(i for i in ids if i != token_id)
-
-
-def _holds(parts: Json, kind: str) -> bool:
-    sides = json.dumps([parts.get("normalizer"), parts.get("pre_tokenizer")])
-    return f'"type": "{kind}"' in sides
-
-
-def _missing_bytes(parts: Json) -> bytes:
-    model = parts["model"]
-    if model["type"] != "BPE" or not _holds(parts, "ByteLevel") or model.get("unk_token"):
-        return b""
-    return bytes(sorted(byte for char, byte in BYTE_OF.items() if char not in model["vocab"]))
 
 
 def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object] | None = None) -> Tokenizer:

@@ -11,7 +11,7 @@ import numpy as np
 
 from formtune.arms import Readied
 from formtune.bench import Bench
-from formtune.checkpoints import Keeper, Keeping, noted, remove
+from formtune.checkpoints import CheckpointPlan, Keeper, noted, remove
 from formtune.errors import DataError
 from formtune.evaluation import evaluate
 from formtune.examples import Format, Task
@@ -38,7 +38,7 @@ def train_one(  # noqa: PLR0913
     *,
     facts: Mapping[str, Any],
     out: Path,
-    keeping: Keeping,
+    keeping: CheckpointPlan,
     progress: Progress,
     trackers: Sequence[str] = (),
 ) -> Result:

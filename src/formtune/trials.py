@@ -161,7 +161,7 @@ def loaded(readied: Readied, task: Task, *, options: Options, progress: Progress
 def as_memory_allows(bench: Bench, settings: TrainSettings, *, limits: Limits, progress: Progress) -> TrainSettings:
     """Settle how much is computed at once, telling where blocks are computed twice for it."""
     readied = bench.readied
-    settings = within_memory(bench.model, list(readied.train.tokens.values()), settings, limits=limits)
+    settings = within_memory(bench.model, readied.train.in_order(), settings, limits=limits)
     if settings.checkpoint_activations and limits.checkpoint_activations is None:
         progress(Event(f"{readied.arm.name}: blocks are computed twice, since memory is short"))
     return settings

@@ -180,24 +180,23 @@ def updates(
     """Give the examples of each update: every epoch in a new seeded order, an update never crossing two epochs.
 
     Args:
-        examples: in the order of the records.
+        examples: in the order of the records; an update's are asked for when it is due.
         settings: how many, how large, from which seed.
         tokenizer: what is masked at random takes its tokens from it.
         after: updates that are done already; those that follow are the same as without.
     """
-    if settings.prompt_weight:
-        examples = [with_prompt(t, settings.prompt_weight) for t in examples]
     chance = np.random.default_rng(settings.seed)
-    alone = [[i] for i in range(len(examples))]
-    groups = families(examples) if settings.order == "families" else alone
+    groups = families(examples) if settings.order == "families" else None
     done = epoch = 0
     while done < settings.steps:
-        order = _order(groups, chance)
+        order = chance.permutation(len(examples)) if groups is None else _order(groups, chance)
         for start in range(0, len(order), settings.batch_size):
             if done == settings.steps:
                 return
-            picked = [examples[i] for i in order[start : start + settings.batch_size]]
             if done >= after:
+                picked = [examples[i] for i in order[start : start + settings.batch_size]]
+                if settings.prompt_weight:
+                    picked = [with_prompt(t, settings.prompt_weight) for t in picked]
                 yield [corrupted(t, tokenizer, (settings.seed, epoch, i)) for i, t in enumerate(picked, start)]
             done += 1
         epoch += 1

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from formtune.cli import show
+from formtune.cli import show, training_views
 from formtune.cli.data_commands import check, convert, export, formats, inspect, mix, prepare, preview, split
 from formtune.cli.flags import (
     DATA,
@@ -63,10 +63,10 @@ def train(
     if dry_run:
         with drawn(common) as progress:
             forecast = pipeline.train_forecast(recipe, progress=progress)
-        return show.result(forecast, show.forecast, common)
+        return show.result(forecast, training_views.forecast, common)
     with drawn(common) as progress:
         result = pipeline.train(recipe, fresh=fresh, progress=progress, heed=stoppable(common))
-    return show.result(result, show.training, common)
+    return show.result(result, training_views.training, common)
 
 
 def tune(
@@ -128,7 +128,7 @@ def compare(
     if dry_run:
         with drawn(common) as progress:
             forecast = pipeline.compare_forecast(recipe, progress=progress)
-        return show.result(forecast, show.forecast, common)
+        return show.result(forecast, training_views.forecast, common)
     with drawn(common) as progress:
         result = pipeline.compare(recipe, fresh=fresh, progress=progress)
     return show.result(result, show.comparison, common)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from formtune.cli import audits, show
+from formtune.cli import audits, prepared_views, show
 from formtune.cli.flags import (
     GROUPS,
     Common,
@@ -57,7 +57,7 @@ def inspect(
 
     recipe = recipe_of(data, settings, read)
     found = pipeline.inspect(recipe, quarantine=quarantine, fix=fix, record=record)
-    return show.result(found, show.prepared if "packs" in found.values else show.inspection, common)
+    return show.result(found, prepared_views.prepared if "packs" in found.values else show.inspection, common)
 
 
 def convert(
@@ -205,7 +205,7 @@ def prepare(
     recipe = recipe_of(data, settings, read, parts, form, making, out)
     with drawn(common) as progress:
         found = pipeline.prepare(recipe, fresh=fresh, progress=progress)
-    return show.result(found, show.numbers, common)
+    return show.result(found, prepared_views.preparation, common)
 
 
 def mix(
@@ -221,7 +221,7 @@ def mix(
     from formtune import pipeline
 
     recipe = recipe_of(folders, settings, mixing, drawn, packing, out)
-    return show.result(pipeline.mix(recipe), show.mixture, common)
+    return show.result(pipeline.mix(recipe), prepared_views.mixture, common)
 
 
 def export(
@@ -241,4 +241,4 @@ def export(
     """
     from formtune import pipeline
 
-    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), show.exported, common)
+    return show.result(pipeline.export(folder, to=to, packed=packed, out=out.out), prepared_views.exported, common)

@@ -136,9 +136,9 @@ class PackFlags:
     """How sequences share rows."""
 
     packing: str | None = None
-    """Which sequences share a row: best-fit, in-order, similar-length or none."""
+    """Which sequences share a row: best-fit (unless said otherwise), in-order, similar-length or none."""
     pack_tokens: int | None = None
-    """The most tokens of a row."""
+    """The most tokens of a row; else as many as the model reads, or as the rows of a mixture's sources have."""
 
 
 @Parameter(name="*", group=GROUPS["Preparation"])
@@ -147,11 +147,11 @@ class PrepareFlags(PackFlags):
     """How records become token shards."""
 
     prepare_engine: Annotated[str | None, Parameter(name="--engine")] = None
-    """Who does it: local, or ray."""
+    """Who does it: local (unless said otherwise), or ray."""
     prepare_workers: Annotated[int | None, Parameter(name="--workers")] = None
-    """Slices of the data that are prepared at the same time."""
+    """Slices of the data that are prepared at the same time; else 1, or all processors of a Ray cluster."""
     address: str | None = None
-    """Address of the Ray cluster."""
+    """Address of the Ray cluster: host:port, or auto; else one is started for the command."""
 
 
 @Parameter(name="*", group=GROUPS["Mixing"])
@@ -160,15 +160,15 @@ class MixFlags:
     """How much of each folder is met."""
 
     weights: str | None = None
-    """A factor for each folder, with commas: 2,1,1."""
+    """A factor for each folder, with commas: 2,1,1; else 1 for all."""
     by: str | None = None
-    """What is counted: tokens, learned (tokens) or rows (sequences)."""
+    """What is counted: tokens (unless said otherwise), learned (tokens) or rows (sequences)."""
     temperature: float | None = None
-    """1 takes folders as they are large; the larger it is, the more the small ones count."""
+    """1, unless said otherwise, takes folders as they are large; the larger it is, the more the small ones count."""
     cap: str | None = None
-    """The most that a folder counts as; one number, or one for each with commas."""
+    """The most that a folder counts as; one number, or one for each with commas; else all of it."""
     total: int | None = None
-    """How much is drawn of all together."""
+    """How much is drawn of all together; else as much as they hold, up to their caps."""
 
 
 @Parameter(name="*", group=GROUPS["Mixing"])

@@ -91,25 +91,32 @@ def on_ray(
 
 def _connect(ray: Any, address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
+    remedy = "Start one (ray start --head), or leave the address out."
     try:
-        _check_answers(address)
+        if _answers(address):
+            remedy = (
+                "Somebody listens there: Ray's version must be the same, and its token, with RAY_AUTH_MODE=token set."
+            )
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise SettingError(
-            f"No Ray cluster answers at {address!r} ({error}).",
-            "Start one (ray start --head), or leave the address out.",
-            at="preparation.address",
+            f"No Ray cluster answers at {address!r} ({error}).", remedy, at="preparation.address"
         ) from error
 
 
-def _check_answers(address: str | None) -> None:
+def _answers(address: str | None) -> bool:
     """Look whether a host listens at all: Ray itself tries for minutes, and then ends the process.
 
+    Returns:
+        Whether there is a host and a port in the address.
+
     Raises:
-        OSError: where none does.
+        OSError: where nobody listens there.
     """
-    if address is not None and (told := re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)):
+    told = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address or "")
+    if told:
         socket.create_connection((told[1].strip("[]"), int(told[2])), timeout=_ANSWER_S).close()
+    return told is not None
 
 
 def _mapped(n_workers: int | None, jobs: Sequence[Job], progress: Progress) -> list[Any]:
