@@ -27,7 +27,17 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS
 from formtune.inspection import merged_tallies, tally
-from formtune.planning import columns_of, formats_of, length_of, models_of, paths_of, read, splits_of, task_of
+from formtune.planning import (
+    columns_of,
+    formats_of,
+    length_of,
+    models_of,
+    paths_of,
+    read,
+    splits_of,
+    task_of,
+    template_options_of,
+)
 from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, open_prepared
 from formtune.preparing import (
     SLICE_BYTES,
@@ -50,6 +60,7 @@ from formtune.side_by_side import Job
 from formtune.sources import Slice
 from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
+from formtune.template_options import DATE, DAY, VARIABLES, TemplateOptions, check_used
 
 WORTH_A_PROOF_BYTES = 8_000_000  # the reference encodes that in half of the seconds that a first proof takes
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
@@ -101,6 +112,8 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             task = task_of(recipe, source.witnesses)
             order = _order(recipe, source, task, folder=folder)
             preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
+            first = preparer.first_of(source.witnesses)
+            check_used(order.template_options, is_rendered=bool(first.turns))
             jobs = _jobs(order, source)
             inputs = beside(partial(input_digests, recipe.data.named))
             made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
@@ -116,11 +129,12 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             "dialect": source.dialect,
             "order": order_digest(order),
             "task": asdict(task),
-            "output": preparer.output(source.witnesses),
+            "output": first.output,
             "tokenizer": {"digest": preparer.tokenizer.digest, "libraries": choices},
             "template": None
             if preparer.tokenizer.chat_template.is_default
             else preparer.tokenizer.chat_template.source,
+            "template_options": asdict(order.template_options),
             "engine": asked.engine,
             "recipe": recipe.to_dict(),
         }
@@ -131,7 +145,7 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
 
 
 def with_prepared(recipe: Recipe) -> Recipe:
-    """Let a recipe whose training records are prepared have the format and the model that they were prepared for.
+    """Let a recipe whose training records are prepared have the format, model and template options of these.
 
     Raises:
         DataError: where there is no prepared folder.
@@ -139,7 +153,8 @@ def with_prepared(recipe: Recipe) -> Recipe:
     """
     if recipe.data.prepared is None:
         return recipe
-    own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
+    manifest = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)
+    own = manifest["recipe"]
     chosen = {"formats": recipe.formats or tuple(own["formats"]), "models": recipe.models or tuple(own["models"])}
     for name, asked in chosen.items():
         known = ", ".join(own[name])
@@ -153,7 +168,24 @@ def with_prepared(recipe: Recipe) -> Recipe:
                 "Say which of them the records to choose and test on are for.",
                 at=f"--{name[:-1]}",
             )
-    return recipe.model_copy(update=chosen)
+    told = TemplateOptions(**manifest.get("template_options", {}))
+    _check_told(template_options_of(recipe), told)
+    model = recipe.model.model_copy(update={"template_options": told.variables, "template_date": told.date})
+    return recipe.model_copy(update={**chosen, "model": model})
+
+
+def _check_told(asked: TemplateOptions, own: TemplateOptions) -> None:
+    """Refuse to tell a chat template otherwise than when the records became tokens; what is not said is as it was then.
+
+    Raises:
+        SettingError: where the recipe does.
+    """
+    remedy = "Leave it out, or prepare the data anew."
+    if asked.variables and replace(asked, date=own.date) != own:
+        problem = f"The data were prepared with {json.dumps(own.variables, ensure_ascii=False)}."
+        raise SettingError(problem, remedy, at=VARIABLES)
+    if asked.date not in {DATE, own.date}:
+        raise SettingError(f"The data were prepared as of {own.date}.", remedy, at=DAY)
 
 
 def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
@@ -182,7 +214,12 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
     given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
-    return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
+    options = template_options_of(recipe)
+    return (
+        ready(arms[0], parts, task, length=length_of(recipe), template_options=options, prepared=given),
+        parts,
+        task,
+    )
 
 
 def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
@@ -241,6 +278,7 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         model_files=files_beside_weights(models[0]),
         task=task,
         max_length=min(limits, default=None),
+        template_options=template_options_of(recipe),
         reading="" if source.plan is None else _told(source.plan),
         plan=source.plan,
         files=source.files,

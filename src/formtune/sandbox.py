@@ -10,8 +10,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from datetime import datetime
-from functools import wraps
+from datetime import date, datetime
+from functools import partial, wraps
 from types import BuiltinMethodType, FunctionType
 from typing import Any
 
@@ -25,6 +25,7 @@ from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
 from formtune.errors import DataError
+from formtune.template_options import DATE
 
 MOST_STEPS = 5_000_000
 MOST_CHARACTERS = 1 << 28
@@ -295,15 +296,19 @@ def _refuse_underscore(name: str) -> None:
         raise jinja2.exceptions.SecurityError(f"a namespace cannot hold {name!r}")
 
 
-def environment() -> jinja2.Environment:
-    """Make the environment that chat templates are compiled and run in."""
+def environment(today: date = date.fromisoformat(DATE)) -> jinja2.Environment:
+    """Make the environment that chat templates are compiled and run in.
+
+    Args:
+        today: the day that they write as today's, always the same: a recipe makes the same tokens on any day.
+    """
     made = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     made.filters["tojson"] = _to_json
     made.filters = {name: _accounted(name, function) for name, function in made.filters.items()}
     made.filters |= {"formtune.counted": _counted, "formtune.joined": _joined, "formtune.sliced": _sliced}
     del made.globals["lipsum"]
     made.globals["raise_exception"] = _raise_exception
-    made.globals["strftime_now"] = _strftime_now
+    made.globals["strftime_now"] = partial(_strftime, today)
     made.globals["namespace"] = _SafeNamespace
     return made
 
@@ -323,5 +328,5 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)  # noqa: DTZ005 - a template writes the local date
+def _strftime(today: date, format: str) -> str:  # noqa: A002 - as transformers calls it
+    return datetime(today.year, today.month, today.day).strftime(format)  # noqa: DTZ001 - a template writes no time zone

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from formtune.examples import Format, Task
 from formtune.records import LeftOut, Record
 from formtune.splits import duplicate_key
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # the gravest first
@@ -78,6 +79,7 @@ class Context:
         formats: the formats that they are meant for.
         task: what those formats are told.
         max_length: the most tokens of an example; None for the model's own limit.
+        template_options: what the model's chat template is told besides conversations.
         seed: where chance comes from.
     """
 
@@ -88,6 +90,7 @@ class Context:
     formats: Sequence[Format] = ()
     task: Task | None = None
     max_length: int | None = None
+    template_options: TemplateOptions = NO_OPTIONS
     seed: int = 0
 
     @cached_property

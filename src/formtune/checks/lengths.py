@@ -78,7 +78,8 @@ def _in_formats(records: Sequence[Record], context: Context) -> Iterator[Finding
     assert context.model is not None
     assert context.task is not None
     folder = resolve(context.model)
-    capacity, tokenizer = max_length_in(folder, context.max_length), load_tokenizer(folder)
+    capacity = max_length_in(folder, context.max_length)
+    tokenizer = load_tokenizer(folder, template_options=context.template_options)
     arms, _refused = make_arms(context.formats, [context.model], context.task)
     by_id = {record.id: record for record in records}
     for arm in arms:

@@ -7,7 +7,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from formtune.recipe import files
-from formtune.recipe.values import Count, CountOrNone, Counts, Factors, Freeze, Names, Paths, Positive, Share
+from formtune.recipe.values import (
+    Count,
+    CountOrNone,
+    Counts,
+    Day,
+    Factors,
+    Freeze,
+    Names,
+    Paths,
+    Positive,
+    Share,
+    Variables,
+)
+from formtune.template_options import DATE
 
 _STDIN = ("-", "/dev/stdin")
 
@@ -135,6 +148,13 @@ class ModelSettings(_Section):
     """Low-rank adapters instead of the weights themselves."""
     max_length: Count | None = None
     """Longest input in tokens; what the model can take where it is not given."""
+    template_options: Variables = {}
+    """What the model's chat template is told besides conversations, by the names that it looks at: ``enable_thinking: true``,
+    ``reasoning_effort: low``, ``date_string: 26 Jul 2024``, lists and mappings (``documents``) as well. Runs, and what was
+    prepared, keep them."""
+    template_date: Day = DATE
+    """The day that a chat template writes as today's, the same on every day that the recipe is used; ``today`` is the day on
+    which it is read, and the recipe that results are kept with has that day."""
     pooling: Literal["mean", "first", "last"] | None = None
     """Which positions the class head reads; what suits the model where it is not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,10 +1,13 @@
 """What a setting may be: kinds of values, in all the ways in which they may be written."""
 
 import re
-from typing import Annotated
+from datetime import date, datetime
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from formtune.template_options import is_plain
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -42,6 +45,29 @@ def _freeze(value: object) -> object:
     return value
 
 
+def _day(value: object) -> object:
+    """Bring a day to ``YYYY-MM-DD``."""
+    if value == "today":
+        return datetime.now().date().isoformat()  # noqa: DTZ005 - the day where the recipe is read
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        problem = f"{value!r} is no day."
+        raise PydanticCustomError("setting", problem, {"remedy": "Write YYYY-MM-DD, or today."}) from None
+
+
+def _variables(value: object) -> object:
+    """Refuse what no chat template can be told."""
+    for name, one in value.items() if isinstance(value, dict) else ():
+        if not (isinstance(name, str) and name.isidentifier()):
+            remedy = "Write its name as the template does."
+            raise PydanticCustomError("setting", f"{name!r} is no name of a variable.", {"remedy": remedy})
+        if not is_plain(one):
+            remedy = "Give text, a number, true, false, null, or lists and mappings of these."
+            raise PydanticCustomError("setting", f"The value of {name!r} is none that JSON has.", {"remedy": remedy})
+    return value
+
+
 Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Factors = Annotated[tuple[Positive, ...], BeforeValidator(_numbers)]
@@ -51,4 +77,7 @@ _FREEZE_SCHEMA: dict[str, object] = {
 }
 
 
+Variables = Annotated[dict[str, Any], BeforeValidator(_variables)]
+_DAY_SCHEMA = {"anyOf": [{"type": "string", "format": "date"}, {"const": "today"}]}
+Day = Annotated[str, BeforeValidator(_day), WithJsonSchema(_DAY_SCHEMA)]
 Freeze = Annotated[str, BeforeValidator(_freeze), WithJsonSchema(_FREEZE_SCHEMA)]
