@@ -15,9 +15,10 @@ import msgspec
 from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
+from formtune.allowances import Endless
 from formtune.errors import DataError
 from formtune.examples import Turn
-from formtune.sandbox import Endless, environment, rendered
+from formtune.sandbox import environment, rendered
 from formtune.template_options import DATE
 
 # What a template may do to a content without its text changing inside (outer white space is kept apart).
