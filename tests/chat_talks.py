@@ -1,6 +1,7 @@
 """Conversations for chat templates, made by hand and read from real data, and an oracle to hold formtune against."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 from tokenizer_folders import smollm2_folder
 from tokenizers import AddedToken
@@ -222,6 +224,33 @@ class Oracle:
                     **self.options(spoken),
                 )
             )
+
+    def spans(self, spoken: Spoken, text: str) -> list[tuple[int, int]]:
+        """Say what is learned without any marks: from the end of a turn's prompt to the token behind its content, or to the end.
+
+        Told of turns only whose prompt the text begins with, and whose content stands in it once.
+        """
+        found = []
+        for n, turn in enumerate(spoken.turns):
+            bare = turn.content.strip()
+            if turn.role != "assistant" or turn.tool_calls or not bare or text.count(bare) != 1:
+                continue
+            try:
+                start = (
+                    len(asked)
+                    if text.startswith(asked := self.asked(replace(spoken, turns=spoken.turns[: n + 1])))
+                    else -1
+                )
+            except (jinja2.TemplateError, TypeError):
+                continue
+            stop = self._controls.search(text, text.index(bare) + len(bare))
+            if 0 <= start <= text.index(bare) and (stop or turn is spoken.turns[-1]):
+                found.append((start, stop.end() if stop else len(text)))
+        return found
+
+    @property
+    def _controls(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.theirs.get_added_vocab(), key=len, reverse=True))))
 
     def ids(self, text: str) -> list[int]:
         """Encode a text, control tokens and all."""
