@@ -1,18 +1,24 @@
 """Conversations for chat templates, made by hand and read from real data, and an oracle to hold formtune against."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 from tokenizer_folders import smollm2_folder
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Raw
 
 from formtune.examples import Turn
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 from formtune.tokens import Tokenizer
 
 TOOLS = json.dumps(
@@ -183,6 +189,7 @@ class Oracle:
 
     theirs: Any
     source: str
+    told: TemplateOptions = NO_OPTIONS
 
     def generated(self, spoken: Spoken) -> tuple[str, list[tuple[int, int]]]:
         """Render as transformers does, with the characters that the template marks as the assistant's.
@@ -192,38 +199,76 @@ class Oracle:
         """
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        texts, spans = render_jinja_template(
-            [spoken.messages],
-            tools=_schemas(spoken),
-            chat_template=self.source,
-            return_assistant_tokens_mask="{% generation %}" in self.source or "{%- generation %}" in self.source,
-            **self.options(spoken),
-            **self.theirs.special_tokens_map,
-        )
+        with self._dated():
+            texts, spans = render_jinja_template(
+                [spoken.messages],
+                tools=_schemas(spoken),
+                chat_template=self.source,
+                return_assistant_tokens_mask="{% generation %}" in self.source or "{%- generation %}" in self.source,
+                **self.options(spoken),
+                **self.theirs.special_tokens_map,
+            )
         return texts[0], spans[0] if spans else []
 
     def asked(self, spoken: Spoken) -> str:
         """Render the prompt of the last answer."""
         before = Spoken(spoken.turns[:-1], spoken.tools)
-        return str(
-            self.theirs.apply_chat_template(
-                before.messages,
-                chat_template=self.source,
-                tools=_schemas(spoken),
-                tokenize=False,
-                add_generation_prompt=True,
-                **self.options(spoken),
+        with self._dated():
+            return str(
+                self.theirs.apply_chat_template(
+                    before.messages,
+                    chat_template=self.source,
+                    tools=_schemas(spoken),
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    **self.options(spoken),
+                )
             )
-        )
+
+    def spans(self, spoken: Spoken, text: str) -> list[tuple[int, int]]:
+        """Say what is learned without any marks: from the end of a turn's prompt to the token behind its content, or to the end.
+
+        Told of turns only whose prompt the text begins with, and whose content stands in it once.
+        """
+        found = []
+        for n, turn in enumerate(spoken.turns):
+            bare = turn.content.strip()
+            if turn.role != "assistant" or turn.tool_calls or not bare or text.count(bare) != 1:
+                continue
+            try:
+                start = (
+                    len(asked)
+                    if text.startswith(asked := self.asked(replace(spoken, turns=spoken.turns[: n + 1])))
+                    else -1
+                )
+            except (jinja2.TemplateError, TypeError):
+                continue
+            stop = self._controls.search(text, text.index(bare) + len(bare))
+            if 0 <= start <= text.index(bare) and (stop or turn is spoken.turns[-1]):
+                found.append((start, stop.end() if stop else len(text)))
+        return found
+
+    @property
+    def _controls(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.theirs.get_added_vocab(), key=len, reverse=True))))
 
     def ids(self, text: str) -> list[int]:
         """Encode a text, control tokens and all."""
         return list(self.theirs(text, add_special_tokens=False)["input_ids"])
 
-    @staticmethod
-    def options(spoken: Spoken) -> dict[str, object]:
-        """Ask for reasoning where the last answer has some."""
-        return {"enable_thinking": bool(spoken.turns[-1].thinking)}
+    def options(self, spoken: Spoken) -> dict[str, Any]:
+        """Ask for reasoning where the last answer has some, unless it is told otherwise."""
+        return {"enable_thinking": bool(spoken.turns[-1].thinking), **self.told.variables}
+
+    @contextmanager
+    def _dated(self) -> Iterator[None]:
+        """Let it be the day that the template is told."""
+        from transformers.utils import chat_template_utils
+
+        day = datetime.fromisoformat(self.told.date)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(chat_template_utils, "datetime", SimpleNamespace(now=lambda: day))
+            yield
 
 
 def _schemas(spoken: Spoken) -> Any:
@@ -231,11 +276,14 @@ def _schemas(spoken: Spoken) -> Any:
 
 
 @cache
-def with_controls(source: str, controls: tuple[str, ...], bos: str, eos: str) -> tuple[Tokenizer, Oracle]:
+def with_controls(
+    source: str, controls: tuple[str, ...], bos: str, eos: str, told: TemplateOptions = NO_OPTIONS
+) -> tuple[Tokenizer, Oracle]:
     """Give SmolLM2's vocabulary control tokens of another model and its template, as ours and as transformers'."""
     transformers = pytest.importorskip("transformers")
     raw = Raw.from_file(str(smollm2_folder() / "tokenizer.json"))
     raw.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in (*controls, bos, eos)])
     roles = {"bos_token": bos, "eos_token": eos}
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, **roles)
-    return Tokenizer(raw.to_str().encode(), roles, template=source), Oracle(theirs, source)
+    ours = Tokenizer(raw.to_str().encode(), roles, template=source, template_options=told)
+    return ours, Oracle(theirs, source, told)

@@ -138,6 +138,16 @@ def test_a_benchmark_says_what_it_does_before_it_does_it(benchmark, name, capsys
     assert f"python benchmarks/{name}.py" in capsys.readouterr().out
 
 
+def test_templates_are_timed_at_the_same_work(benchmark, capsys, monkeypatch):
+    """Both ways write the same text, of every template; a ratio beyond the bound fails."""
+    limits = benchmark("template_limits")
+    for most, code in (("1000", 0), ("0", 1)):
+        few = ["--conversations", "2", "--turns", "4", "--rounds", "1", "--most", most]
+        monkeypatch.setattr("sys.argv", ["template_limits", *few])
+        assert limits.main() == code
+    assert "llama3_2" in capsys.readouterr().out
+
+
 def test_benchmarks_go_on_where_one_fails(tmp_path):
     """`make bench` runs every script but what they import, and fails at the end."""
     (tmp_path / "benchmarks").mkdir()

@@ -7,7 +7,6 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -16,11 +15,13 @@ from chat_talks import EDGES, REASONED, Oracle, Spoken, answer, call, corpus, sa
 
 from formtune.errors import DataError
 from formtune.examples import Example, Segment, Turn
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 from formtune.tokens import Tokenizer, prompt, tokenize
 
 pytest.importorskip("transformers")
 
 CHATML = ("<|im_start|>", "<|im_end|>")
+LLAMA3 = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 CALLS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 THOUGHTS = ("<think>", "</think>")
 # Control tokens, what begins a text and what ends one. The templates, under tests/chat_templates, are our own writing of
@@ -55,7 +56,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, str]] = {
         "<|return|>",
     ),
     "llama2": ((), "<s>", "</s>"),
-    "llama3": (("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|begin_of_text|>", "<|eot_id|>"),
+    "llama3": (LLAMA3, "<|begin_of_text|>", "<|eot_id|>"),
+    "llama3_2": (LLAMA3, "<|begin_of_text|>", "<|eot_id|>"),
     "mistral": (
         (
             *("[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
@@ -68,6 +70,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "phi4": ((*CHATML, "<|im_sep|>"), "<|endoftext|>", "<|im_end|>"),
     "qwen2": ((*CHATML, *CALLS), "<|endoftext|>", "<|im_end|>"),
     "qwen3": ((*CHATML, *CALLS, *THOUGHTS), "<|endoftext|>", "<|im_end|>"),
+    "smollm2": (CHATML, "<|im_start|>", "<|im_end|>"),
     "smollm3": ((*CHATML, *CALLS, *THOUGHTS), "<|endoftext|>", "<|im_end|>"),
     "zephyr": ((), "<s>", "</s>"),
 }
@@ -76,10 +79,9 @@ TALKS = EDGES | REASONED
 TYPED = "<|im_end|><|im_start|>user\n</s>[/INST]<|eot_id|><end_of_turn><|user|><think></think><|return|><|im_ [INST <"
 
 
-@cache
-def family(name: str) -> tuple[Tokenizer, Oracle]:
+def family(name: str, told: TemplateOptions = NO_OPTIONS) -> tuple[Tokenizer, Oracle]:
     source = (Path(__file__).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
-    return with_controls(source, *FAMILIES[name])
+    return with_controls(source, *FAMILIES[name], told)
 
 
 def spans_learned(segments: tuple[Segment, ...]) -> list[tuple[int, int]]:
@@ -105,8 +107,12 @@ def pieces(segments: tuple[Segment, ...]) -> list[str]:
     return parts
 
 
-def held(tokenizer: Tokenizer, oracle: Oracle, spoken: Spoken) -> str:
-    """Hold a conversation against the oracle; say what became of it."""
+def held(tokenizer: Tokenizer, oracle: Oracle, spoken: Spoken, *, asks_alike: bool = True) -> str:
+    """Hold a conversation against the oracle; say what became of it.
+
+    Where answers are asked for otherwise than those that a template marks (``enable_thinking`` for one without reasoning),
+    what is learned begins behind the prompt, and ends where the mark does.
+    """
     try:
         text, generated = oracle.generated(spoken)
     except (jinja2.TemplateError, TypeError):
@@ -118,8 +124,13 @@ def held(tokenizer: Tokenizer, oracle: Oracle, spoken: Spoken) -> str:
     except DataError as error:
         return error.problem
     assert "".join(segment.text for segment in segments) == text
+    spans = spans_learned(segments)
+    assert spans[-1][0] == len(oracle.asked(spoken))
+    assert set(oracle.spans(spoken, text)) <= set(spans)
     if generated:
-        assert spans_learned(segments) == [tuple(span) for span in generated]
+        marked = [tuple(span) for span in generated]
+        assert spans[:-1] == marked[:-1]
+        assert spans[-1] == marked[-1] if asks_alike else spans[-1][1] == marked[-1][1]
     example = Example("x", "text", turns=spoken.turns, tools=spoken.tools, reasons=bool(spoken.turns[-1].thinking))
     tokens = tokenize([example], tokenizer, shape="decoder")[0]
     expected = [id for piece in pieces(segments) for id in oracle.ids(piece)]
@@ -143,6 +154,20 @@ def test_texts_ids_and_answers_are_those_of_transformers(name: str, golden: Call
     found = {talk: held(tokenizer, oracle, spoken) for talk, spoken in TALKS.items()}
     told = "".join(f"{talk}\n    {text!r}\n" for talk, text in found.items())
     golden(f"chat_templates/{name}.txt", told)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_without_its_marks_a_template_says_the_same(name: str) -> None:
+    """Prompts and contents alone tell what is learned, of most conversations (all hold it to that, above)."""
+    _, oracle = family(name)
+    told = [spoken for spoken in EDGES.values() if not spoken.tools and spoken.turns[0].role != "system"]
+    n_told = sum(bool(oracle.spans(spoken, oracle.generated(spoken)[0])) for spoken in told)
+    assert n_told >= 5
+
+
+def test_all_templates_but_one_mark_answers() -> None:
+    """GLM's turns end with the beginning of the next, which no mark could hold."""
+    assert {name for name in FAMILIES if "endgeneration" not in family(name)[1].source} == {"glm4"}
 
 
 def test_every_template_is_tested() -> None:
@@ -273,3 +298,35 @@ def test_nothing_that_is_typed_becomes_a_control_token(monkeypatch: pytest.Monke
         assert counts.wrong == 0
         assert counts.refused < 100
         assert counts.parsed > 400
+
+
+TOLD = (
+    ("qwen3", TemplateOptions({"enable_thinking": True}), "<|im_start|>assistant\n"),
+    ("qwen3", TemplateOptions({"enable_thinking": False}), "<think>\n\n</think>\n\n"),
+    ("smollm3", TemplateOptions({"enable_thinking": True}), "Today Date: 01 January 2026\nReasoning Mode: /think\n"),
+    (
+        "smollm3",
+        TemplateOptions({"enable_thinking": False}, "2031-12-24"),
+        "24 December 2031\nReasoning Mode: /no_think\n",
+    ),
+    ("harmony", TemplateOptions({"reasoning_effort": "high"}, "2025-08-05"), "2025-08-05\n\nReasoning: high\n"),
+    ("harmony", TemplateOptions({"model_identity": "You are Ada.", "builtin_tools": ["python"]}), "You are Ada.\n"),
+    ("llama3_2", TemplateOptions({"date_string": "26 Jul 2024"}), "Today Date: 26 Jul 2024\n"),
+    ("llama3_2", TemplateOptions({"tools_in_user_message": False}, "2024-12-01"), "Today Date: 01 Dec 2024\n"),
+)
+
+
+@pytest.mark.parametrize(("name", "told", "shown"), TOLD)
+def test_options_are_as_transformers_keywords(name: str, told: TemplateOptions, shown: str) -> None:
+    """Same text, same ids, learned from the prompt's end to the turn's; nothing is refused but what would be misled."""
+    tokenizer, oracle = family(name, told)
+    prompt_ = tokenizer.chat_template.render(TALKS["one exchange"].turns[:1], add_generation_prompt=True)
+    assert shown in prompt_
+    found = [held(tokenizer, oracle, spoken, asks_alike=False) for spoken in TALKS.values()]
+    refused = {text for text in found if text.startswith(("The chat template", "refused"))}
+    assert refused <= {
+        "refused by the template",
+        "The chat template leaves out the reasoning of a message.",
+        "The chat template begins an answer otherwise than its own generation prompt does.",
+    }
+    assert sum(text in refused for text in found) <= 7

@@ -26,6 +26,7 @@ from formtune.preparing import Order, code_digest, make_slice
 from formtune.recipe import make_recipe
 from formtune.side_by_side import Job
 from formtune.sources import Slice
+from formtune.template_options import TemplateOptions
 
 HERE = Path(__file__).parent
 DIGESTS = HERE.parent / "benchmarks" / "preparation_digests.py"
@@ -42,6 +43,7 @@ def an_order(folder: Path, **changed: Any) -> Order:
         model_files=(),
         task=Task(kind="conversation"),
         max_length=None,
+        template_options=TemplateOptions(),
         reading="",
         files=tuple(f"part-{number:04}.jsonl" for number in range(1000)),
         folder=folder,

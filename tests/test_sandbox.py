@@ -8,10 +8,11 @@ import jinja2
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from formtune import rendering, sandbox
+from formtune import allowances, rendering
+from formtune.allowances import Endless
 from formtune.errors import DataError
 from formtune.examples import Turn
-from formtune.sandbox import Endless, environment, rendered
+from formtune.sandbox import environment, rendered
 from formtune.templates import ChatTemplate
 
 MESSAGES = [{"role": "user", "content": "Hi <b>\n"}, {"role": "assistant", "content": "Hello, you."}]
@@ -22,6 +23,8 @@ def run(source: str, **variables: Any) -> str:
 
 
 GROWS = "{% set ns = namespace(x='ab' * 1000) %}{% for i in range(60) %}{% set ns.x = EXPRESSION %}{% endfor %}"
+MANY = "{% set ns = namespace(l=['a' * 1000000] * 1000000) %}"
+NESTED = "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
 ENDLESS = {
     "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     "loops with a condition": "{% for i in range(99999) if false %}{% endfor %}" * 100,
@@ -55,6 +58,44 @@ ENDLESS = {
     "a wide field of a format": "{{ '{:10000000000}'.format(1) }}",
     "wide JSON": "{{ [[[1]]] | tojson(indent=10000000000) }}",
     "wide lines": "{{ 'a\n\n' | indent(10000000000, blank=true) }}",
+    "a power of ten": "{{ 1.5 | round(1000000000, 'floor') }}",
+    "a number times itself": GROWS.replace("'ab' * 1000", "9").replace("EXPRESSION", "ns.x * ns.x"),
+    "a long text in a list, many times": MANY + "{{ ns.l }}",
+    "the same as JSON": MANY + "{{ ns.l | tojson }}",
+    "the same as text": MANY + "{{ ns.l | string | length }}",
+    "the same by ~": MANY + "{{ ns.l ~ '' }}",
+    "the same by %": MANY + "{{ '%s' % (ns.l,) }}",
+    "the same by format": MANY + "{{ '{}'.format(ns.l) }}",
+    "the same in a filter of text": MANY + "{{ ns.l | upper }}",
+    "a list of the same list of the same list": NESTED + "{{ ns.l }}",
+    "the same in JSON": NESTED + "{{ ns.l | tojson }}",
+    "the same compared": NESTED + "{% set a = ns.l %}" + NESTED + "{{ a == ns.l }}",
+    "the same looked for": NESTED + "{% set a = ns.l %}" + NESTED + "{{ a in [ns.l] }}",
+    "the same in a test": NESTED + "{% set a = ns.l %}" + NESTED + "{{ a is eq(ns.l) }}",
+    "the same sorted": NESTED + "{{ [ns.l, [ns.l]] | sort | length }}",
+    "the same in objects": NESTED.replace("[ns.l, ns.l]", "dict(a=ns.l, b=ns.l)") + "{{ ns.l }}",
+    "the same as a key": NESTED.replace("[1]", "(1,)").replace("[ns.l, ns.l]", "(ns.l, ns.l)") + "{{ {ns.l: 1} }}",
+    "a value for all that have none": "{% set l = ['a' * 1000000] %}"
+    "{{ range(99999) | map(attribute='x', default=l) | join | length }}",
+    "deep and wide JSON": "{% set ns = namespace(l=[1] * 10000) %}{% for i in range(400) %}{% set ns.l = [ns.l] %}"
+    "{% endfor %}{{ ns.l | tojson(indent=900) | length }}",
+    "JSON with a long indent": "{{ [[1]] | tojson(indent='a' * 10000000) }}",
+    "JSON with a long separator": "{{ ([1] * 10000) | tojson(separators=('a' * 1000000, ':')) }}",
+    "a text in parts": "{{ ('ab ' * 8000000).split() | length }}",
+    "a text in lines": "{{ ('a\n' * 8000000).splitlines() | length }}",
+    "a text in characters": "{{ ('東' * 20000000) | list | length }}",
+    "a text's characters sorted": "{{ ('ba' * 10000000) | sort | length }}",
+    "a text's words": "{{ ('a ' * 8000000) | wordcount }}",
+    "a text in escapes": "{{ ('<' * 20000000) | e | length }}",
+    "a text that grows in capitals": "{{ ('ΐ' * 20000000).upper() | length }}",
+    "a text for each letter": "{{ ('a' * 1000000).translate({97: 'b' * 1000000}) | length }}",
+    "a word in lines": "{{ ('a' * 1000000) | wordwrap(1) | length }}",
+    "long ends of lines": "{{ ('a ' * 10000) | wordwrap(1, wrapstring='b' * 1000000) | length }}",
+    "bytes times a number": "{{ 'a'.encode() * 10000000000 }}",
+    "doubling bytes": GROWS.replace("'ab' * 1000", "'ab'.encode()").replace("EXPRESSION", "ns.x + ns.x"),
+    "doubling bytes by replace": GROWS.replace("'ab' * 1000", "'ab'.encode()").replace(
+        "EXPRESSION", "ns.x.replace('a'.encode(), 'aa'.encode())"
+    ),
     "many columns": "{{ [1] | batch(10000000000, 0) | list | length }}",
 }
 
@@ -62,8 +103,8 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_never_ends_or_writes_gigabytes_ends_soon(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an error of its own, at a small price in time and memory."""
-    monkeypatch.setattr(sandbox, "MOST_STEPS", 200_000)
-    monkeypatch.setattr(sandbox, "MOST_CHARACTERS", 1 << 25)
+    monkeypatch.setattr(allowances, "MOST_STEPS", 200_000)
+    monkeypatch.setattr(allowances, "MOST_CHARACTERS", 1 << 25)
     before_kb, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises((Endless, RecursionError)):
         run(ENDLESS[name])
@@ -73,14 +114,14 @@ def test_what_never_ends_or_writes_gigabytes_ends_soon(name: str, monkeypatch: p
 
 def test_a_rendering_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its steps are."""
-    monkeypatch.setattr(sandbox, "MOST_S", -1.0)
+    monkeypatch.setattr(allowances, "MOST_S", -1.0)
     with pytest.raises(Endless, match="runs for more than"):
         run("{% for i in range(1000) %}{% endfor %}")
 
 
 def test_each_rendering_has_an_allowance_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one used is not missing in the next."""
-    monkeypatch.setattr(sandbox, "MOST_STEPS", 3000)
+    monkeypatch.setattr(allowances, "MOST_STEPS", 3000)
     template = environment().from_string("{% for i in range(2000) %}{{ i if i < 2 }}{% endfor %}")
     assert [rendered(template, {}) for _ in range(5)] == ["01"] * 5
 
@@ -90,7 +131,7 @@ def test_each_rendering_has_an_allowance_of_its_own(monkeypatch: pytest.MonkeyPa
 )
 def test_a_chat_template_that_does_not_end_is_told_once(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is not tried again with the conversation handed over in other ways."""
-    monkeypatch.setattr(sandbox, "MOST_STEPS", 200_000)
+    monkeypatch.setattr(allowances, "MOST_STEPS", 200_000)
     chat = ChatTemplate(source, special_tokens={}, controls={})
     calls = '[{"function": {"name": "f", "arguments": {}}}]'
     with pytest.raises(DataError, match="which no template needs"):
@@ -100,7 +141,7 @@ def test_a_chat_template_that_does_not_end_is_told_once(source: str, monkeypatch
 def test_a_template_without_end_does_not_take_its_time_with_every_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
     """After three it is known; its other conversations are refused at once."""
     runs: list[int] = []
-    monkeypatch.setattr(sandbox, "MOST_STEPS", 1000)
+    monkeypatch.setattr(allowances, "MOST_STEPS", 1000)
     monkeypatch.setattr(rendering, "rendered", lambda *given: runs.append(1) or rendered(*given))
     chat = ChatTemplate(ENDLESS["nested loops"], special_tokens={}, controls={})
     for _ in range(10):
@@ -137,6 +178,12 @@ SAME = [
     "{{ 'a,b'.split(',') | join('-') }}{{ '+'.join(['a', 'b']) }}{{ messages | map(attribute='role') | join(' ') }}",
     "{{ 'a b' | replace('a', 'bb') }}{{ 'a b'.replace('a', 'bb') }}{{ 'x' | center(9) }}{{ '7'.zfill(3) }}",
     "{{ 'a\nb' | indent(4) }}{{ 2 ** 10 }}{{ 7 % 3 }}{{ [1] + [2] }}{{ (1, 2) + (3,) }}{{ 1 + 2.5 }}{{ [0] * 3 }}",
+    "{{ 1 + 2 + 3 }}{{ 1 + 2.5 + 1 }}{{ ('<' | e) + '<' + 'b' }}{{ 'a' + ('b' + 'c') + 'd' }}{{ [1] + [2] + [3] }}",
+    "{{ messages[0].role.upper() }}{{ messages[0].missing is defined }}{{ messages[0].items() | list }}{{ messages[0].role.title }}",
+    "{{ [messages, messages] == [messages, messages] }}{{ messages[0] in messages }}{{ messages is eq(messages) }}",
+    "{% for m in messages %}{% if loop.last %}{{ m.content.split(',')[-1].strip() }}{{ 'x' ~ m.content.rsplit(' ', 1) }}{% endif %}{% endfor %}",
+    "{{ {'a': [1, (2, none)]} }}{{ [true, 1.5, 'x'] ~ '' }}{{ 1.256 | round(2) }}{{ 'b a' | list }}{{ ['b', 'a'] | sort }}",
+    "{{ 'one two three' | wordwrap(5) }}{{ '<b>' | e }}{{ 'a b' | wordcount }}{{ 'a b' | title }}{{ 'ß'.upper() }}",
     "{{ range(3) | list }}{{ 'abc' | list }}{{ 'abc'[-1] }}{{ ns.x if ns is defined else '?' }}",
     "{% for row in [1, 2, 3] | batch(2, 0) %}{{ row }}{% endfor %}{{ [1, 2, 3] | sum }}{{ {'b': 1, 'a': 2} | dictsort }}",
 ]
@@ -155,6 +202,11 @@ def test_what_is_written_is_what_jinja_writes(source: str) -> None:
         ("{{ messages + 1 }}", TypeError),
         ("{% for i in 3 %}{% endfor %}", TypeError),
         ("{{ x.y.z }}", jinja2.UndefinedError),
+        ("{{ 'a' + 1 + 'b' }}", TypeError),
+        ("{{ messages[0].missing + 'a' }}", jinja2.UndefinedError),
+        ("{{ messages[0].update({}) }}", jinja2.exceptions.SecurityError),
+        ("{{ messages[0].__class__.__mro__ }}", jinja2.exceptions.SecurityError),
+        ("{{ ''.format.__globals__.x }}", jinja2.exceptions.SecurityError),
     ],
 )
 def test_what_fails_in_jinja_fails_the_same(source: str, error: type[Exception]) -> None:
@@ -170,3 +222,11 @@ def test_a_template_may_handle_a_long_conversation() -> None:
     assert len(run(source, messages=turns)) > 10_000_000
     quadratic = "{% for m in messages %}{% for n in messages[loop.index:] %}{% endfor %}{{ m.role }}{% endfor %}"
     assert run(quadratic, messages=turns[:2000]).startswith("userassistant")
+
+
+def test_many_turns_are_counted_like_few() -> None:
+    """At once or one by one, steps are what they are."""
+    allowed = allowances.Allowance()
+    for n_steps in (1, 63, 64, 1, 127):
+        allowed.step(n_steps)
+    assert allowed.steps == allowances.MOST_STEPS - 256

@@ -13,6 +13,7 @@ import pytest
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Raw
 
+from formtune.template_options import TemplateOptions
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 
 # As in the models' own repositories, shortened where a part plays no role here.
@@ -73,7 +74,7 @@ def byte_with(template: str | None, **options: object) -> Tokenizer:
     raw.add_tokens([AddedToken(text, special=False, normalized=False) for text in ("<think>", "</think>")])
     config = {f"{name}_token": f"<{name}>" for name in ("pad", "mask", "sep", "cls")}
     config |= {"bos_token": "<s>", "eos_token": "</s>"}
-    return Tokenizer(raw.to_str().encode(), config, template=template, template_options=options)
+    return Tokenizer(raw.to_str().encode(), config, template=template, template_options=TemplateOptions(options))
 
 
 def of(raw: Raw, **config: object) -> Tokenizer:

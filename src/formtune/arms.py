@@ -14,6 +14,7 @@ from formtune.label_words import check_distinct
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
 from formtune.records import Labelled, LeftOut, Question, Record
 from formtune.splits import Splits
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer, prompts, tokenize_each
 
 BLANKS = ("N/A", "[MASK]")  # say nothing (Zhao et al. 2021, section 4); the third, an empty text, no format takes
@@ -154,7 +155,13 @@ def _check_names(arms: Sequence[Arm]) -> None:
 
 
 def ready(
-    arm: Arm, splits: Splits, task: Task, *, length: Length = Length(), prepared: PreparedPart | None = None
+    arm: Arm,
+    splits: Splits,
+    task: Task,
+    *,
+    length: Length = Length(),
+    template_options: TemplateOptions = NO_OPTIONS,
+    prepared: PreparedPart | None = None,
 ) -> Readied:
     """Turn the three splits into examples and tokens of one arm.
 
@@ -163,17 +170,18 @@ def ready(
         splits: the records; none to train on where these are prepared.
         task: what the format knows of the whole data set.
         length: how long examples and answers may be.
+        template_options: what the model's chat template is told besides conversations.
         prepared: training records that are tokens already.
 
     Raises:
         DataError: where no record of a split can be used.
-        SettingError: where the model cannot be used.
+        SettingError: where the model cannot be used, or not with these options.
     """
     folder = resolve(arm.model)
     maker = _Maker(
         arm=arm,
         task=task,
-        tokenizer=load_tokenizer(folder),
+        tokenizer=load_tokenizer(folder, template_options=template_options),
         start_id=decoder_start_in(folder) if arm.shape == "encoder-decoder" else None,
         capacity=max_length_in(folder, length.most),
         length=length,

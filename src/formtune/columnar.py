@@ -20,7 +20,7 @@ import numpy as np
 
 from formtune.arms import Arm, present_all
 from formtune.errors import DataError
-from formtune.examples import Output, Task
+from formtune.examples import Example, Task
 from formtune.filling import Batch, Filled, fill, joint, spelling
 from formtune.fitting import fit
 from formtune.label_words import check_distinct
@@ -135,15 +135,15 @@ class Preparer:
             n_controls=n_controls,
         )
 
-    def output(self, records: Iterable[Record]) -> Output:
-        """Say where answers are read off, from the first of some records that the format takes.
+    def first_of(self, records: Iterable[Record]) -> Example:
+        """Present the first of some records that the format takes.
 
         Raises:
             DataError: where it takes none.
         """
         for record in records:
             with suppress(DataError):
-                return self.arm.cell.present(record, self.task, self.arm.shape).output
+                return self.arm.cell.present(record, self.task, self.arm.shape)
         raise DataError("The format takes none of the records.", "Choose another format.")
 
     def _grouped(self, records: Sequence[Record]) -> tuple[list[Batch], np.ndarray, list[int]]:

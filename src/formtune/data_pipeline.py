@@ -10,7 +10,16 @@ from formtune.dialects.writing import check_apart
 from formtune.errors import SettingError
 from formtune.inspection import tally
 from formtune.mending import Mender, mend_file, not_lines
-from formtune.planning import formats_of, meant_for, parts_of, paths_of, read, splits_of, task_of
+from formtune.planning import (
+    formats_of,
+    meant_for,
+    parts_of,
+    paths_of,
+    read,
+    splits_of,
+    task_of,
+    template_options_of,
+)
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, local_files, split_digests
 from formtune.quarantine import write_quarantine
@@ -264,6 +273,7 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
         task,
         model=model,
         max_length=recipe.model.max_length,
+        template_options=template_options_of(recipe),
         out=out,
         peer=peer,
     )

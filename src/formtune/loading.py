@@ -23,6 +23,7 @@ from formtune.machine import keep_memory, processors
 from formtune.model_files import check_weights, folder_digest, max_length_in, read_json, resolve, shape_in
 from formtune.models import HEADS, ClassHead, Model, width_in
 from formtune.rounding import round_products
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 from formtune.tokens import Tokenizer, byte_tokenizer, load_tokenizer
 
 
@@ -38,6 +39,7 @@ class Options:
         precision: ``"float32"`` or ``"bfloat16"``; ``"auto"`` until :func:`formtune.precision.settled` has measured.
         cache_trunk: keep what a frozen bottom computes.
         cache_gb: how large everything that is kept may become.
+        template_options: what its chat template is told besides conversations.
     """
 
     freeze: str = "none"
@@ -47,6 +49,7 @@ class Options:
     precision: str = "float32"
     cache_trunk: bool = True
     cache_gb: float = 10.0
+    template_options: TemplateOptions = NO_OPTIONS
 
     def lasting(self) -> dict[str, Any]:
         """Give, as plain values, what a training depends on: all but how much room what is kept may take."""
@@ -70,7 +73,7 @@ def load_model(name: str, *, output: Output, n_classes: int = 0, seed: int = 0, 
         raise ValueError("The precision is not settled.")
     _use_machine()
     folder = resolve(name)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, template_options=options.template_options)
     shape = shape_in(folder)
     module, fresh = _load_module(folder, shape, output=output, name=name)
     model = Model(

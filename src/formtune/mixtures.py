@@ -7,7 +7,7 @@ Shape letters: N sequences of one source, M of all sources, S sides (two for an 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from formtune.prepared import (
 from formtune.recipe import Recipe
 from formtune.shard_files import read_shard
 from formtune.shards import digest_of, staged
+from formtune.template_options import TemplateOptions
 
 _MOST = 2**31 - 1  # sequences that packing can number
 Number = TypeVar("Number", bound=float | None)
@@ -187,7 +188,9 @@ def _check_alike(folders: Mapping[str, PreparedFolder]) -> None:
     for name, manifest in others:
         problems = {
             f"It was prepared with another chat template than {first!r}.": manifest["template"] != own["template"],
-            # Whose digest has the template in it, and so comes after.
+            f"It was prepared with other template options than {first!r}.": _ids(manifest) != _ids(own)
+            and _template_told(manifest) != _template_told(own),
+            # Whose digest has the template and its options in it, and so comes after.
             f"It was prepared with another tokenizer than {first!r}.": _ids(manifest) != _ids(own),
             f"Its answers are read off otherwise than those of {first!r}.": not _goes_with(manifest, own),
         }
@@ -204,6 +207,10 @@ def _check_alike(folders: Mapping[str, PreparedFolder]) -> None:
                     "Prepare each file once, and give what counts more a larger weight.",
                     at=name,
                 )
+
+
+def _template_told(manifest: Mapping[str, Any]) -> TemplateOptions:
+    return TemplateOptions(**manifest.get("template_options", {}))
 
 
 def _ids(manifest: Mapping[str, Any]) -> str:
@@ -328,6 +335,7 @@ def _manifest(recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
         "output": "text" if any(manifest["output"] == "text" for manifest in manifests) else manifests[0]["output"],
         "tokenizer": {"digest": _ids(manifests[0]), "libraries": _libraries(sources)},
         "template": manifests[0]["template"],
+        "template_options": asdict(_template_told(manifests[0])),
         # Models and formats are those of the sources, as whoever reads the folder looks for them here.
         "recipe": {**recipe.to_dict(), "models": models, "formats": formats},
     }

@@ -36,6 +36,7 @@ from formtune.planning import (
     check_one_rate,
     check_own,
     check_prior,
+    check_template_options,
     formats_of,
     length_of,
     metric_of,
@@ -47,6 +48,7 @@ from formtune.planning import (
     search_of,
     splits_of,
     task_of,
+    template_options_of,
 )
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import split_digests
@@ -97,7 +99,9 @@ def _one_arm(recipe: Recipe) -> "tuple[Readied, Splits, Task]":
     if len(chosen) > 1 or len(models) > 1:
         raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
     arms, _ = make_arms(chosen, models, task)
-    return ready(arms[0], parts, task, length=length_of(recipe)), parts, task
+    readied = ready(arms[0], parts, task, length=length_of(recipe), template_options=template_options_of(recipe))
+    check_template_options(recipe, [readied])
+    return readied, parts, task
 
 
 def train(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent, heed: Heed = unheeded) -> "Result":
@@ -398,7 +402,9 @@ def _all_arms(
             f"A comparison needs two arms. {reasons}".rstrip(), "Name more formats or models.", at="--formats"
         )
     progress(Event("records become examples and tokens"))
-    readied, lost = shared([ready(arm, parts, task, length=length_of(recipe)) for arm in arms])
+    length, options = length_of(recipe), template_options_of(recipe)
+    readied, lost = shared([ready(arm, parts, task, length=length, template_options=options) for arm in arms])
+    check_template_options(recipe, readied)
     plan = plan_of(recipe, task, readied[0])
     check_prior(readied, recipe)
     check_comparable(readied, plan.metric.needs, metric=plan.metric.name)

@@ -17,6 +17,7 @@ from formtune.records import Labelled, Record
 from formtune.sources import Mend
 from formtune.splits import Splits, from_files, has_answer, together
 from formtune.splits import split as part
+from formtune.template_options import TemplateOptions, check_used
 
 if TYPE_CHECKING:
     from formtune.arms import Length, Readied
@@ -81,6 +82,7 @@ class Meant(TypedDict):
     model: str | None
     formats: list[Format]
     task: Task | None
+    template_options: TemplateOptions
 
 
 def meant_for(recipe: Recipe, records: Sequence[Record]) -> Meant:
@@ -94,9 +96,12 @@ def meant_for(recipe: Recipe, records: Sequence[Record]) -> Meant:
     if recipe.formats and not recipe.models:
         raise SettingError("Formats are checked for a model, and none is named.", "Name one.", at="--model")
     model = recipe.models[0] if recipe.models else None
+    options = template_options_of(recipe)
     if not recipe.formats:
-        return {"model": model, "formats": [], "task": None}
-    return {"model": model, "formats": formats_of(recipe), "task": task_of(recipe, _answered(records))}
+        check_used(options, is_rendered=False)
+        return {"model": model, "formats": [], "task": None, "template_options": options}
+    task = task_of(recipe, _answered(records))
+    return {"model": model, "formats": formats_of(recipe), "task": task, "template_options": options}
 
 
 def _answered(records: Sequence[Record]) -> Sequence[Record]:
@@ -188,7 +193,13 @@ def options_of(recipe: Recipe) -> "Options":
         precision=chosen.precision,
         cache_trunk=chosen.cache_trunk,
         cache_gb=chosen.cache_gb,
+        template_options=template_options_of(recipe),
     )
+
+
+def template_options_of(recipe: Recipe) -> TemplateOptions:
+    """Give what the recipe tells chat templates besides conversations."""
+    return TemplateOptions(recipe.model.template_options, recipe.model.template_date)
 
 
 def length_of(recipe: Recipe) -> "Length":
@@ -351,6 +362,13 @@ def check_foretellable(recipe: Recipe) -> None:
         raise SettingError(
             "A forecast is of one process on this machine.", "Ask without a launcher or engine.", at="--dry-run"
         )
+
+
+def check_template_options(recipe: Recipe, readied: Sequence["Readied"]) -> None:
+    """Refuse options of a chat template where no arm goes through one; what was prepared with them has them from there."""
+    if recipe.data.prepared is None:
+        examples = (example for one in readied for example in one.train.examples.values())
+        check_used(template_options_of(recipe), is_rendered=any(example.turns for example in examples))
 
 
 def check_alone(recipe: Recipe, work: str) -> None:

@@ -27,8 +27,18 @@ from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS
 from formtune.inspection import merged_tallies, tally
-from formtune.planning import columns_of, formats_of, length_of, models_of, paths_of, read, splits_of, task_of
-from formtune.prepared import COUNTED, KIND, PreparedTokens, being_made, gather, open_prepared
+from formtune.planning import (
+    columns_of,
+    formats_of,
+    length_of,
+    models_of,
+    paths_of,
+    read,
+    splits_of,
+    task_of,
+    template_options_of,
+)
+from formtune.prepared import COUNTED, PreparedTokens, being_made, gather, open_prepared
 from formtune.preparing import (
     SLICE_BYTES,
     Made,
@@ -45,11 +55,11 @@ from formtune.progress import Event, Progress
 from formtune.provenance import input_digests, split_digests
 from formtune.recipe import Recipe
 from formtune.records import Conversation, LeftOut, Plain, Record, answer_text, input_text
-from formtune.shards import read_manifest
 from formtune.side_by_side import Job
 from formtune.sources import Slice
 from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
+from formtune.template_options import check_used
 
 WORTH_A_PROOF_BYTES = 8_000_000  # the reference encodes that in half of the seconds that a first proof takes
 _SAMPLED = 128  # records whose texts a tokenizer library is compared on
@@ -101,6 +111,8 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             task = task_of(recipe, source.witnesses)
             order = _order(recipe, source, task, folder=folder)
             preparer = preparer_of(order)  # so that what is wrong with the model is said before work begins
+            first = preparer.first_of(source.witnesses)
+            check_used(order.template_options, is_rendered=bool(first.turns))
             jobs = _jobs(order, source)
             inputs = beside(partial(input_digests, recipe.data.named))
             made = list(chain.from_iterable(started(jobs, _paced(progress, len(jobs)))))
@@ -116,11 +128,12 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             "dialect": source.dialect,
             "order": order_digest(order),
             "task": asdict(task),
-            "output": preparer.output(source.witnesses),
+            "output": first.output,
             "tokenizer": {"digest": preparer.tokenizer.digest, "libraries": choices},
             "template": None
             if preparer.tokenizer.chat_template.is_default
             else preparer.tokenizer.chat_template.source,
+            "template_options": asdict(order.template_options),
             "engine": asked.engine,
             "recipe": recipe.to_dict(),
         }
@@ -128,32 +141,6 @@ def prepared(recipe: Recipe, out: Path, *, fresh: bool, progress: Progress, run:
             out, made, folder, packing=asked.packing, capacity=asked.pack_tokens or preparer.capacity, manifest=manifest
         )
     return {**facts, "engine": asked.engine, "out": str(out)}
-
-
-def with_prepared(recipe: Recipe) -> Recipe:
-    """Let a recipe whose training records are prepared have the format and the model that they were prepared for.
-
-    Raises:
-        DataError: where there is no prepared folder.
-        SettingError: where the recipe asks for others.
-    """
-    if recipe.data.prepared is None:
-        return recipe
-    own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
-    chosen = {"formats": recipe.formats or tuple(own["formats"]), "models": recipe.models or tuple(own["models"])}
-    for name, asked in chosen.items():
-        known = ", ".join(own[name])
-        if not set(asked) <= set(own[name]):
-            raise SettingError(
-                f"The data were prepared for {known}.", "Ask for that, or leave it out.", at=f"--{name[:-1]}"
-            )
-        if len(asked) > 1:
-            raise SettingError(
-                f"The data are a mixture that was prepared for {known}.",
-                "Say which of them the records to choose and test on are for.",
-                at=f"--{name[:-1]}",
-            )
-    return recipe.model_copy(update=chosen)
 
 
 def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
@@ -182,7 +169,12 @@ def taken_up(recipe: Recipe) -> tuple[Readied, Splits, Task]:
     arms, _ = make_arms(formats_of(recipe), models_of(recipe), task)
     given = PreparedPart(PreparedTokens(folder), folder.manifest["output"])
     parts = Splits([], dev, test, left_out)
-    return ready(arms[0], parts, task, length=length_of(recipe), prepared=given), parts, task
+    options = template_options_of(recipe)
+    return (
+        ready(arms[0], parts, task, length=length_of(recipe), template_options=options, prepared=given),
+        parts,
+        task,
+    )
 
 
 def _source(recipe: Recipe, run: Run, progress: Progress) -> Source:
@@ -241,6 +233,7 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         model_files=files_beside_weights(models[0]),
         task=task,
         max_length=min(limits, default=None),
+        template_options=template_options_of(recipe),
         reading="" if source.plan is None else _told(source.plan),
         plan=source.plan,
         files=source.files,

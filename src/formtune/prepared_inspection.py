@@ -15,6 +15,7 @@ from formtune.reports import ShownExample, ShownToken
 from formtune.results import Result
 from formtune.shard_files import read_shard
 from formtune.showing import CORRUPTED, PARTS, SHOWN_CORRUPTION, shown_tokens, token_values
+from formtune.template_options import TemplateOptions
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer
 
 N_SHOWN = 3
@@ -96,7 +97,8 @@ def _tokenizer(manifest: Mapping[str, Any]) -> tuple[Tokenizer | None, str]:
     """Load the tokenizer that a folder was prepared with; where it is gone, say so."""
     name = manifest["recipe"]["models"][0]
     try:
-        tokenizer = load_tokenizer(resolve(name))
+        options = TemplateOptions(**manifest.get("template_options", {}))
+        tokenizer = load_tokenizer(resolve(name), template_options=options)
     except FormtuneError as error:
         return None, f"Ids are shown, since the tokenizer cannot be loaded: {error.problem}"
     if tokenizer.digest != manifest["tokenizer"]["digest"]:

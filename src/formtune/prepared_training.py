@@ -1,32 +1,38 @@
 """Training on a prepared folder: for which format, by which model, and whether its sequences are ones that the model reads."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 
 from formtune.arms import Readied
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.model_files import decoder_start_in, max_length_in, resolve
+from formtune.planning import template_options_of
 from formtune.preparation import taken_up
 from formtune.prepared import KIND, PreparedFolder, open_prepared
 from formtune.recipe import Recipe
 from formtune.shard_files import shard_lengths
 from formtune.shards import read_manifest
 from formtune.splits import Splits
+from formtune.template_options import DATE, DAY, VARIABLES, TemplateOptions
 
 
 def with_prepared(recipe: Recipe) -> Recipe:
-    """Let a recipe whose training records are prepared have the format and the model that they were prepared for.
+    """Let a recipe whose training records are prepared have the format, model and template options of these.
 
     Another model may be asked for: a copy elsewhere, a larger one. What it must have in common is looked at when its files
     are there, by :func:`prepared_arm`.
 
     Raises:
         DataError: where there is no prepared folder.
-        SettingError: where the recipe asks for another format, or of a mixture's nobody says which.
+        SettingError: where the recipe asks for another format or options, or of a mixture's nobody says which.
     """
     if recipe.data.prepared is None:
         return recipe
-    own = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)["recipe"]
+    manifest = read_manifest(recipe.data.prepared, kind=KIND, with_files=False)
+    own = manifest["recipe"]
     known = ", ".join(own["formats"])
     if not set(recipe.formats) <= set(own["formats"]):
         raise SettingError(f"The data were prepared for {known}.", "Ask for that, or leave it out.", at="--format")
@@ -40,7 +46,24 @@ def with_prepared(recipe: Recipe) -> Recipe:
                 else "Say which of them is trained.",
                 at=f"--{name[:-1]}",
             )
-    return recipe.model_copy(update=chosen)
+    told = TemplateOptions(**manifest.get("template_options", {}))
+    _check_told(template_options_of(recipe), told)
+    model = recipe.model.model_copy(update={"template_options": told.variables, "template_date": told.date})
+    return recipe.model_copy(update={**chosen, "model": model})
+
+
+def _check_told(asked: TemplateOptions, own: TemplateOptions) -> None:
+    """Refuse to tell a chat template otherwise than when the records became tokens; what is not said is as it was then.
+
+    Raises:
+        SettingError: where the recipe does.
+    """
+    remedy = "Leave it out, or prepare the data anew."
+    if asked.variables and replace(asked, date=own.date) != own:
+        problem = f"The data were prepared with {json.dumps(own.variables, ensure_ascii=False)}."
+        raise SettingError(problem, remedy, at=VARIABLES)
+    if asked.date not in {DATE, own.date}:
+        raise SettingError(f"The data were prepared as of {own.date}.", remedy, at=DAY)
 
 
 def prepared_arm(recipe: Recipe) -> tuple[Readied, Splits, Task]:

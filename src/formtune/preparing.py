@@ -33,6 +33,7 @@ from formtune.shard_files import shard_facts, write_shard, write_whole
 from formtune.sources import Slice, open_bytes
 from formtune.sources.hub import is_hub
 from formtune.splits import has_answer
+from formtune.template_options import TemplateOptions
 from formtune.tokens import load_tokenizer
 
 VERSION = 1  # of what shards hold; raise it where the same lots and orders become other bytes
@@ -55,6 +56,7 @@ class Order:
         model_files: name and digest of the files beside its weights, since they may change while a process lasts.
         task: what the format knows of the whole data set.
         max_length: the most tokens of a sequence; None for the model's own limit.
+        template_options: what its chat template is told besides conversations.
         reading: how slices are read, as JSON text; empty where records are handed out.
         files: every file, in order.
         folder: where shards are put.
@@ -70,6 +72,7 @@ class Order:
     model_files: tuple[tuple[str, str], ...]
     task: Task
     max_length: int | None
+    template_options: TemplateOptions
     reading: str
     files: tuple[str, ...]
     folder: Path
@@ -103,7 +106,7 @@ def order_digest(order: Order) -> str:
         "format": [order.format, order.template],
         "model": order.model_files,
         "tokenizer": preparer.tokenizer.digest,
-        "options": preparer.tokenizer.chat_template.options,
+        "options": preparer.tokenizer.chat_template.told,
         "start": preparer.start_id,
         "capacity": preparer.capacity,
         "shape": preparer.arm.shape,
@@ -149,7 +152,7 @@ def preparer_of(order: Order) -> Preparer:
     keep_memory()  # the arrays of every lot are as large as those of the last
     arms, _ = make_arms([format_of(order)], [order.model], order.task)
     folder = resolve(order.model)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, template_options=order.template_options)
     if order.sample:
         tokenizer.engines.choose(order.sample)
     return Preparer(

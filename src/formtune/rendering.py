@@ -7,15 +7,19 @@ of which that is not true can be rendered once for all.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
 from jinja2 import nodes
+from jinja2.meta import find_undeclared_variables
 
+from formtune.allowances import Endless
 from formtune.errors import DataError
 from formtune.examples import Turn
-from formtune.sandbox import Endless, environment, rendered
+from formtune.sandbox import environment, rendered
+from formtune.template_options import DATE
 
 # What a template may do to a content without its text changing inside (outer white space is kept apart).
 _SAFE_FILTERS = frozenset(
@@ -81,18 +85,25 @@ class CompiledTemplate:
         watched: strings that the template may look for in a content.
         compared: strings that it may compare a whole content with.
         is_risky: True where it may change a content in the middle (``upper``, ``replace``, slices).
+        variables: the names that it looks up, but for what every template can call.
+        is_dated: whether it may write today's date.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, today: date = date.fromisoformat(DATE)) -> None:
         """Compile Jinja source.
+
+        Args:
+            source: it.
+            today: the day that it writes as today's.
 
         Raises:
             DataError: where it is not Jinja, or nested too deeply.
         """
-        sandbox = environment()
+        sandbox = environment(today)
         try:
             tree = sandbox.parse(source)
             self._template = sandbox.from_string(source)
+            self.variables = frozenset(find_undeclared_variables(tree))
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"The chat template is not valid Jinja ({error.message}, line {error.lineno}).",
@@ -105,6 +116,7 @@ class CompiledTemplate:
         self.watched = frozenset(_watched(tree))
         self.compared = frozenset(_compared(tree))
         self.is_risky = _is_risky(tree)
+        self.is_dated = any(name.name == "strftime_now" for name in tree.find_all(nodes.Name))
         self._thinking_name: str | None = None
         self._knows_thinking = False
         self._endless: list[Endless] = []

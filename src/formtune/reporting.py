@@ -12,6 +12,7 @@ from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
 from formtune.evaluation import invalid_share, outcomes
 from formtune.examples import Task
 from formtune.inspection import tally
+from formtune.loading import Options
 from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import decoder_start_in, max_length_in, resolve
 from formtune.outcomes import Outcome
@@ -145,7 +146,7 @@ def _report(
         dev_metric=_scale(chosen_by) if chosen_by else Scale("loss", False, "plain"),
         confusions=_confusions(runs, task),
         calibrations=_calibrations(runs, task),
-        shown=_shown(runs, asked.parts.train, asked.plan.options.max_length),
+        shown=_shown(runs, asked.parts.train, asked.plan.options),
         disagreements=odd[:SHOWN_DISAGREEMENTS],
         n_disagreements=len(odd),
         left_out=[LeftOutRow(row["reason"], row["rows"], row["places"]) for row in left_out],
@@ -343,14 +344,14 @@ def _calibrations(runs: Sequence[ArmRuns], task: Task) -> list[Calibration]:
     return found
 
 
-def _shown(runs: Sequence[ArmRuns], records: Sequence[Record], max_length: int | None) -> Shown:
+def _shown(runs: Sequence[ArmRuns], records: Sequence[Record], options: Options) -> Shown:
     record = next(r for r in records if r.id in runs[0].readied.train.examples)
     examples = []
     for run in runs:
         arm = run.readied.arm
         folder = resolve(arm.model)
         start = decoder_start_in(folder) if arm.shape == "encoder-decoder" else None
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, template_options=options.template_options)
         example = run.readied.train.examples[record.id]
         examples.append(
             shown_example(
@@ -359,7 +360,7 @@ def _shown(runs: Sequence[ArmRuns], records: Sequence[Record], max_length: int |
                 tokenizer,
                 shape=arm.shape,
                 decoder_start_id=start,
-                capacity=max_length_in(folder, max_length),
+                capacity=max_length_in(folder, options.max_length),
             )
         )
     return Shown(str(record.origin or record.id), fields_of(record), examples)

@@ -21,6 +21,7 @@ from formtune.models import Model
 from formtune.prediction import in_labels, predict, too_long
 from formtune.records import LeftOut, Record
 from formtune.shards import MANIFEST, read_manifest, staged
+from formtune.template_options import TemplateOptions
 
 WEIGHTS = "weights.safetensors"
 
@@ -37,7 +38,7 @@ class RunSpec:
         base_digest: digest of its folder.
         output: where answers are read off.
         task: labels, words and wordings, as the training records gave them.
-        options: freezing, adapters, length, precision.
+        options: freezing, adapters, length, precision, what the chat template is told.
         prior: log-probabilities of the labels that are taken off its scores; empty where none are.
         max_new_tokens: the most that a free answer is long.
     """
@@ -189,6 +190,7 @@ def read_spec(values: Mapping[str, Any]) -> RunSpec:
     options = dict(values["options"])
     if options["lora"] is not None:
         options["lora"] = Lora(**{**options["lora"], "targets": tuple(options["lora"]["targets"])})
+    options["template_options"] = TemplateOptions(**options.get("template_options", {}))
     return RunSpec(
         **{**values, "task": Task(**task), "options": Options(**options), "prior": tuple(values.get("prior", ()))}
     )

@@ -1,17 +1,14 @@
 """Where chat templates run: as in transformers, but they can neither change anything nor use up the machine.
 
-Jinja's sandbox keeps a template from Python's inside. It does not keep it from looping for ever or from writing
-gigabytes, which a model folder from anywhere may try. So each rendering has an *allowance* of steps (an iteration, a call),
-of characters that it makes, on the way too, and of seconds; what grows a text asks first.
+Every loop, call and growing value is accounted for (see :mod:`formtune.allowances`). What that costs is won back where
+Jinja's sandbox takes the long way for what templates do all the time: to look up a message's field, to call a method of text.
 """
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
-from datetime import datetime
-from functools import wraps
+from datetime import date, datetime
+from functools import partial, reduce, wraps
+from itertools import islice
 from types import BuiltinMethodType, FunctionType
 from typing import Any
 
@@ -24,72 +21,43 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
-from formtune.errors import DataError
+from formtune.allowances import (
+    CUTS,
+    GROWS,
+    LOOK_EVERY,
+    SHORT,
+    SPREADS,
+    WIDE_PERCENT,
+    Allowance,
+    added,
+    asked,
+    current,
+    formatted,
+    left,
+    measured,
+    power,
+    product,
+    weighed,
+)
+from formtune.template_options import DATE
 
-MOST_STEPS = 5_000_000
-MOST_CHARACTERS = 1 << 28
-MOST_S = 20.0
-_WIDEST = 1_000  # what a filter or method may indent by, or fill up to
-_SHORT = 1_024  # a text that is no longer is not accounted for: that would take longer than making it
-_LOOK_EVERY = 256
-_HIGHEST_BITS = 4_096  # of an integer that a power may give
-_FILLS = frozenset(
+# Filters that make nothing, and those that do not look inside of what a list holds.
+_MAKES_NOTHING = frozenset(("count", "d", "default", "first", "last", "length"))
+_TAKES_WHOLE = frozenset(
     (
-        *("batch", "center", "indent", "slice", "tojson", "wordwrap"),
-        *("expandtabs", "ljust", "rjust", "to_bytes", "zfill"),
+        *("attr", "batch", "items", "join", "list", "map", "random", "reject", "rejectattr", "reverse"),
+        *("select", "selectattr", "slice"),
     )
 )
-_GROWS = _FILLS | {"format", "format_map", "join", "replace", "translate"}
-_WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|\d{4})|%(?:\([^)]*\))?[-+ #0]*\d*\.(?:\*|\d{4})")
-_WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{4}|\{)")
-
-
-class Endless(DataError):
-    """A template used up its allowance."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"The chat template {what} on one conversation, which no template needs.",
-            "Correct the template in the model folder, use another model, or shorten the conversation.",
-        )
-
-
-class _Allowance:
-    """What is left to one rendering."""
-
-    __slots__ = ("characters", "deadline_s", "steps")
-
-    def __init__(self) -> None:
-        self.steps = MOST_STEPS
-        self.characters = MOST_CHARACTERS
-        self.deadline_s = time.monotonic() + MOST_S
-
-    def step(self) -> None:
-        """Take a step; now and then look whether there is one left, and time.
-
-        Raises:
-            Endless: where there is not.
-        """
-        self.steps -= 1
-        if self.steps % _LOOK_EVERY:
-            return
-        if self.steps < 0:
-            raise Endless(f"takes more than {MOST_STEPS:,} steps")
-        if time.monotonic() > self.deadline_s:
-            raise Endless(f"runs for more than {MOST_S:g} s")
-
-    def spend(self, n_characters: int) -> None:
-        """Make so many characters, or items of lists.
-
-        Raises:
-            Endless: where there are too many.
-        """
-        self.characters -= n_characters
-        if self.characters < 0:
-            raise Endless(f"writes more than {MOST_CHARACTERS:,} characters")
-
-
-_allowance: ContextVar[_Allowance] = ContextVar("_allowance")
+_COMPARES = frozenset(
+    ("==", "!=", "<", "<=", ">", ">=", "eq", "equalto", "ge", "greaterthan", "gt", "in", "le", "lessthan", "lt", "ne")
+)
+_OF_DICTS = frozenset(dir(dict))
+# What a template may call of a text; none of it makes much more than there is.
+_OF_TEXTS = frozenset(name for name in dir(str) if not name.startswith("_")) - GROWS - {"encode", "maketrans"}
+_METHODS = _OF_TEXTS | {"rsplit", "split", "splitlines"}
+_OF_SHORT = CUTS | SPREADS.keys()
+_SIZED = frozenset((dict, list, range, str, tuple, type({}.items()), type({}.keys()), type({}.values())))
 
 
 def rendered(template: jinja2.Template, variables: dict[str, object]) -> str:
@@ -98,22 +66,17 @@ def rendered(template: jinja2.Template, variables: dict[str, object]) -> str:
     Raises:
         Endless: where that does not do.
     """
-    token = _allowance.set(_Allowance())
+    token = current.set(Allowance())
     try:
         return template.render(variables)
     finally:
-        _allowance.reset(token)
-
-
-def _left() -> _Allowance:
-    """Give what is left to this rendering; while a template is compiled, its constants have an allowance each."""
-    return _allowance.get(None) or _Allowance()
+        current.reset(token)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja's immutable sandbox, in which every loop, call and growing text is accounted for."""
 
-    intercepted_binops = frozenset(("+", "*", "**", "%"))
+    intercepted_binops = frozenset(("*", "**", "%"))
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         accounted = _Accounted().visit(source)
@@ -121,47 +84,62 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def concat(self, parts: Iterable[str]) -> str:
         """Join what a block, a macro or the template has written."""
-        made, n_characters = [], 0
-        allowance = _left()
-        for part in parts:
-            n_characters += len(part)
+        coming, made, n_characters = iter(parts), [], 0
+        allowance = left()
+        while some := list(islice(coming, LOOK_EVERY)):
+            made += some
+            n_characters += sum(map(len, some))
             if n_characters > allowance.characters:
                 break
-            made.append(part)
         allowance.spend(n_characters)
         return "".join(made)
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look an attribute up; a message's own, and what text can do, at once."""
+        kind = type(obj)
+        if kind is dict and attribute not in _OF_DICTS:
+            value = obj.get(attribute, obj)
+            return self.undefined(obj=obj, name=attribute) if value is obj else value
+        return getattr(obj, attribute) if kind is str and attribute in _METHODS else super().getattr(obj, attribute)
+
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function, a method or a macro."""
-        _left().step()
+        left().step()
+        if (
+            type(called) is BuiltinMethodType
+            and type(text := called.__self__) is str
+            and ((name := called.__name__) in _OF_TEXTS or (len(text) <= SHORT and name in _OF_SHORT))
+        ):
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
+            return measured(called(*args, **kwargs))
         method = getattr(called, "__wrapped__", called) if type(called) is FunctionType else called  # str.format
-        if type(method) is BuiltinMethodType and method.__name__ in _GROWS:
-            args = _asked(method.__name__, method.__self__, args, kwargs)
-        return _measured(super().call(context, called, *args, **kwargs))
+        if type(method) is BuiltinMethodType and method.__name__ in GROWS:
+            args = asked(method.__name__, method.__self__, args, kwargs)
+        return measured(super().call(context, called, *args, **kwargs))
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: PLR0917 - Jinja's way
+    def call_binop(self, context: Context, operator: str, one: Any, other: Any) -> Any:  # noqa: PLR0917 - Jinja's way
         """Calculate what may grow, once it is sure that it does not grow too much."""
-        if operator == "+" and type(left) is str and type(right) is str and len(left) + len(right) <= _SHORT:
-            return left + right
         match operator:
-            case "+":
-                _left().spend(sum(len(one) for one in (left, right) if isinstance(one, (str, list, tuple))))
             case "*":
-                _left().spend(max(_repeated(left, right), _repeated(right, left)))
-            case "**" if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _HIGHEST_BITS:
-                raise Endless("calculates a number that is too big")
-            case "%" if isinstance(left, str):
-                values = right.values() if isinstance(right, dict) else right if isinstance(right, tuple) else (right,)
-                _format(left.replace("%%", ""), values, wide=_WIDE_PERCENT)
-        return super().call_binop(context, operator, left, right)
-
-
-def _repeated(sized: Any, times: Any) -> int:
-    return len(sized) * max(times, 0) if isinstance(sized, (str, list, tuple)) and isinstance(times, int) else 0
+                product(one, other)
+            case "**":
+                power(one, other)
+            case "%" if isinstance(one, str):
+                values = other.values() if isinstance(other, dict) else other if isinstance(other, tuple) else (other,)
+                formatted(one.replace("%%", ""), values, wide=WIDE_PERCENT)
+        return super().call_binop(context, operator, one, other)
 
 
 class _Accounted(NodeTransformer):
-    """Puts the account of iterations, joined texts and slices into a syntax tree."""
+    """Puts the account of iterations, sums, joined texts and slices into a syntax tree."""
+
+    def visit_Add(self, node: nodes.Add) -> nodes.Node:  # noqa: N802 - Jinja's way
+        others = [self.visit(node.right)]
+        while isinstance(node.left, nodes.Add):  # a + b + c is one sum
+            node = node.left
+            others.insert(0, self.visit(node.right))
+        return nodes.Filter(self.visit(node.left), "formtune.added", others, [], None, None, lineno=node.lineno)
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja's way
         self.generic_visit(node)
@@ -171,6 +149,20 @@ class _Accounted(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's way
         self.generic_visit(node)
         return _through("formtune.joined", nodes.List(node.nodes, lineno=node.lineno))
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - Jinja's way
+        self.generic_visit(node)
+        if len(node.ops) == 1 and any(isinstance(one, nodes.Const) for one in (node.expr, node.ops[0].expr)):
+            return node  # with a word or a number that takes no time
+        node.expr = _through("formtune.weighed", node.expr)
+        for operand in node.ops:
+            operand.expr = _through("formtune.weighed", operand.expr)
+        return node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802 - Jinja's way
+        self.generic_visit(node)
+        is_made = node.ctx == "load" and not all(isinstance(item, nodes.Const) for item in node.items)
+        return _through("formtune.weighed", node) if is_made else node  # what is looked up by it takes its digest
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802 - Jinja's way
         self.generic_visit(node)
@@ -183,85 +175,101 @@ def _through(name: str, node: nodes.Node) -> nodes.Filter:
 
 # With the context as an argument Jinja does not calculate them while it compiles.
 @pass_context
-def _counted(_context: Context, items: Iterable[Any]) -> Iterator[Any]:
-    allowance = _left()
+def _counted(_context: Context, items: Iterable[Any]) -> Iterable[Any]:
+    allowance = left()
+    if type(items) in _SIZED and len(items) <= LOOK_EVERY:  # type: ignore[arg-type]
+        allowance.step(len(items))  # type: ignore[arg-type]
+        return items
+    return _stepped(items, allowance)
+
+
+def _stepped(items: Iterable[Any], allowance: Allowance) -> Iterator[Any]:
     for item in items:
         allowance.step()
         yield item
 
 
 @pass_context
+def _added(_context: Context, *terms: Any) -> Any:
+    n_characters = 0
+    for term in terms:
+        if type(term) is not str:
+            return reduce(_sum, terms)
+        n_characters += len(term)
+    return added(terms, n_characters)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    left().spend(sum(len(term) for term in (one, other) if isinstance(term, (str, bytes, list, tuple))))
+    return one + other
+
+
+@pass_context
 def _joined(_context: Context, parts: list[Any]) -> str:
-    texts = list(map(str, parts))
-    _left().spend(sum(map(len, texts)))
+    texts = [str(weighed(part)) for part in parts]
+    left().spend(sum(map(len, texts)))
     return "".join(texts)
 
 
 @pass_context
 def _sliced(_context: Context, made: Any) -> Any:
-    return _measured(made)
+    return measured(made)
 
 
-def _measured(made: Any) -> Any:
-    """Account for a long text or list that was made."""
-    if isinstance(made, (str, list)) and len(made) > _SHORT:
-        _left().spend(len(made))
-    return made
+@pass_context
+def _weighed(_context: Context, value: Any) -> Any:
+    return weighed(value)
+
+
+def _written(value: Any) -> Any:
+    """Weigh what is no text before it becomes one."""
+    return value if type(value) is str else weighed(value)
 
 
 def _accounted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a filter ask before it grows a text, and account for what it has made."""
+    if name in _MAKES_NOTHING:
+        return function
     n_leading = 1 if hasattr(function, "jinja_pass_arg") else 0
-    grows = name in _GROWS
+    looks_inside = name not in _TAKES_WHOLE
+    if name in GROWS:
+        function = _asking(name, function, n_leading=n_leading)
 
     @wraps(function)
     def accounted(*args: Any, **kwargs: Any) -> Any:
-        if grows:
-            leading, subject, others = args[:n_leading], args[n_leading], args[n_leading + 1 :]
-            if name == "join":
-                between = others[0] if others else kwargs.get("d", "")
-                (subject,) = _asked(name, str(between), (subject,), {})
-            elif name == "format":  # the filter is the operator %, the method of that name is not
-                _format(str(subject).replace("%%", ""), [*others, *kwargs.values()], wide=_WIDE_PERCENT)
-            else:
-                _asked(name, subject, others, kwargs)
-            args = (*leading, subject, *others)
-        return _measured(function(*args, **kwargs))
+        if looks_inside and len(args) > n_leading:
+            weighed(args[n_leading])
+        return measured(function(*args, **kwargs))
 
     return accounted
 
 
-def _asked(  # noqa: PLR0917 - a call: what is called, on what, with what
-    name: str, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, ...]:
-    """Say whether a method or filter may be called, before it makes what nobody could hold; give its arguments.
+def _asking(name: str, function: Callable[..., Any], *, n_leading: int) -> Callable[..., Any]:
+    """Let a filter ask before it makes much."""
 
-    Raises:
-        Endless: where it may not.
-    """
-    given = [*args, *kwargs.values()]
-    if name in _FILLS:
-        lines = str(subject).count("\n") + str(subject).count("\t") + 1 if isinstance(subject, str) else 1
-        widest = max((abs(one) for one in given if isinstance(one, int)), default=0)
-        if widest > _WIDEST:
-            raise Endless(f"fills a text up by {widest:,} characters")
-        _left().spend(widest * lines)
-    elif name == "replace" and isinstance(subject, str) and len(args) > 1:
-        _left().spend(len(subject) + subject.count(str(args[0])) * len(str(args[1])))
-    elif name == "join" and args:
-        args = ([*args[0]], *args[1:])
-        _left().spend(sum(len(part) + len(subject) for part in args[0] if isinstance(part, str)))
-    elif name in ("format", "format_map", "translate") and isinstance(subject, str):
-        _format(subject, given, wide=_WIDE_BRACES)
-    return args
+    @wraps(function)
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        leading, subject, others = args[:n_leading], args[n_leading], args[n_leading + 1 :]
+        if name == "join":
+            between = others[0] if others else kwargs.get("d", "")
+            (subject,) = asked(name, str(between), (subject,), {})
+        elif name == "format":  # the filter is the operator %, the method of that name is not
+            formatted(str(subject).replace("%%", ""), [*others, *kwargs.values()], wide=WIDE_PERCENT)
+        else:
+            asked(name, subject, others, kwargs)
+        return function(*leading, subject, *others, **kwargs)
+
+    return asking
 
 
-def _format(text: str, values: Iterable[Any], *, wide: re.Pattern[str]) -> None:
-    """Refuse what formatting could make out of a short text: wide fields, and one long value many times over."""
-    if wide.search(text):
-        raise Endless("fills a field of a text up to thousands of characters")
-    longest = max((len(str(value)) for value in values), default=0)
-    _left().spend(len(text) + (text.count("%") + text.count("{")) * longest)
+def _comparing(test: Any) -> Callable[..., Any]:
+    """Let a test weigh what it compares."""
+
+    @wraps(test)
+    def comparing(*args: Any) -> Any:
+        return test(*map(weighed, args))
+
+    return comparing
 
 
 class _Generation(Extension):
@@ -289,21 +297,35 @@ class _SafeNamespace(Namespace):
         _refuse_underscore(name)
         Namespace.__setitem__(self, name, value)
 
+    def __repr__(self) -> str:
+        return "<Namespace>"  # and not all that it holds, in which it may stand itself
+
 
 def _refuse_underscore(name: str) -> None:
     if name.startswith("_"):
         raise jinja2.exceptions.SecurityError(f"a namespace cannot hold {name!r}")
 
 
-def environment() -> jinja2.Environment:
-    """Make the environment that chat templates are compiled and run in."""
-    made = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+def environment(today: date = date.fromisoformat(DATE)) -> jinja2.Environment:
+    """Make the environment that chat templates are compiled and run in.
+
+    Args:
+        today: the day that they write as today's, always the same: a recipe makes the same tokens on any day.
+    """
+    made = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_written)
     made.filters["tojson"] = _to_json
     made.filters = {name: _accounted(name, function) for name, function in made.filters.items()}
-    made.filters |= {"formtune.counted": _counted, "formtune.joined": _joined, "formtune.sliced": _sliced}
+    made.tests |= {name: _comparing(made.tests[name]) for name in _COMPARES}
+    made.filters |= {
+        "formtune.added": _added,
+        "formtune.counted": _counted,
+        "formtune.joined": _joined,
+        "formtune.sliced": _sliced,
+        "formtune.weighed": _weighed,
+    }
     del made.globals["lipsum"]
     made.globals["raise_exception"] = _raise_exception
-    made.globals["strftime_now"] = _strftime_now
+    made.globals["strftime_now"] = partial(_strftime, today)
     made.globals["namespace"] = _SafeNamespace
     return made
 
@@ -323,5 +345,5 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)  # noqa: DTZ005 - a template writes the local date
+def _strftime(today: date, format: str) -> str:  # noqa: A002 - as transformers calls it
+    return datetime(today.year, today.month, today.day).strftime(format)  # noqa: DTZ001 - a template writes no time zone

@@ -15,6 +15,7 @@ from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
 from formtune.results import Result
+from formtune.template_options import NO_OPTIONS, TemplateOptions, check_used
 from formtune.tokens import Tokenizer, Tokens, byte_tokenizer, load_tokenizer, tokenize
 
 PARTS: tuple[TokenPart, ...] = ("scaffold", "content", "target", "control")  # by the numbers in Tokens.parts_T
@@ -35,6 +36,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
     *,
     model: str | None,
     max_length: int | None = None,
+    template_options: TemplateOptions = NO_OPTIONS,
     out: str | None,
     peer: str | None = None,
 ) -> Result:
@@ -46,6 +48,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         task: what the formats are told.
         model: name of a model; its weights are not loaded.
         max_length: the most tokens of an example; None for the model's own limit.
+        template_options: what its chat template is told besides conversations.
         out: path of an HTML page to write.
         peer: another trainer, to show beside them what that would learn (see :mod:`formtune.peer_rules`).
 
@@ -54,17 +57,17 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         SettingError: where the model cannot be used, or the page cannot be written.
     """
     folder = resolve(model) if model else None
-    tokenizer = load_tokenizer(folder) if folder else byte_tokenizer()
+    tokenizer = load_tokenizer(folder, template_options=template_options) if folder else byte_tokenizer()
     shape: Shape = shape_in(folder) if folder else "decoder"
     start = decoder_start_in(folder) if folder else None
     capacity = max_length_in(folder, max_length) if folder else max_length
-    shown = []
     with _placed(record):
-        for format_ in formats:
-            example = cell(format_, task, shape).present(record, task, shape)
-            shown.append(
-                shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
-            )
+        examples = [cell(format_, task, shape).present(record, task, shape) for format_ in formats]
+        check_used(template_options, is_rendered=folder is not None and any(one.turns for one in examples))
+        shown = [
+            shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
+            for format_, example in zip(formats, examples, strict=True)
+        ]
         if peer:
             conversation = cell(named("chat"), task, shape).present(record, task, shape)
             shown.append(shown_peer(peer_rule(peer), conversation, tokenizer))

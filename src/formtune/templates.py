@@ -11,6 +11,7 @@ ends the turn. All of it is learned and no token crosses its borders, so that a 
 training.
 """
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from formtune.examples import Segment, Turn
 from formtune.layouts import Answer, Layout, pieces_of
 from formtune.marking import CLOSE, OPEN, Chunks, Marker, Run, numbered
 from formtune.rendering import CompiledTemplate, Talk, not_shown
+from formtune.template_options import NO_OPTIONS, TemplateOptions, check_read
 
 DEFAULT_TEMPLATE = """\
 {%- for message in messages %}
@@ -41,6 +43,8 @@ DEFAULT_TEMPLATE = """\
 
 _SAMPLE = 32  # one conversation in so many is compared with its real rendering
 _MOST_SHAPES = 1024
+_OWN = frozenset(("messages", "tools", "add_generation_prompt"))  # a conversation's, not the recipe's
+_ROLES = frozenset(f"{role}_token" for role in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 _EXCHANGE = (Turn("user", "q"), Turn("assistant", "a", weight=1.0))
 
 
@@ -50,7 +54,7 @@ class ChatTemplate:
     Attributes:
         source: the template.
         is_default: True where the model brings none and formtune's plain one stands in.
-        options: variables that every rendering gets besides the conversation.
+        options: what every rendering gets besides the conversation.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class ChatTemplate:
         special_tokens: Mapping[str, str],
         controls: Mapping[str, AddedToken],
         is_default: bool = False,
-        options: Mapping[str, object] | None = None,
+        options: TemplateOptions = NO_OPTIONS,
     ) -> None:
         """Compile a template.
 
@@ -69,17 +73,19 @@ class ChatTemplate:
             special_tokens: ``bos_token``, ``eos_token`` and so on, as the template's variables.
             controls: the model's control tokens by their text.
             is_default: whether this is formtune's own plain template.
-            options: further variables. By default ``enable_thinking`` is True for conversations whose last answer has
-                reasoning, and False for the others: models that reason (Qwen3) then show an empty reasoning block in
-                the prompt. Templates that write today's date mostly take ``date_string`` instead.
+            options: further variables, and the day that is written as today's. Where ``enable_thinking`` is none of
+                them, it is True for conversations whose last answer has reasoning, and False for the others: models
+                that reason (Qwen3) then show an empty reasoning block in the prompt.
 
         Raises:
             DataError: where the source is not a template.
+            SettingError: where it does not look at one of the variables.
         """
         self.source, self.is_default = source, is_default
-        self.options = dict(options or {})
+        self.options = options
         self._special_tokens = dict(special_tokens)
-        self._compiled = CompiledTemplate(source)
+        self._compiled = CompiledTemplate(source, options.day)
+        check_read(options.variables, self._compiled.variables - _OWN - _ROLES, has_template=not is_default)
         self._marker = Marker(controls, self._compiled.watched, self._compiled.compared)
         self._layouts: dict[Talk, Layout] = {}
         self._turn_ends: tuple[str | None, frozenset[str]] | None = None
@@ -93,6 +99,13 @@ class ChatTemplate:
     def stops(self) -> frozenset[str]:
         """The texts of all control tokens that end a turn, past or last (GLM's is the beginning of the next)."""
         return self._found_ends()[1] - self._inside()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What of the options decides what is written, as JSON text: variables, and the day where it may be written."""
+        given = self.options.variables
+        day = (self.options.date,) if self._compiled.is_dated else ()
+        return (*((json.dumps(given, sort_keys=True),) if given else ()), *day)
 
     @property
     def is_steady(self) -> bool:
@@ -235,7 +248,8 @@ class ChatTemplate:
         """
         is_final = turn == len(talk.turns) - 1
         own_variables = self._variables(talk)
-        for variables in (own_variables,) if is_final else (own_variables, self._special_tokens):
+        unasked = {name: value for name, value in own_variables.items() if name != "enable_thinking"}
+        for variables in (own_variables,) if is_final else (own_variables, unasked):
             try:
                 prompt = self._render(talk.before(turn), variables)
             except DataError:  # a template may refuse a conversation that an assistant begins
@@ -286,7 +300,7 @@ class ChatTemplate:
         return self._compiled.render(talk, self._variables(talk) if variables is None else variables)
 
     def _variables(self, talk: Talk) -> dict[str, object]:
-        return self._special_tokens | {"enable_thinking": talk.reasons} | self.options
+        return {**self._special_tokens, "enable_thinking": talk.reasons, **self.options.variables}
 
     def _render_wrapped(self, talk: Talk) -> str | None:
         """Render a conversation with its own control tokens wrapped; None where it has none."""

@@ -23,6 +23,7 @@ from formtune.encoder_proofs import Engines
 from formtune.errors import DataError, SettingError
 from formtune.flat_encoders import Flat
 from formtune.model_files import file_digest, read_json
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 from formtune.templates import DEFAULT_TEMPLATE, ChatTemplate
 from formtune.text_encoders import Follows, Json, TextEncoders
 from formtune.tokenizer_parts import (
@@ -70,13 +71,14 @@ class Tokenizer:
         config: Mapping[str, Any],
         *,
         template: str | None = None,
-        template_options: Mapping[str, object] | None = None,
+        template_options: TemplateOptions = NO_OPTIONS,
         at: object = None,
     ) -> None:
         """Build from the content of ``tokenizer.json`` and ``tokenizer_config.json``.
 
         Raises:
             DataError: where the content is not a tokenizer.
+            SettingError: where the chat template does not look at an option.
         """
         self.at = at
         self.full, parts = parsed(spec, at)
@@ -106,7 +108,8 @@ class Tokenizer:
             is_default=template is None,
             options=template_options,
         )
-        settings = json.dumps([roles, self.prefix_ids, self.suffix_ids, self.chat_template.source], sort_keys=True)
+        template_told = (self.chat_template.source, *self.chat_template.told)
+        settings = json.dumps([roles, self.prefix_ids, self.suffix_ids, *template_told], sort_keys=True)
         self.digest = hashlib.sha256(spec + settings.encode()).hexdigest()
 
     def _read_surroundings(self, config: Mapping[str, Any]) -> None:
@@ -271,16 +274,17 @@ class Tokenizer:
             return "".join(f"<0x{byte:02X}>" for byte in data)
 
 
-def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object] | None = None) -> Tokenizer:
+def load_tokenizer(folder: str | Path, *, template_options: TemplateOptions = NO_OPTIONS) -> Tokenizer:
     """Load the tokenizer of a Hugging Face model folder, with its chat template where it has one.
 
     Args:
         folder: holds ``tokenizer.json``, mostly ``tokenizer_config.json``, perhaps ``special_tokens_map.json`` and
             ``chat_template.jinja``.
-        template_options: variables for the chat template; see :class:`formtune.templates.ChatTemplate`.
+        template_options: what the chat template is told; see :class:`formtune.templates.ChatTemplate`.
 
     Raises:
-        SettingError: where there is no such folder, or no ``tokenizer.json`` in it.
+        SettingError: where there is no such folder, no ``tokenizer.json`` in it, or an option that the chat template does
+            not look at.
         DataError: where a file cannot be read as what it should be.
     """
     place = Path(folder)
@@ -295,18 +299,11 @@ def load_tokenizer(folder: str | Path, *, template_options: Mapping[str, object]
         )
     told = [place / name for name in ("special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja")]
     digests = tuple((path, file_digest(path)) for path in (file, *told) if path.is_file())
-    if template_options is None:
-        return _as_before(digests)
     return _made(digests, template_options)
 
 
-@lru_cache(maxsize=8)
-def _as_before(digests: tuple[tuple[Path, str], ...]) -> Tokenizer:
-    """Give the tokenizer of files that were read already: several arms have the same, and nothing changes one."""
-    return _made(digests, None)
-
-
-def _made(digests: tuple[tuple[Path, str], ...], template_options: Mapping[str, object] | None) -> Tokenizer:
+@lru_cache(maxsize=8)  # several arms have the same, and nothing changes one
+def _made(digests: tuple[tuple[Path, str], ...], template_options: TemplateOptions) -> Tokenizer:
     """Make a tokenizer from the files of a folder, ``tokenizer.json`` first."""
     file, *told = (path for path, _ in digests)
     config: Json = {key: value for path in told if path.suffix == ".json" for key, value in read_json(path).items()}

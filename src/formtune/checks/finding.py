@@ -9,6 +9,7 @@ from formtune.checks.measures import Measured, measured
 from formtune.examples import Format, Task
 from formtune.records import LeftOut, Record
 from formtune.splits import duplicate_key
+from formtune.template_options import NO_OPTIONS, TemplateOptions
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # the gravest first
@@ -79,6 +80,7 @@ class Context:
         formats: the formats that they are meant for.
         task: what those formats are told.
         max_length: the most tokens of an example; None for the model's own limit.
+        template_options: what the model's chat template is told besides conversations.
         seed: where chance comes from.
     """
 
@@ -89,6 +91,7 @@ class Context:
     formats: Sequence[Format] = ()
     task: Task | None = None
     max_length: int | None = None
+    template_options: TemplateOptions = NO_OPTIONS
     seed: int = 0
 
     @cached_property
@@ -100,7 +103,12 @@ class Context:
     def measured(self) -> list[Measured]:
         """How long they are, in each of the formats that they are meant for; counted once."""
         return measured(
-            self.records, model=self.model, formats=self.formats, task=self.task, max_length=self.max_length
+            self.records,
+            model=self.model,
+            formats=self.formats,
+            task=self.task,
+            max_length=self.max_length,
+            template_options=self.template_options,
         )
 
     @cached_property

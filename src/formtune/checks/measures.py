@@ -1,14 +1,15 @@
 """How long records are: in characters, or in the tokens of a model, as text or as the formats present them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from formtune.arms import make_arms, present_all
+from formtune.arms import Arm, make_arms, present_all
 from formtune.examples import Format, Task
 from formtune.fitting import fit
 from formtune.model_files import decoder_start_in, max_length_in, resolve
 from formtune.records import Plain, Record, answer_text, input_text
-from formtune.tokens import Tokens, load_tokenizer, tokenize_each
+from formtune.template_options import TemplateOptions
+from formtune.tokens import Tokenizer, Tokens, load_tokenizer, tokenize_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def measured(
     formats: Sequence[Format],
     task: Task | None,
     max_length: int | None,
+    template_options: TemplateOptions,
 ) -> list[Measured]:
     """Measure records as exactly as is known what they are for.
 
@@ -48,12 +50,18 @@ def measured(
         formats: that they are meant for; without one the text is counted as it is.
         task: what the formats are told.
         max_length: the most tokens of an example; None for the model's own limit.
+        template_options: what the model's chat template is told besides conversations.
     """
     if model is None:
         return [Measured("characters", [len(whole_text(record)) for record in records])]
     if not formats or task is None:
         return [_as_text(records, model, max_length)]
-    return list(_as_presented(records, model, formats, task=task, max_length=max_length))
+    folder = resolve(model)
+    tokenizer = load_tokenizer(folder, template_options=template_options)
+    arms, _refused = make_arms(formats, [model], task)
+    window = max_length_in(folder, max_length)
+    start_id = decoder_start_in(folder)
+    return [_as_presented(arm, records, task, tokenizer=tokenizer, start_id=start_id, window=window) for arm in arms]
 
 
 def whole_text(record: Record) -> str:
@@ -71,24 +79,20 @@ def _as_text(records: Sequence[Record], model: str, max_length: int | None) -> M
 
 
 def _as_presented(
-    records: Sequence[Record], model: str, formats: Sequence[Format], *, task: Task, max_length: int | None
-) -> Iterator[Measured]:
-    folder = resolve(model)
-    window, tokenizer = max_length_in(folder, max_length), load_tokenizer(folder)
-    arms, _refused = make_arms(formats, [model], task)
+    arm: Arm, records: Sequence[Record], task: Task, *, tokenizer: Tokenizer, start_id: int | None, window: int
+) -> Measured:
     by_id = {record.id: record for record in records}
-    for arm in arms:
-        examples, _unfit = present_all(arm, records, task)
-        tokens = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=decoder_start_in(folder)).tokens
-        fitting, too_long, _n_cut = fit([one for one in tokens if _length(one) > window], window)
-        yield Measured(
-            "tokens",
-            [_length(one) for one in tokens],
-            format=arm.name,
-            window=window,
-            cut=[by_id[one.id] for one in fitting],
-            lost=[by_id[one.id] for one in too_long if one.id in by_id],
-        )
+    examples, _unfit = present_all(arm, records, task)
+    tokens = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=start_id).tokens
+    fitting, too_long, _n_cut = fit([one for one in tokens if _length(one) > window], window)
+    return Measured(
+        "tokens",
+        [_length(one) for one in tokens],
+        format=arm.name,
+        window=window,
+        cut=[by_id[one.id] for one in fitting],
+        lost=[by_id[one.id] for one in too_long if one.id in by_id],
+    )
 
 
 def _length(tokens: Tokens) -> int:

@@ -115,6 +115,10 @@ class ModelFlags:
     """Short name, folder, GGUF file or hub name."""
     max_length: int | None = None
     """Longest input in tokens."""
+    template_options: Annotated[tuple[str, ...] | None, Parameter(name="--template-option")] = None
+    """What the model's chat template is told, as NAME=VALUE: enable_thinking=true; one flag for each."""
+    template_date: str | None = None
+    """Day that the chat template writes as today's: YYYY-MM-DD, or today."""
 
 
 @Parameter(name="*", group=GROUPS["Format and model"])
@@ -128,6 +132,10 @@ class FormatFlags:
     """Short name, folder, GGUF file or hub name; several with commas."""
     max_length: int | None = None
     """Longest input in tokens."""
+    template_options: Annotated[tuple[str, ...] | None, Parameter(name="--template-option")] = None
+    """What the model's chat template is told, as NAME=VALUE: enable_thinking=true; one flag for each."""
+    template_date: str | None = None
+    """Day that the chat template writes as today's: YYYY-MM-DD, or today."""
 
 
 @Parameter(name="*", group=GROUPS["Preparation"])
@@ -300,7 +308,7 @@ PLACES: Mapping[str, str] = {
         for name in ("text", "label", "question", "context", "answer", "source", "target", "group")
     },
     **{name: name for name in ("seed", "formats", "models", "out")},
-    **{name: f"model.{name}" for name in ("max_length", "freeze")},
+    **{name: f"model.{name}" for name in ("max_length", "freeze", "template_options", "template_date")},
     "lora": "model.lora.rank",
     "prepare_engine": "preparation.engine",
     "prepare_workers": "preparation.workers",
@@ -324,7 +332,7 @@ def recipe_of(data: tuple[str, ...], settings: RecipeFlags, *groups: Flags) -> "
     for group in groups:
         for name, value in asdict(group).items():
             if value is not None:
-                values[PLACES[name]] = _plain(name, value)
+                values |= _at(PLACES[name], name, value)
     if settings.recipe is None:
         return make_recipe(placed(values, onto={}))
     return load_recipe(settings.recipe, over=values)
@@ -333,6 +341,14 @@ def recipe_of(data: tuple[str, ...], settings: RecipeFlags, *groups: Flags) -> "
 def named(texts: tuple[str, ...]) -> list[str]:
     """Part names that stand with commas between them."""
     return [name for text in texts for part in text.split(",") if (name := part.strip())]
+
+
+def _at(place: str, name: str, value: object) -> dict[str, object]:
+    """Give what a flag says by place: each option of a chat template has one, and stands above the file's of its name."""
+    if name == "template_options" and isinstance(value, tuple):
+        pairs = _pairs(value, at="--template-option", example="NAME=VALUE, as enable_thinking=true")
+        return {f"{place}.{option}": given for option, given in pairs}
+    return {place: _plain(name, value)}
 
 
 def _plain(name: str, value: object) -> object:
@@ -361,10 +377,13 @@ def _searches(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _pairs(texts: tuple[str, ...]) -> list[tuple[str, object]]:
+def _pairs(
+    texts: tuple[str, ...], *, at: str = "--set", example: str = "PLACE=VALUE, as training.clip=0.5"
+) -> list[tuple[str, object]]:
+    """Part names from values, which are read as in a file."""
     from formtune.recipe import files
 
     for text in texts:
         if "=" not in text:
-            raise SettingError(f"{text!r} sets nothing.", "Write PLACE=VALUE, as training.clip=0.5.", at="--set")
+            raise SettingError(f"{text!r} sets nothing.", f"Write {example}.", at=at)
     return [(place.strip(), files.value(value)) for place, value in (text.split("=", 1) for text in texts)]

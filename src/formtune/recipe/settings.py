@@ -1,58 +1,28 @@
 """The settings themselves: what each is for, what it may be, and its default."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from formtune.recipe import files
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-
-
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-def _names(value: object) -> object:
-    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
-
-
-def _numbers(value: object) -> object:
-    return (value,) if isinstance(value, int | float) else _names(value)
-
-
-def _freeze(value: object) -> object:
-    """Bring the ways of saying it to one: a count is ``all-but-top-COUNT``, several are joined by commas."""
-    if isinstance(value, list | tuple):
-        return ",".join(str(_freeze(part)) for part in value)
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"all-but-top-{value}"
-    if (
-        isinstance(value, str)
-        and value.startswith("all-but")
-        and not re.match(r"all-but-(top-\d+|biases|norms)", value)
-    ):
-        remedy = "Write all-but-top-4, all-but-biases or all-but-norms."
-        raise PydanticCustomError("setting", "This does not say what stays free.", {"remedy": remedy})
-    return value
-
+from formtune.recipe.values import (
+    Count,
+    CountOrNone,
+    Counts,
+    Day,
+    Factors,
+    Freeze,
+    Names,
+    Paths,
+    Positive,
+    Share,
+    Variables,
+)
+from formtune.template_options import DATE
 
 _STDIN = ("-", "/dev/stdin")
-Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Factors = Annotated[tuple[Positive, ...], BeforeValidator(_numbers)]
-Counts = Annotated[tuple[Count, ...], BeforeValidator(_numbers)]
-_FREEZE_SCHEMA: dict[str, object] = {
-    "anyOf": [{"type": kind} for kind in ("string", "integer")] + [{"type": "array", "items": {"type": "string"}}]
-}
 
 
 class _Section(BaseModel):
@@ -169,7 +139,7 @@ class LoraSettings(_Section):
 class ModelSettings(_Section):
     """How a model is taken up: what of it is trained, in which precision, how long its input may be."""
 
-    freeze: Annotated[str, BeforeValidator(_freeze), WithJsonSchema(_FREEZE_SCHEMA)] = "none"
+    freeze: Freeze = "none"
     """What is not trained: ``none``; ``all-but-top-4`` (or ``4``): all but the 4 topmost blocks and the head;
     ``all-but-biases`` (and new heads), where the model has biases; ``all-but-norms``; a part: ``embeddings``,
     ``encoder``, ``body`` (all but the head); a glob over parameter names; or ``re:`` and a regular expression. Several
@@ -178,6 +148,13 @@ class ModelSettings(_Section):
     """Low-rank adapters instead of the weights themselves."""
     max_length: Count | None = None
     """Longest input in tokens; what the model can take where it is not given."""
+    template_options: Variables = {}
+    """What the model's chat template is told besides conversations, by the names that it looks at: ``enable_thinking: true``,
+    ``reasoning_effort: low``, ``date_string: 26 Jul 2024``, lists and mappings (``documents``) as well. Runs, and what was
+    prepared, keep them."""
+    template_date: Day = DATE
+    """The day that a chat template writes as today's, the same on every day that the recipe is used; ``today`` is the day on
+    which it is read, and the recipe that results are kept with has that day."""
     pooling: Literal["mean", "first", "last"] | None = None
     """Which positions the class head reads; what suits the model where it is not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -4,6 +4,7 @@ Prompts are built by the run's own format and tokenizer, the same code that buil
 an answer is laid out as the record with one was.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -71,7 +72,7 @@ class RunEngine:
         if reasons not in (None, example.reasons):
             asked = self._tokens(replace(example, reasons=reasons)).ids_T.tolist()
             if asked == ids:
-                raise _no_switch(example)
+                raise self._no_switch(example)
             ids = asked
         return Prompt(ids, skips_blank=blank)
 
@@ -172,6 +173,17 @@ class RunEngine:
         if len(tokens.ids_T) + n_answer > self._model.max_length:
             raise too_long(len(tokens.ids_T), n_answer, self._model.max_length, param=param)
 
+    def _no_switch(self, example: Example) -> Problem:
+        """Refuse to be asked otherwise where the prompt would be the same: the answer would not be what was asked for."""
+        field = "chat_template_kwargs.enable_thinking"
+        told = self._tokenizer.chat_template.options.variables
+        if example.turns and "enable_thinking" in told:
+            problem = f"This run was trained with the template option enable_thinking set to {json.dumps(told['enable_thinking'])}"
+            return invalid(f"{field}: {problem}, and keeps it. Leave the field out.", field)
+        how = "with" if example.reasons else "without"
+        what = "chat template has no switch for reasoning" if example.turns else "prompts have no chat template"
+        return invalid(f"{field}: This run's {what}; it answers {how} it. Leave the field out.", field)
+
     def _classified(self, record: Record, found: Prediction) -> Classified:
         assert found.label is not None
         # Where choices differ from record to record, the classes are letters; a client wants its own choices back.
@@ -181,14 +193,6 @@ class RunEngine:
         chances = dict(zip(names, found.probabilities, strict=True))
         label = names[found.label]
         return Classified(label, chances, confidence=chances[label], n_tokens=found.n_tokens_in)
-
-
-def _no_switch(example: Example) -> Problem:
-    """Refuse to be asked otherwise where the prompt would be the same: the answer would not be what was asked for."""
-    field = "chat_template_kwargs.enable_thinking"
-    how = "with" if example.reasons else "without"
-    what = "chat template has no switch for reasoning" if example.turns else "prompts have no chat template"
-    return invalid(f"{field}: This run's {what}; it answers {how} it. Leave the field out.", field)
 
 
 def open_engine(run: str | Path) -> RunEngine:
