@@ -43,6 +43,7 @@ def an_order(folder: Path, **changed: Any) -> Order:
         model_files=(),
         task=Task(kind="conversation"),
         max_length=None,
+        pack_tokens=None,
         template_options=TemplateOptions(),
         reading="",
         files=tuple(f"part-{number:04}.jsonl" for number in range(1000)),

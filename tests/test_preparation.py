@@ -1,5 +1,6 @@
 """Preparing: the same shards whoever makes them, resumed, reused, and counted to the last row."""
 
+import errno
 import gzip
 import json
 import os
@@ -57,6 +58,19 @@ def told(out: Path) -> dict[str, str]:
     """Give the digests of all that a prepared folder holds."""
     files: dict[str, str] = json.loads((out / "manifest.json").read_text())["files"]
     return files
+
+
+def made_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """List the shards that are made, and not found, as they come."""
+    made: list[Path] = []
+    written = preparing._written
+
+    def seen(order: preparing.Order, rows: Any, path: Path, **more: Any) -> preparing.Made:
+        made.append(path)
+        return written(order, rows, path, **more)
+
+    monkeypatch.setattr(preparing, "_written", seen)
+    return made
 
 
 def test_every_row_is_accounted_for(tmp_path: Path) -> None:
@@ -123,11 +137,7 @@ def test_only_the_shards_of_what_changed_are_made_again(tmp_path: Path, monkeypa
     before = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("shard-*")}
     text = files[1].read_text().replace("What is 500", "Who is 500")
     files[1].write_text(text)
-    made = []
-    written = preparing._written
-    monkeypatch.setattr(
-        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
-    )
+    made = made_from_now_on(monkeypatch)
     pipeline.prepare(recipe_for(tmp_path / "out", *files))
     after = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("shard-*")}
 
@@ -144,11 +154,7 @@ def test_nothing_of_another_recipe_is_used(
     """Length and format decide what a shard holds; so every shard is made again."""
     data = talks(tmp_path / "a.jsonl")
     first = pipeline.prepare(recipe_for(tmp_path / "out", data))
-    made = []
-    written = preparing._written
-    monkeypatch.setattr(
-        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
-    )
+    made = made_from_now_on(monkeypatch)
     second = pipeline.prepare(recipe_for(tmp_path / "out", data, **changed))
 
     assert second["digest"] != first["digest"]
@@ -169,11 +175,7 @@ def test_fresh_uses_nothing_that_is_there(tmp_path: Path, monkeypatch: pytest.Mo
     """Every shard is made anew, and comes out the same."""
     data = talks(tmp_path / "a.jsonl")
     first = pipeline.prepare(recipe_for(tmp_path / "out", data))
-    made = []
-    written = preparing._written
-    monkeypatch.setattr(
-        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
-    )
+    made = made_from_now_on(monkeypatch)
     again = pipeline.prepare(recipe_for(tmp_path / "out", data), fresh=True)
 
     assert again["digest"] == first["digest"]
@@ -234,14 +236,56 @@ def test_what_is_damaged_of_an_older_preparation_is_made_again(tmp_path: Path, m
     content[len(content) // 2] ^= 1
     shards[1].write_bytes(content)
     shards[2].unlink()
-    made = []
-    written = preparing._written
-    monkeypatch.setattr(
-        preparing, "_written", lambda order, rows, path: made.append(path) or written(order, rows, path)
-    )
+    made = made_from_now_on(monkeypatch)
 
     assert pipeline.prepare(recipe_for(tmp_path / "out", tmp_path / "a.jsonl"))["digest"] == first["digest"]
     assert len(made) == 2 < len(shards)
+
+
+def test_a_file_more_leaves_the_shards_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it stands among them; and each sequence knows its file."""
+    b = talks(tmp_path / "b.jsonl")
+    pipeline.prepare(recipe_for(tmp_path / "out", b))
+    n_before = len(list((tmp_path / "out").glob("shard-*")))
+    a = talks(tmp_path / "a.jsonl", 20, first=500)
+    made = made_from_now_on(monkeypatch)
+    pipeline.prepare(recipe_for(tmp_path / "out", a, b))
+
+    assert len(list((tmp_path / "out").glob("shard-*"))) == n_before + len(made)
+    prepared = open_prepared(tmp_path / "out")
+    files = [prepared.place(n).rpartition(":")[0] for n in range(len(prepared))]
+    assert files == sorted(files)
+    assert set(files) == {str(a), str(b)}
+
+
+def test_a_file_twice_under_two_names_is_told_by_both(tmp_path: Path) -> None:
+    """Where its rows were left out as well."""
+    a, b = (talks(tmp_path / name, 20) for name in ("a.jsonl", "b.jsonl"))
+    found = pipeline.prepare(recipe_for(tmp_path / "out", a, b))
+    places = [place for one in found["left_out"] for place in one["places"]]
+    assert {place.partition(".jsonl:")[0] for place in places} == {str(tmp_path / "a"), str(tmp_path / "b")}
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves no half of a file."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SettingError, match="No space left"):
+        pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
+    assert not list(tmp_path.rglob("*.arrow"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_row_may_be_longer_than_the_model_reads(tmp_path: Path) -> None:
+    """Since sequences that share it do not see one another."""
+    data = talks(tmp_path / "a.jsonl")
+    own = pipeline.prepare(recipe_for(tmp_path / "own", data))
+    longer = pipeline.prepare(recipe_for(tmp_path / "longer", data, preparation={"pack_tokens": 4 * own["capacity"]}))
+    assert (longer["tokens"], longer["truncated"]) == (own["tokens"], own["truncated"])
+    assert longer["packs"] < own["packs"]
 
 
 def test_a_preparation_that_was_refused_leaves_nothing(tmp_path: Path) -> None:

@@ -322,7 +322,10 @@ def _manifest(recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
     files: list[str] = []
     for source, named in _files(sources):
         own = source.opened.manifest
-        shards += [{**shard, "file": named[shard["file"]], "first_source": len(files)} for shard in own["shards"]]
+        shards += [
+            {**shard, "file": named[shard["file"]], "first_source": len(files) + shard.get("first_source", 0)}
+            for shard in own["shards"]
+        ]
         files += own["sources"]
     models, formats = ([*dict.fromkeys(n for m in manifests for n in m["recipe"][k])] for k in ("models", "formats"))
     return {

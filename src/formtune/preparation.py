@@ -224,7 +224,6 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
     chosen, models = formats_of(recipe), models_of(recipe)
     if len(chosen) > 1 or len(models) > 1:
         raise SettingError("This takes one format and one model.", "Name one of each, or use compare.", at="--format")
-    limits = [limit for limit in (recipe.model.max_length, recipe.preparation.pack_tokens) if limit is not None]
     return Order(
         format=chosen[0].name,
         template=chosen[0].template,
@@ -232,7 +231,8 @@ def _order(recipe: Recipe, source: Source, task: Task, *, folder: Path) -> Order
         model=models[0],
         model_files=files_beside_weights(models[0]),
         task=task,
-        max_length=min(limits, default=None),
+        max_length=recipe.model.max_length,
+        pack_tokens=recipe.preparation.pack_tokens,
         template_options=template_options_of(recipe),
         reading="" if source.plan is None else _told(source.plan),
         plan=source.plan,
@@ -285,7 +285,7 @@ def _check_something_left(made: Sequence[Made], name: str) -> None:
     told = f"; {left_out[0]['rows']} of them: {left_out[0]['reason']}" if left_out else ""
     raise DataError(
         f"No record can be used in the format {name}{told}.",
-        "Mend the records, choose another format, or raise model.max_length.",
+        "Mend the records, choose another format, or raise model.max_length or preparation.pack_tokens.",
         at=next(iter(left_out[0]["places"]), None) if left_out else None,
     )
 

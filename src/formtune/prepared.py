@@ -142,7 +142,13 @@ def gather(
     }
     manifest |= {"kind": KIND, **facts}
     manifest["shards"] = [
-        {"file": file, "name": one.name, "records": one.facts["records"], "tokens": one.facts["tokens"]}
+        {
+            "file": file,
+            "name": one.name,
+            "records": one.facts["records"],
+            "tokens": one.facts["tokens"],
+            "first_source": one.first_source,
+        }
         for file, one in zip(files, kept, strict=True)
     ]
     manifest["slices"] = _whole_slices(made)
@@ -282,7 +288,6 @@ class PreparedFolder:
         index, row = self.locate(number)
         shard = self.shard(index)
         file, line = int(shard.files_N[row]), int(shard.lines_N[row])
-        # Shards of a mixture count the files of their own source.
         first = self.manifest["shards"][index].get("first_source", 0)
         named = self.manifest["sources"][first + file] if file >= 0 else "-"
         return f"{named}:{line}" if line else f"{named}#{number + 1}"

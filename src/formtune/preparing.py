@@ -8,8 +8,9 @@ the list of its shards is there.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class Order:
         model_files: name and digest of the files beside its weights, since they may change while a process lasts.
         task: what the format knows of the whole data set.
         max_length: the most tokens of a sequence; None for the model's own limit.
+        pack_tokens: the most tokens of a row, in which sequences may stand together; no sequence is longer. None for as
+            many as a sequence may have.
         template_options: what its chat template is told besides conversations.
         reading: how slices are read, as JSON text; empty where records are handed out.
         files: every file, in order.
@@ -72,6 +75,7 @@ class Order:
     model_files: tuple[tuple[str, str], ...]
     task: Task
     max_length: int | None
+    pack_tokens: int | None
     template_options: TemplateOptions
     reading: str
     files: tuple[str, ...]
@@ -89,11 +93,13 @@ class Made:
         name: the digest of what it was made of.
         facts: what was counted.
         digest: of its file, SHA-256 in hex; empty where there is none, since nothing was left of the rows.
+        first_source: the place, in the list of all files, of the first one that its sequences count.
     """
 
     name: str
     facts: Mapping[str, Any]
     digest: str = ""
+    first_source: int = 0
 
 
 @lru_cache(maxsize=2)
@@ -160,7 +166,7 @@ def preparer_of(order: Order) -> Preparer:
         task=order.task,
         tokenizer=tokenizer,
         start_id=decoder_start_in(folder) if arms[0].shape == "encoder-decoder" else None,
-        capacity=max_length_in(folder, order.max_length),
+        capacity=min(max_length_in(folder, order.max_length), order.pack_tokens or sys.maxsize),
     )
 
 
@@ -170,7 +176,7 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     Args:
         order: what is made.
         part: the slice.
-        number: of its file.
+        number: of its file, in the list of all.
         progress: told of each shard, and with a step when all are there.
 
     Raises:
@@ -179,21 +185,21 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     """
     assert order.plan is not None
     digest, n_bytes = _slice_digest(part)
-    name = _named(order, f"{digest} {number} {part.first_line}")
+    name = _named(order, f"{digest} {part.first_line} {part.path}")  # its shards tell places of what was left out
     done = order.folder / f"{name}.json"
     if done.is_file():
         made = [_found(order, lot) for lot in read_json(done)["lots"]]
         progress(Event(STAGE, step=1, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
-        return made
-    made = []
-    kept = _KEPT.take((order.reading, part, digest))
-    batches = records_of(order.plan, part) if kept is None else iter(kept)
-    for rows in _lots(batches, by_size=part.end is None):
-        made.append(_made(order, f"{name}-{len(made)}", rows))
-        progress(Event(STAGE, n_rows=made[-1].facts["rows"]))
-    progress(Event(STAGE, step=1, n_bytes=n_bytes))
-    write_whole(done, json.dumps({"lots": [one.name for one in made]}))
-    return made
+    else:
+        made = []
+        kept = _KEPT.take((order.reading, part, digest))
+        batches = records_of(order.plan, part) if kept is None else iter(kept)
+        for rows in _lots(batches, by_size=part.end is None):
+            made.append(_made(order, f"{name}-{len(made)}", rows, files=(part.path,)))
+            progress(Event(STAGE, n_rows=made[-1].facts["rows"]))
+        progress(Event(STAGE, step=1, n_bytes=n_bytes))
+        write_whole(done, json.dumps({"lots": [one.name for one in made]}))
+    return [replace(one, first_source=number) for one in made]
 
 
 def witnesses_in(plan: Plan, reading: str, part: Slice, *, progress: Progress) -> list[Record]:
@@ -223,7 +229,7 @@ def make_records(order: Order, records: Sequence[Record], *, progress: Progress)
     """Make the shard of records, which have ids, or find it made; it counts files, so that all of them are in its digest."""
     told = "\n".join([*order.files, *(f"{record.id} {record.origin}" for record in records)])
     digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
-    made = _made(order, _named(order, digest), records)
+    made = _made(order, _named(order, digest), records, files=order.files)
     progress(Event(STAGE, step=1, n_rows=made.facts["rows"]))
     return [made]
 
@@ -232,9 +238,9 @@ def _named(order: Order, digest: str) -> str:
     return hashlib.sha256(f"{order_digest(order)} {digest}".encode()).hexdigest()[:32]
 
 
-def _made(order: Order, name: str, rows: Sequence[Record | LeftOut]) -> Made:
+def _made(order: Order, name: str, rows: Sequence[Record | LeftOut], *, files: Sequence[str]) -> Made:
     path = order.folder / f"{name}.arrow"
-    return _found(order, name) if path.is_file() else _written(order, rows, path)
+    return _found(order, name) if path.is_file() else _written(order, rows, path, files=files)
 
 
 def _found(order: Order, name: str) -> Made:
@@ -261,12 +267,12 @@ def _n_characters(record: Record) -> int:
     return len(input_text(record)) + len(answer_text(record))
 
 
-def _written(order: Order, rows: Sequence[Record | LeftOut], path: Path) -> Made:
+def _written(order: Order, rows: Sequence[Record | LeftOut], path: Path, *, files: Sequence[str]) -> Made:
     with no_collection():
         records = [row for row in rows if not isinstance(row, LeftOut)]
         prepared = preparer_of(order).prepare(records)
     facts = _facts(prepared, [row for row in rows if isinstance(row, LeftOut)], n_records=len(records))
-    files_N, lines_N = _places(records, prepared, order.files)
+    files_N, lines_N = _places(records, prepared, files)
     digest = write_shard(path, prepared.leaf, files_N=files_N, lines_N=lines_N, facts=facts)
     return Made(path.stem, facts, digest)
 

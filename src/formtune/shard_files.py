@@ -1,6 +1,6 @@
 """Shards: the sequences of a slice as one Arrow file, which is mapped into memory and not copied.
 
-A row is a sequence: where its record stands (``file``, a number in the manifest's list, and ``line``), its ``ids``, and
+A row is a sequence: where its record stands (``file``, counted in the manifest's list from the shard's first, and ``line``), its ``ids``, and
 its *runs*: stretches of tokens that carry the same (``run_ends``, counted from the beginning of the sequence, and
 ``run_bearings``, numbers in the table ``bearings``). Columns that hold nothing are left away: ``labels`` where they are
 the ids, ``gold`` and ``words`` where there are no candidates, ``corruption``, and the ``decoder_`` columns. The tables and
@@ -24,6 +24,7 @@ import pyarrow as pa
 from formtune.assembly import Bearing
 from formtune.errors import DataError
 from formtune.leaves import Leaf
+from formtune.shards import room_at
 from formtune.sheets import Sheet
 
 KIND = "formtune shard"
@@ -37,7 +38,8 @@ class Shard:
 
     Attributes:
         leaf: its sequences; their numbers are their places.
-        files_N: int32, the file that each record comes from, as a number in the manifest's list; -1 where it has none.
+        files_N: int32, the file that each record comes from, counted in the manifest's list from the shard's first on;
+            -1 where it has none.
         lines_N: int64, the line on which it begins there.
         facts: what was counted when it was made.
     """
@@ -60,6 +62,9 @@ def write_shard(path: Path, leaf: Leaf, *, files_N: np.ndarray, lines_N: np.ndar
 
     Returns:
         The SHA-256 of what was written, in hex.
+
+    Raises:
+        SettingError: where no room is left.
     """
     columns = {"file": pa.array(files_N, pa.int32()), "line": pa.array(lines_N, pa.int64())}
     columns |= _side_columns(leaf.sheet, "")
@@ -98,19 +103,27 @@ class _Digesting(io.RawIOBase):
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a text beside its place, force it to disk, and rename it: it is there whole, or not at all."""
+    """Write a text beside its place, force it to disk, and rename it: it is there whole, or not at all.
+
+    Raises:
+        SettingError: where no room is left.
+    """
     with _whole(path) as file:
         file.write(content.encode())
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    staged = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    with staged.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(path)
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    with room_at(path.parent):
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _side_columns(sheet: Sheet, prefix: str) -> dict[str, pa.Array]:

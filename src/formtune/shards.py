@@ -65,20 +65,32 @@ def staged(
     target = _followed(Path(folder))
     staging = _staging(target, manifest.get("kind"))
     try:
-        yield staging
-        _seal(staging, manifest, known)
-        for name in growing:
-            shutil.copy2(target / name, staging / name)
-            _sync(staging / name)
-        _put(staging, target)
+        with room_at(target):
+            yield staging
+            _seal(staging, manifest, known)
+            for name in growing:
+                shutil.copy2(target / name, staging / name)
+                _sync(staging / name)
+            _put(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def room_at(place: Path) -> Iterator[None]:
+    """Tell whoever writes somewhere that no room is left there.
+
+    Raises:
+        SettingError: where that is so.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         raise SettingError(
-            f"It cannot be written ({error.strerror}).", "Make room there, or give a folder elsewhere.", at=target
+            f"It cannot be written ({error.strerror}).", "Make room there, or give a folder elsewhere.", at=place
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _put(staging: Path, target: Path) -> None:
