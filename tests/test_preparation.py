@@ -266,6 +266,13 @@ def test_a_file_twice_under_two_names_is_told_by_both(tmp_path: Path) -> None:
     assert {place.partition(".jsonl:")[0] for place in places} == {str(tmp_path / "a"), str(tmp_path / "b")}
 
 
+def test_tokens_are_no_rows(tmp_path: Path) -> None:
+    """What was prepared is not prepared again."""
+    pipeline.prepare(recipe_for(tmp_path / "out", talks(tmp_path / "a.jsonl")))
+    with pytest.raises(DataError, match="This is a prepared folder"):
+        pipeline.prepare(recipe_for(tmp_path / "again", tmp_path / "out"))
+
+
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves no half of a file."""
 

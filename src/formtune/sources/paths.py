@@ -28,7 +28,7 @@ def _expand(pattern: str) -> list[str]:
     if is_hub(pattern):
         return hub_files(pattern)
     if Path(pattern).is_dir():
-        raise DataError("This is a folder.", f"Name its files, for instance {pattern.rstrip('/')}/*.jsonl.", at=pattern)
+        raise _folder(pattern)
     if Path(pattern).exists():
         return [pattern]
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
@@ -36,6 +36,13 @@ def _expand(pattern: str) -> list[str]:
     if not matches:
         raise _missing(pattern)
     return matches
+
+
+def _folder(pattern: str) -> DataError:
+    if next(Path(pattern).glob("shard-*.arrow"), None):
+        remedy = "Look at it with inspect, train on it with --prepared, or hand it over with export."
+        return DataError("This is a prepared folder: tokens, not rows.", remedy, at=pattern)
+    return DataError("This is a folder.", f"Name its files, for instance {pattern.rstrip('/')}/*.jsonl.", at=pattern)
 
 
 def _missing(pattern: str) -> DataError:
