@@ -9,7 +9,8 @@ from tokenizer_folders import byte_with, smollm2
 from formtune.errors import DataError, SettingError
 from formtune.examples import Example, Segment, Turn
 from formtune.formats import infer_task, named
-from formtune.peer_rules import PEER_RULES, PeerToken, kept, peer_rule, peer_tokens
+from formtune.peer_rules import PEER_RULES, peer_rule
+from formtune.peer_tokens import PeerToken, kept, peer_tokens
 from formtune.records import Conversation, Labelled, Message, Span
 from formtune.showing import previewed
 

@@ -10,7 +10,8 @@ from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
-from formtune.peer_rules import PeerRule, kept, peer_rule, peer_tokens
+from formtune.peer_rules import PeerRule, peer_rule
+from formtune.peer_tokens import kept, peer_tokens
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
