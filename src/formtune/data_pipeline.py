@@ -266,6 +266,7 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
         max_length=recipe.model.max_length,
         out=out,
         peer=peer,
+        dialect=reading.dialect,
     )
     return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
 

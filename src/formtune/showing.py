@@ -38,6 +38,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
     max_length: int | None = None,
     out: str | None,
     peer: str | None = None,
+    dialect: str | None = None,
 ) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
 
@@ -49,6 +50,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         max_length: the most tokens of an example; None for the model's own limit.
         out: path of an HTML page to write.
         peer: another trainer, to show beside them what that would learn (see :mod:`formtune.peer_rules`).
+        dialect: that the record was read from; a trainer reads the loss weights of its own.
 
     Raises:
         DataError: where the record does not fit.
@@ -68,7 +70,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
             )
         if peer:
             conversation = cell(named("chat"), task, shape).present(record, task, shape)
-            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer))
+            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer, dialect=dialect, readable=capacity))
     if out:
         _write(
             out,
@@ -189,10 +191,12 @@ def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
     return reasons[part]
 
 
-def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownExample:
-    """Show what another trainer would learn of a conversation by its default rules."""
-    tokens = peer_tokens(rule, example, tokenizer)
-    left = kept(rule, tokens)
+def shown_peer(
+    rule: PeerRule, example: Example, tokenizer: Tokenizer, *, dialect: str | None, readable: int | None
+) -> ShownExample:
+    """Show what another trainer would learn of a conversation by its default rules; ``readable`` tokens fit in the model."""
+    tokens = peer_tokens(rule, example, tokenizer, dialect=dialect)
+    left = kept(rule, tokens, readable=readable)
     return ShownExample(
         arm=f"as {rule.title} does",
         tokens=tuple(
