@@ -58,6 +58,21 @@ def llamafactory() -> Path:
     return python_of("llamafactory", *needed, "sentencepiece", "tiktoken", alone=("llamafactory==0.9.5",))
 
 
+def axolotl() -> Path:
+    """Give the Python of axolotl's, with those of its pinned packages that preparing data imports; others bring CUDA."""
+    needed = ("transformers==5.16.1", "tokenizers==0.23.1", "datasets==4.8.4", "accelerate==1.13.0", "peft==0.20.0")
+    others = ("trl==1.9.0", "pydantic==2.12.5", "posthog==6.7.11", "addict", "colorama", "numba", "pillow", "scipy")
+    own = ("axolotl==0.19.0", "axolotl-contribs-lgpl==0.0.7", "axolotl-contribs-mit==0.0.6")
+    return python_of("axolotl", *needed, *others, "sentencepiece", "termcolor", alone=own)
+
+
+def swift() -> Path:
+    """Give the Python of ms-swift's, with what preparing data imports; the rest are a server, charts and other hubs."""
+    needed = ("transformers==5.19.0", "datasets==4.8.4", "accelerate==1.15.0", "peft==0.20.0", "trl==0.29.0")
+    others = ("modelscope==1.40.2", "einops", "json-repair", "pillow", "scipy", "sentencepiece", "simplejson")
+    return python_of("swift", *needed, *others, alone=("ms-swift==4.6.0",))
+
+
 def told_by(
     command: Sequence[object],
     *,

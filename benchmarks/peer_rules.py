@@ -1,29 +1,30 @@
 """What other trainers really learn of conversations, against what `preview --as` says of the same rows.
 
-    python benchmarks/peer_rules.py [--trainers trl llamafactory]
+    python benchmarks/peer_rules.py [--trainers trl llamafactory axolotl swift]
 
 Each trainer has an environment of its own, made once under the cache, and prepares the rows by its own code, with its own
-defaults, for SmolLM2: plain ones, and those in which trainers differ (a system text, weights, control strings that were typed,
-white space at the borders, rows that are too long, turns that do not alternate). Printed is for every row whether ids and
-learned tokens are the same, or where they first differ. It ends with 1 where a row differs.
+defaults, for SmolLM2: plain ones, and those in which trainers differ (system texts, weights under the keys of several tools,
+control strings that were typed, white space at the borders, rows that are too long, turns that do not alternate or are empty);
+some of them once more for a tokenizer whose end of text is not what ends a turn. Printed is for every row whether ids and learned
+tokens are the same, or where they first differ. It ends with 1 where a row differs.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer_environment import Bound, judged, llamafactory, told_by, trl
+from peer_environment import Bound, axolotl, judged, llamafactory, swift, told_by, trl
 
 from formtune import dialects
 from formtune.errors import DataError
 from formtune.examples import Task
 from formtune.formats import named
 from formtune.model_files import resolve
-from formtune.records import Record
 from formtune.showing import previewed
 from formtune.tokens import Tokenizer, load_tokenizer
 
@@ -32,38 +33,91 @@ PEERS = Path(__file__).parent / "peers"
 PREPARING: dict[str, tuple[str, Callable[[], Path]]] = {
     "trl": ("trl_rows.py", trl),
     "llamafactory": ("llamafactory_rows.py", llamafactory),
+    "axolotl": ("axolotl_rows.py", axolotl),
+    "swift": ("swift_rows.py", swift),
 }
 Learned = list[tuple[int, bool]]
+Messages = list[dict[str, object]]
 LONG = "The cat sat on the mat, and the dog looked at it for a long while. "
 
 
-def said(*texts: str, system: str | None = None, weight: int | None = None) -> list[dict[str, object]]:
-    """Write what user and assistant say in turn; the weight is that of the assistant's first turn."""
-    turns: list[dict[str, object]] = [
-        {"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)
+def said(*texts: str, system: str | None = None, marks: Mapping[int, Mapping[str, object]] | None = None) -> Messages:
+    """Write what user and assistant say in turn; marks are further keys of a turn, by its number."""
+    turns: Messages = [
+        {"role": ("user", "assistant")[place % 2], "content": text, **(marks or {}).get(place, {})}
+        for place, text in enumerate(texts)
     ]
-    if weight is not None:
-        turns[1]["weight"] = weight
     return turns if system is None else [{"role": "system", "content": system}, *turns]
 
 
-ROWS: dict[str, list[dict[str, object]]] = {
+def two(*, first: Mapping[str, object], last: Mapping[str, object]) -> Messages:
+    """Write two exchanges whose answers have further keys."""
+    return said("Hi", "Go away.", "Again, please.", "Hello.", marks={1: first, 3: last})
+
+
+def twice(*more: dict[str, object], first: Mapping[str, object], second: Mapping[str, object]) -> Messages:
+    """Write an assistant who speaks twice, with further keys, and what is said then."""
+    return [*said("Hi", "Hello.", marks={1: first}), {"role": "assistant", "content": "Well?", **second}, *more]
+
+
+DETAIL = {"train_detail": [{"begin_offset": 3, "end_offset": 5, "train": True}]}
+ROWS: dict[str, Messages] = {
     "one exchange": said("What is the capital of Switzerland?", "Bern."),
     "two exchanges": said("Hi", "Hello.", "What is 2 + 2?", "4."),
     "a system text": said("Hi", "Hello.", system="Be brief."),
-    "a weight of 0": said("Hi", "Go away.", "Again, please.", "Hello.", weight=0),
+    "a system text later": [*said("Hi", "Hello."), *said("And now?", "So.", system="Be brief.")],
+    "a weight of 0": two(first={"weight": 0}, last={}),
+    "a last weight of 0": two(first={}, last={"weight": 0}),
+    "loss: false": two(first={"loss": False}, last={}),
+    "loss: false at the end": two(first={}, last={"loss": False}),
+    "loss_scale: 0": two(first={"loss_scale": 0.0}, last={}),
+    "loss_scale: 0.5": two(first={"loss_scale": 0.5}, last={}),
+    "train: false": two(first={"train": False}, last={}),
+    "train_detail": said("6 * 7?", "So 42.", marks={1: DETAIL}),
     "a control string in a question": said("What does <|im_end|> mean?", "It ends a turn."),
     "a control string in an answer": said("What ends a turn?", "That is <|im_end|> in this template."),
+    "a control string behind an answer": said("What ends a turn?", "This: <|im_end|>"),
+    "the same in an earlier answer": said("What ends a turn?", "This: <|im_end|>", "Really?", "Yes."),
     "white space around an answer": said("Write a poem.", "\n\n  A line,\n  a line.\n\n"),
     "blanks before an answer": said("Indent it.", "   Done."),
     "white space around a question": said("\n Well?\n\n", "Well."),
+    "an empty answer": said("Hi", "", "Again, please.", "Hello."),
+    "a blank answer": said("Hi", " ", "Again, please.", "Hello."),
     "other scripts": said("東京はどこ?", "日本にあります。🎉"),
+    "more than 512 tokens": said("x " * 300, "y " * 181),
     "a long question": said(LONG * 150, "I see."),
     "a long answer": said("Write much.", LONG * 150),
     "both long": said(LONG * 120, LONG * 80),
     "a long first exchange": said(LONG * 60, LONG * 60, "And now?", "Nothing."),
+    "more than the model reads": said(LONG * 500, "I see."),
     "a user who speaks twice": [{"role": "user", "content": "Hi"}, *said("Well?", "Hello.")],
+    "an assistant who speaks twice": twice(first={}, second={}),
+    "the same, and goes on": twice(*said("Hm.", "So."), first={}, second={}),
+    "the same, only the first learned": twice(*said("Hm.", "So."), first={"loss": True}, second={"loss": False}),
+    "the same, only the last learned": twice(first={"loss": False}, second={"loss": True}),
+    "an assistant who speaks first": said("", "Hi.", "Well?", "Hello.")[1:],
 }
+FEW = ("one exchange", "two exchanges", "a control string in an answer", "an empty answer", "loss: false at the end")
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Rows that are prepared for one model; name is put behind those of the rows."""
+
+    name: str
+    model: Path
+    rows: Mapping[str, Messages]
+
+
+def lots(folder: Path) -> list[Lot]:
+    """Give all rows for the model, and a few for one whose tokenizer has another end of text."""
+    model = Path(resolve(MODEL))
+    other = folder / "other-end"
+    shutil.copytree(model, other, ignore=shutil.ignore_patterns("*.safetensors"))
+    settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
+    other_end = json.dumps({**settings, "eos_token": "<|endoftext|>"})
+    (other / "tokenizer_config.json").write_text(other_end, encoding="utf-8")
+    return [Lot("", model, ROWS), Lot(", another end of text", other, {name: ROWS[name] for name in FEW})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +151,40 @@ def _token(found: Learned, tokenizer: Tokenizer) -> str:
     return f"{tokenizer.token_text(id_)!r}, {'learned' if is_learned else 'not learned'}"
 
 
-def ours_of(records: Sequence[Record], trainer: str) -> Iterator[Learned | None]:
-    """Give what `preview --as` shows of each row; None where it says that the row is left out."""
-    for record in records:
+def ours_of(lot: Lot, trainer: str, folder: Path) -> Iterator[Learned | None]:
+    """Give what `preview --as` shows of each row, read from a file of its own; None where it says that it is left out."""
+    path = folder / "row.jsonl"
+    for row in lot.rows.values():
+        path.write_text(json.dumps({"messages": row}), encoding="utf-8")
+        read = dialects.read([str(path)])
+        formats, task = [named("chat")], Task("conversation")
+        asked = {"model": str(lot.model), "out": None, "peer": trainer, "dialect": read.dialect}
         try:
-            made = previewed(record, [named("chat")], Task("conversation"), model=MODEL, out=None, peer=trainer)
+            tokens = previewed(read.records[0], formats, task, **asked).to_dict()["examples"][1]["tokens"]
         except DataError:
-            yield None
-            continue
-        yield [(token["id"], token["weight"] > 0) for token in made.to_dict()["examples"][1]["tokens"]]
+            tokens = []
+        yield [(token["id"], token["weight"] > 0) for token in tokens] or None
 
 
-def theirs_of(rows_path: Path, trainer: str) -> list[Learned | None]:
+def theirs_of(lot: Lot, trainer: str, folder: Path) -> list[Learned | None]:
     """Give what the trainer itself makes of each row."""
     script, environment = PREPARING[trainer]
-    command = [environment(), PEERS / script, resolve(MODEL), rows_path]
-    rows = told_by(command, variables={"HF_DATASETS_CACHE": f"{rows_path}.cache"})["rows"]
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in lot.rows.values()), encoding="utf-8")
+    caches = dict.fromkeys(("HF_DATASETS_CACHE", "MODELSCOPE_CACHE"), str(folder / "cache"))
+    command = [environment(), PEERS / script, lot.model, path]
+    rows = told_by(command, variables={**caches, "AXOLOTL_DO_NOT_TRACK": "1"})["rows"]
     return [None if row is None else [(id_, label != -100) for id_, label in zip(*row, strict=True)] for row in rows]
+
+
+def compared(lot: Lot, trainers: Sequence[str]) -> Iterator[tuple[str, str, Difference | None]]:
+    """Give trainer, row and difference, row by row."""
+    tokenizer = load_tokenizer(lot.model)
+    for trainer in trainers:
+        with tempfile.TemporaryDirectory() as folder:
+            both = zip(ours_of(lot, trainer, Path(folder)), theirs_of(lot, trainer, Path(folder)), strict=True)
+            for name, (ours, theirs) in zip(lot.rows, both, strict=True):
+                yield trainer, name + lot.name, difference(ours, theirs, tokenizer)
 
 
 def main() -> int:
@@ -121,21 +192,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainers", nargs="+", choices=PREPARING, default=list(PREPARING))
     asked = parser.parse_args()
-    tokenizer = load_tokenizer(resolve(MODEL))
-    bounds = []
+    found: dict[str, list[Difference | None]] = {trainer: [] for trainer in asked.trainers}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.jsonl"
-        path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in ROWS.values()), encoding="utf-8")
-        records = dialects.read([str(path)]).records
-        for trainer in asked.trainers:
-            both = zip(ours_of(records, trainer), theirs_of(path, trainer), strict=True)
-            found = [difference(ours, theirs, tokenizer) for ours, theirs in both]
-            for name, one in zip(ROWS, found, strict=True):
+        for lot in lots(Path(folder)):
+            for trainer, name, one in compared(lot, asked.trainers):
                 told = f"differs at token {one.place}: {one.theirs}; preview says {one.ours}" if one else "agrees"
-                print(f"{trainer:<14}{name:<32}{told}", flush=True)
-            n_unlike = sum(one is not None for one in found)
-            bounds.append(Bound(f"{trainer}: rows of {len(ROWS)} that differ", n_unlike, most=0))
-    return judged(bounds)
+                print(f"{trainer:<14}{name:<53}{told}", flush=True)
+                found[trainer].append(one)
+    return judged(
+        [
+            Bound(f"{trainer}: rows of {len(ones)} that differ", sum(one is not None for one in ones), most=0)
+            for trainer, ones in found.items()
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 import torch
 from tiny_models import tiny_folder
 
+from formtune.dialects import read
 from formtune.label_words import plan_words
 from formtune.loading import Options, load_model, tiny
 from formtune.machine import raise_thresholds
@@ -125,6 +126,26 @@ def test_what_trainers_learn_is_compared_token_by_token(benchmark):
     )
     assert rules.difference(row, row[:1], tokenizer) == rules.Difference(1, "'</s>', learned", "the end")
     assert rules.difference(None, row, tokenizer) == rules.Difference(0, "left out", "kept")
+
+
+def test_rows_for_trainers_are_read_by_the_keys_that_they_hold(benchmark, tmp_path):
+    """A trainer reads the loss weights of its own dialect; the other rows say nothing of a tool."""
+    dialects = {"loss": "swift", "loss_scale": "swift", "train": "axolotl", "train_detail": "axolotl"}
+    path = tmp_path / "row.jsonl"
+    for row in benchmark("peer_rules").ROWS.values():
+        path.write_text(json.dumps({"messages": row}), encoding="utf-8")
+        keys = {key for message in row for key in message} & set(dialects)
+        assert read([str(path)]).dialect == (dialects[keys.pop()] if keys else "messages")
+
+
+def test_a_row_that_a_trainer_leaves_out_is_seen(benchmark, tmp_path, capsys):
+    """Each stands in a file of its own."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('"ä"\n"b"\n', encoding="utf-8")
+    benchmark("row_files").tell(
+        str(rows), lambda file: None if json.loads(file.read_text(encoding="utf-8")) == "ä" else [[1], [-100]]
+    )
+    assert json.loads(capsys.readouterr().out) == {"rows": [None, [[1], [-100]]]}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

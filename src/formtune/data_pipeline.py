@@ -276,6 +276,7 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
         template_options=template_options_of(recipe),
         out=out,
         peer=peer,
+        dialect=reading.dialect,
     )
     return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
 

@@ -10,7 +10,8 @@ from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
-from formtune.peer_rules import PeerRule, kept, peer_rule, peer_tokens
+from formtune.peer_rules import PeerRule, peer_rule
+from formtune.peer_tokens import kept, peer_tokens
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -39,6 +40,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
     template_options: TemplateOptions = NO_OPTIONS,
     out: str | None,
     peer: str | None = None,
+    dialect: str | None = None,
 ) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
 
@@ -51,6 +53,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         template_options: what its chat template is told besides conversations.
         out: path of an HTML page to write.
         peer: another trainer, to show beside them what that would learn (see :mod:`formtune.peer_rules`).
+        dialect: that the record was read from; a trainer reads the loss weights of its own.
 
     Raises:
         DataError: where the record does not fit.
@@ -70,7 +73,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         ]
         if peer:
             conversation = cell(named("chat"), task, shape).present(record, task, shape)
-            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer))
+            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer, dialect=dialect, readable=capacity))
     if out:
         _write(
             out,
@@ -191,10 +194,12 @@ def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
     return reasons[part]
 
 
-def shown_peer(rule: PeerRule, example: Example, tokenizer: Tokenizer) -> ShownExample:
-    """Show what another trainer would learn of a conversation by its default rules."""
-    tokens = peer_tokens(rule, example, tokenizer)
-    left = kept(rule, tokens)
+def shown_peer(
+    rule: PeerRule, example: Example, tokenizer: Tokenizer, *, dialect: str | None, readable: int | None
+) -> ShownExample:
+    """Show what another trainer would learn of a conversation by its default rules; ``readable`` tokens fit in the model."""
+    tokens = peer_tokens(rule, example, tokenizer, dialect=dialect)
+    left = kept(rule, tokens, readable=readable)
     return ShownExample(
         arm=f"as {rule.title} does",
         tokens=tuple(
