@@ -227,7 +227,7 @@ def test_a_fault_at_the_end_of_an_array_is_told_when_it_is_met(tmp_path: Path, m
     path.write_text("[" + ", \n".join(rows))
     planned = plan([str(path)])
     batches = records_of(planned, planned.slices[0])
-    assert len(next(batches)) == 1024
+    assert 0 < len(next(batches)) < 3000
     with pytest.raises(DataError, match=r"a.json:3000: This is not valid JSON: the text ends too early"):
         list(batches)
 

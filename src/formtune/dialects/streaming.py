@@ -27,6 +27,7 @@ from formtune.errors import DataError
 from formtune.records import LeftOut
 from formtune.sources import (
     ArchiveCut,
+    ElementReader,
     LineReader,
     Opened,
     Row,
@@ -34,7 +35,6 @@ from formtune.sources import (
     blocks_of,
     can_be_cut,
     cut_off,
-    element_rows,
     elements_of,
     json_form,
     open_part,
@@ -238,6 +238,7 @@ class _Lines:
 class _Elements:
     """Elements of an array."""
 
+    reader: ElementReader
     elements: Sequence[Element]
 
     @property
@@ -253,7 +254,7 @@ class _Elements:
         return None
 
     def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        return element_rows(self.elements[place])
+        return self.reader.rows(self.elements[place])
 
 
 @dataclass(slots=True)
@@ -300,18 +301,23 @@ def _lines(opened: Opened) -> Iterator[_Batch]:
 
 
 def _elements(opened: Opened) -> Iterator[_Batch]:
-    """Read the elements of an array, some hundred at a time; those before what spoils it, or breaks it off, too."""
-    elements = elements_of(opened)
+    """Read the elements of an array, some at a time; those before what spoils it, or breaks it off, too."""
+    elements, reader = elements_of(opened), ElementReader(opened)
     end: DataError | None = None
     while end is None:
         found: list[Element] = []
+        n_bytes = 0
         try:
-            found.extend(islice(elements, _N_ROWS))
+            for element in elements:
+                found.append(element)
+                n_bytes += len(element.raw)
+                if n_bytes >= _BLOCK_BYTES:
+                    break
         except DataError as error:  # what came before it is in the list
             end = error
         if not found:
             break
-        yield _Elements(found)
+        yield _Elements(reader, found)
     if end is not None:
         raise end
 
