@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from formtune.dialects import read
-from formtune.inspection import inspect, tally
+from formtune.inspection import inspect
 from formtune.records import LeftOut, Origin
+from formtune.tallies import tally
 
 
 def inspected(path: Path, content: str) -> dict[str, object]:

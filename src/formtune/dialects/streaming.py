@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at
 from formtune.dialects.lanes import Item, Lane, lane_for
 from formtune.dialects.meaning import items_of
-from formtune.dialects.recognition import N_SAMPLE, recognize, thinned
+from formtune.dialects.recognition import N_SAMPLE, Sample, nothing_read, recognize, thinned
 from formtune.dialects.table import DIALECTS, TOGETHER
 from formtune.errors import DataError
 from formtune.records import LeftOut
@@ -29,6 +29,7 @@ from formtune.sources import (
     ArchiveCut,
     ElementReader,
     LineReader,
+    Mend,
     Opened,
     Row,
     Slice,
@@ -44,6 +45,7 @@ from formtune.sources import (
 )
 from formtune.sources.hub import is_hub
 from formtune.sources.json_arrays import Element
+from formtune.tallies import Tally
 
 SLICE_BYTES = 1 << 24
 _LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not from every row
@@ -131,19 +133,40 @@ def plan(
 
 def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes: int = sys.maxsize) -> Plan:
     """Plan as :func:`plan` does, for files that were looked up."""
-    if given.together:
-        return Plan(given, reason="Files that belong together line by line are read beside one another.")
-    if not all(is_hub(file) or Path(file).is_file() for file in given.described.files):
-        return Plan(given, reason="Standard input, or a pipe, can be read only once.")
+    reason = _held_together(given)
+    if reason is not None:
+        return Plan(given, reason=reason)
     sample = _sample(given)
     if not sample:
         return Plan(given, reason="None of the rows that were looked at can be read.")
+    parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]
+    return _recognized(given, sample, dialect, columns=columns, names=names_of(objects(sample)), parts=parts)
+
+
+def _held_together(given: Given) -> str | None:
+    """Say why files can only be read as a whole, as far as that does not depend on their dialect."""
+    if given.together:
+        return "Files that belong together line by line are read beside one another."
+    if not all(is_hub(file) or Path(file).is_file() for file in given.described.files):
+        return "Standard input, or a pipe, can be read only once."
+    return None
+
+
+def _recognized(
+    given: Given,
+    sample: Sequence[Row],
+    dialect: str | None,
+    *,
+    columns: Columns,
+    names: Sequence[str],
+    parts: Sequence[Slice],
+) -> Plan:
+    """Plan for rows of which some are at hand; ``names`` are those of the columns, where the user names a group."""
     name, evidence = recognize(thinned(sample), dialect or given.described.dialect, columns)
     if name in TOGETHER:
         return Plan(given, reason=f"Records of the dialect {name} are made of several rows, from all over the data.")
     table = objects(sample)
-    group = settle_one(evidence.columns, "group", names_of(table), known=()) if columns.group else None
-    parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]
+    group = settle_one(evidence.columns, "group", names, known=()) if columns.group else None
     return Plan(
         given,
         dialect=name,
@@ -155,26 +178,79 @@ def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes:
     )
 
 
+def whole(given: Given, dialect: str | None, columns: Columns, *, mend: Mend | None = None) -> Plan:
+    """Plan one slice for each file, after a look at every row: what is recognized is what all of them show.
+
+    It takes as long as reading the rows, and holds no more than a sample of them.
+
+    Args:
+        given: the files.
+        dialect: as for :func:`plan`.
+        columns: the columns that the user names.
+        mend: as for :func:`formtune.dialects.read`; what is looked at are the lines that it gives.
+
+    Raises:
+        DataError: as :func:`plan` does; and when a file is at fault as a whole, or none of the rows can be read.
+        SettingError: as :func:`plan` does.
+    """
+    files = given.described.files
+    reason = _held_together(given)
+    if reason is not None:
+        return Plan(given, reason=reason)
+    sample, unread, names = Sample[Row](), Tally(), dict[str, None]()
+    for row in (given.understood(row) for file in files for row in given.rows(Slice(file), mend=mend)):
+        if isinstance(row, LeftOut):
+            unread.append(row)
+        else:
+            sample.add(row)
+            names.update(dict.fromkeys(row.value) if columns.group and isinstance(row.value, dict) else ())
+    if not sample.rows:
+        raise nothing_read(unread, files[0])
+    return _recognized(
+        given, sample.rows, dialect, columns=columns, names=list(names), parts=[Slice(file) for file in files]
+    )
+
+
 def is_large(given: Given) -> bool:
     """Say whether files lie here and hold more than is looked at row by row to tell their dialect."""
     return _is_local(given) and _size_bytes(given.described.files) > _LARGE_BYTES
 
 
 def records_of(planned: Plan, part: Slice) -> Iterator[list[Item]]:
-    """Read a slice, some hundred rows at a time: records without ids, and what is left out, in the order of the rows.
+    """Read a slice, some rows at a time: records without ids, and what is left out, in the order of the rows.
 
     Raises:
         DataError: when the file cannot be read, or is at fault as a whole; what came before must not be used then.
     """
-    lane = planned.lane
-    form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
-    if lane is not None and form in ("lines", "array"):
-        opened = _opened(planned, part)
-        yield from _in_lane(planned, lane, _lines(opened) if form == "lines" else _elements(opened), path=part.path)
+    in_lane = _in_its_lane(planned, part)
+    if in_lane is not None:
+        yield from in_lane
         return
     items = planned.items(planned.given.rows(part))
     while batch := list(islice(items, _N_ROWS)):
         yield batch
+
+
+def items_in(planned: Plan, part: Slice, *, mend: Mend | None = None) -> Iterator[Item]:
+    """Read a slice as :func:`records_of` does, but rows that have no lane, or are mended on the way, one at a time.
+
+    Raises:
+        DataError: as :func:`records_of` does.
+    """
+    in_lane = _in_its_lane(planned, part) if mend is None else None
+    if in_lane is not None:
+        return chain.from_iterable(in_lane)
+    return planned.items(planned.given.rows(part, mend=mend))
+
+
+def _in_its_lane(planned: Plan, part: Slice) -> Iterator[list[Item]] | None:
+    """Read a slice of JSON in the lane that its rows have; None where they have none."""
+    lane = planned.lane
+    form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
+    if lane is None or form not in ("lines", "array"):
+        return None
+    opened = _opened(planned, part)
+    return _in_lane(planned, lane, _lines(opened) if form == "lines" else _elements(opened), path=part.path)
 
 
 @contextmanager
