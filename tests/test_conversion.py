@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
-from formtune import conversion
+from formtune import conversion, data_pipeline
 from formtune.carrying import gained, lost, paired
 from formtune.cli import run
 from formtune.conversion import convert, holding
@@ -397,6 +397,7 @@ class TestCommand:
             (["-o", "a.jsonl", "--fix"], "--out: This file is read or written already."),
             (["-o", "b.jsonl", "--quarantine", "b.jsonl"], "--quarantine: This file is read or written already."),
             (["-o", "b.jsonl", "--quarantine", "a.jsonl"], "--quarantine: This file is read or written already."),
+            (["-o", "a.jsonl", "--quarantine", "b.jsonl"], "--out: This file is read or written already."),
         ],
     )
     def test_no_file_is_written_over_another(
@@ -414,6 +415,19 @@ class TestCommand:
         assert run(["convert", "a.jsonl", "--to", "labelled", *words]) == 2
         assert capsys.readouterr().err.startswith(told)
         assert Path("a.jsonl").read_text() == rows
+
+    def test_of_very_many_repairs_the_first_are_shown(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them are counted, and all rows are repaired."""
+        monkeypatch.setattr(data_pipeline, "SHOWN_CHARACTERS", 60)
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"text": "a", "label": "x",}\n' * 3 + '{"text": "b", "label": "y"}\n')
+        assert run(["convert", str(path), "--to", "labelled", "-o", str(tmp_path / "b.jsonl"), "--fix"]) == 0
+        shown = capsys.readouterr().out
+        assert "rows in  4 = 1 kept + 3 repaired + 0 left out" in shown
+        assert shown.count("a comma behind the last element") == 1
+        assert "mended: 2 more rows" in shown
 
     def test_a_table_has_no_rows_to_repair(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It is told, rather than that nothing was wrong."""

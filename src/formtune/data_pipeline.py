@@ -214,7 +214,7 @@ def convert(
     if recipe.out is None:
         raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
     read_from = list(local_files(recipe.data.named))
-    if fix:
+    if fix or quarantine is not None:  # what is left out is read again from where it stood
         check_apart(read_from, recipe.out, at="--out")
     if quarantine is not None:
         check_apart([recipe.out, *read_from], quarantine, at="--quarantine")

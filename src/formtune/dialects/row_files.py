@@ -59,12 +59,13 @@ def write_rows(records: Iterable[Record], dialect: Dialect, path: str, *, told: 
     Raises:
         SettingError: when the file cannot be written.
     """
-    pieces = ((record, dialect.write(record)) for record in records) if is_walked_twice(path) else ()
-    rows = (piece for _, piece in pieces if isinstance(piece, dict) and fits(piece, path))
+    ending = stem_and_suffix(path)[1]
+    first_walk = records if is_walked_twice(path) else ()
+    rows = (piece for piece in map(dialect.write, first_walk) if isinstance(piece, dict) and fits(piece, ending))
     with row_file(rows, path) as put:
         for record in records:
             piece = dialect.write(record)
-            told(record, put(piece) if piece is not None and fits(piece, path) else None)
+            told(record, put(piece) if piece is not None and fits(piece, ending) else None)
 
 
 def row_file(rows: Iterable[Object], path: str) -> AbstractContextManager[Callable[..., int]]:
@@ -94,9 +95,8 @@ def row_file(rows: Iterable[Object], path: str) -> AbstractContextManager[Callab
     return _table(path, names, _tabs if ending in _TABS else _commas)
 
 
-def fits(piece: Piece, path: str) -> bool:
-    """Say whether a row can stand in such a file: tables have no place for texts, and tabs none for line breaks."""
-    ending = stem_and_suffix(path)[1]
+def fits(piece: Piece, ending: str) -> bool:
+    """Say whether a row can stand in a file of this ending: tables have no place for texts, and tabs none for line breaks."""
     if ending not in _BY_COLUMNS:
         return True
     if not isinstance(piece, dict):

@@ -97,16 +97,17 @@ def cannot_be_written(record: Record, dialect_name: str) -> LeftOut:
 
 def _written_together(records: Sequence[Record], dialect: Dialect, path: str) -> list[bool]:
     """Write records that are brought together, and say of each whether it was."""
+    ending = stem_and_suffix(path)[1]
     pieces: Sequence[Piece | None] = [dialect.write(record) for record in records]
     if dialect.NAME == aligned.NAME:
         pieces = _one_number_of_targets(pieces)
         for name, text in _aligned_texts(_objects(pieces), path).items():
             save(text.encode(), name)
-    elif stem_and_suffix(path)[1] == ".txt":
+    elif ending == ".txt":
         pieces = [piece if piece is not None and _line(piece) is not None else None for piece in pieces]
         save("".join(f"{_line(piece)}\n" for piece in pieces if piece is not None).encode(), path)
     elif dialect.NAME == oasst.NAME:
-        pieces = [piece if piece is not None and fits(piece, path) else None for piece in pieces]
+        pieces = [piece if piece is not None and fits(piece, ending) else None for piece in pieces]
         trees = oasst.joined(_objects(pieces))
         with row_file(trees, path) as put:
             for tree in trees:
