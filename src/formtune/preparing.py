@@ -20,7 +20,8 @@ import formtune
 from formtune import formats
 from formtune.arms import make_arms
 from formtune.columnar import Prepared, Preparer
-from formtune.dialects.streaming import Plan, no_collection, records_of
+from formtune.dialects.lane_batches import no_collection
+from formtune.dialects.streaming import Plan, records_of
 from formtune.examples import Format, Task
 from formtune.formats.tasks import witnesses
 from formtune.kept_rows import KeptRows

@@ -8,9 +8,10 @@ from itertools import chain
 from formtune.dialects import aligned, squad
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at, unpacked
+from formtune.dialects.lane_batches import no_collection
 from formtune.dialects.meaning import items_of, row_items
 from formtune.dialects.recognition import nothing_read, recognize, thinned
-from formtune.dialects.streaming import Plan, is_large, items_in, no_collection, plan_of, whole
+from formtune.dialects.streaming import Plan, is_large, items_in, plan_of, whole
 from formtune.dialects.table import DIALECTS, KNOWN_NAMES, TOGETHER
 from formtune.records import LeftOut, Record, identified
 from formtune.sources import Mend, Row, Slice, read_rows

@@ -6,37 +6,27 @@ as a whole (an array that is not JSON at its end, another encoding) is told when
 and must not be used.
 """
 
-import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
 
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at
+from formtune.dialects.lane_batches import in_lane
 from formtune.dialects.lanes import Item, Lane, lane_for
 from formtune.dialects.meaning import items_of
 from formtune.dialects.recognition import N_SAMPLE, Sample, nothing_read, recognize, thinned
 from formtune.dialects.table import DIALECTS, TOGETHER
-from formtune.errors import DataError
 from formtune.records import LeftOut
 from formtune.sources import (
-    ArchiveCut,
-    ElementReader,
-    LineReader,
     Mend,
     Opened,
     Row,
     Slice,
-    blocks_of,
     can_be_cut,
-    cut_off,
-    elements_of,
     json_form,
     open_part,
     open_utf8,
@@ -44,7 +34,6 @@ from formtune.sources import (
     windows,
 )
 from formtune.sources.hub import is_hub
-from formtune.sources.json_arrays import Element
 from formtune.tallies import Tally
 
 SLICE_BYTES = 1 << 24
@@ -52,9 +41,7 @@ _LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not
 _N_SEEN = N_SAMPLE // 2  # rows of large data together
 _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
-_BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
 _N_ROWS = 1024
-_MOST_SPLIT = 8  # blocks that could not be read at once, after which that is not tried any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,153 +236,7 @@ def _in_its_lane(planned: Plan, part: Slice) -> Iterator[list[Item]] | None:
     form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
     if lane is None or form not in ("lines", "array"):
         return None
-    opened = _opened(planned, part)
-    return _in_lane(planned, lane, _lines(opened) if form == "lines" else _elements(opened), path=part.path)
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Let no garbage be looked for meanwhile: of the many small objects of a reading none is, and each look costs more."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-class _Batch(Protocol):
-    """Rows as JSON texts.
-
-    Attributes:
-        texts: of each row.
-        lines: on which each begins.
-    """
-
-    @property
-    def texts(self) -> Sequence[bytes]: ...
-
-    @property
-    def lines(self) -> Sequence[int]: ...
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        """Read all rows at once, where that can be done; those that are not of the plainest form in the general way."""
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        """Read one row in the general way, given which it is."""
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """JSON lines that stand behind one another in a file."""
-
-    reader: LineReader
-    block: bytes
-    first_line: int
-    path: str
-
-    @cached_property
-    def texts(self) -> Sequence[bytes]:
-        return self.block.removesuffix(b"\n").split(b"\n")
-
-    @property
-    def lines(self) -> Sequence[int]:
-        return range(self.first_line, self.first_line + len(self.texts))
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        return lane.of_block(self.block, self.first_line, path=self.path, general=general)
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        return self.reader.rows(self.texts[place].removesuffix(b"\r"), self.first_line + place)
-
-
-@dataclass(frozen=True, slots=True)
-class _Elements:
-    """Elements of an array."""
-
-    reader: ElementReader
-    elements: Sequence[Element]
-
-    @property
-    def texts(self) -> Sequence[bytes]:
-        return [one.raw for one in self.elements]
-
-    @property
-    def lines(self) -> Sequence[int]:
-        return [one.line for one in self.elements]
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        del lane, general  # white space and commas stand between them
-        return None
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        return self.reader.rows(self.elements[place])
-
-
-@dataclass(slots=True)
-class _General:
-    """Reads single rows of a batch as those are read that have no lane, and counts them."""
-
-    planned: Plan
-    batch: _Batch
-    n_rows: int = 0
-
-    def __call__(self, place: int) -> list[Item]:
-        self.n_rows += 1
-        return list(self.planned.items(self.batch.rows(place)))
-
-
-def _in_lane(planned: Plan, lane: Lane, batches: Iterator[_Batch], *, path: str) -> Iterator[list[Item]]:
-    """Read rows of which most are of the plainest form; from a batch on of which most are not, in the general way."""
-    is_worth_it, n_split = True, 0
-    try:
-        for batch in batches:
-            general = _General(planned, batch)
-            with no_collection():
-                items = batch.at_once(lane, general) if is_worth_it and n_split < _MOST_SPLIT else None
-                if items is None:
-                    n_split += 1
-                    items = _one_by_one(batch, lane if is_worth_it else None, general, path=path)
-                is_worth_it = 2 * general.n_rows <= len(items)
-            yield items
-    except ArchiveCut as cut:
-        yield [cut_off(path, cut)]
-
-
-def _one_by_one(batch: _Batch, lane: Lane | None, general: _General, *, path: str) -> list[Item]:
-    if lane is None:
-        return [item for place in range(len(batch.texts)) for item in general(place)]
-    return lane.records(batch.texts, batch.lines, path=path, general=general)
-
-
-def _lines(opened: Opened) -> Iterator[_Batch]:
-    """Read JSON lines, a block at a time."""
-    reader = LineReader(opened)
-    for first_line, block in blocks_of(opened, _BLOCK_BYTES):
-        yield _Lines(reader, block, first_line, opened.path)
-
-
-def _elements(opened: Opened) -> Iterator[_Batch]:
-    """Read the elements of an array, some at a time; those before what spoils it, or breaks it off, too."""
-    elements, reader = elements_of(opened), ElementReader(opened)
-    end: DataError | None = None
-    while end is None:
-        found: list[Element] = []
-        n_bytes = 0
-        try:
-            for element in elements:
-                found.append(element)
-                n_bytes += len(element.raw)
-                if n_bytes >= _BLOCK_BYTES:
-                    break
-        except DataError as error:  # what came before it is in the list
-            end = error
-        if not found:
-            break
-        yield _Elements(reader, found)
-    if end is not None:
-        raise end
+    return in_lane(lane, _opened(planned, part), form, items=planned.items)
 
 
 def _opened(planned: Plan, part: Slice) -> Opened:
