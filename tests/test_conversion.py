@@ -84,6 +84,7 @@ def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
     assert written.n_kept + len(unwritten) == len(records)
     assert written.left_out == tally(unwritten)
     files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
+    files.sort(key=lambda name: not name.endswith((".en", ".src")))  # of aligned files the source comes first
     found = read(files, dialect=target).records
     lost = tmp_path / f"{out.name}.lost.jsonl"
     told = {one["id"]: set(one["lost"]) for one in map(json.loads, lines_of(lost))}
