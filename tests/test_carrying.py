@@ -24,9 +24,10 @@ def test_an_id_that_was_given_is_lost_where_it_does_not_come_back() -> None:
 
 def test_records_find_what_became_of_them() -> None:
     """In another order, by what they say; one that says something else takes what is left, if there is as much."""
-    a, b, c = Plain(text="a"), Plain(text="b"), Plain(text="c")
+    a, b, c, d = (Plain(text=text) for text in "abcd")
     assert list(paired([a, b], [b, a])) == [(a, a), (b, b)]
     assert list(paired([a, b], [c, a])) == [(a, a), (b, c)]
+    assert list(paired([a, b], [c, d])) == [(a, c), (b, d)]
     assert list(paired([a, b], [a])) == [(a, a), (b, None)]
     assert list(paired([a, b, b], [a, c])) == [(a, a), (b, None), (b, None)]
 

@@ -1,9 +1,11 @@
 """Any dialect to any that can hold the record: what is carried, what is told, what is kept beside."""
 
+import csv
 import errno
+import io
 import json
 import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
-from formtune import conversion
-from formtune.carrying import gained, paired
+from formtune import conversion, data_pipeline
+from formtune.carrying import gained, lost, paired
 from formtune.cli import run
 from formtune.conversion import convert, holding
-from formtune.dialects import DIALECTS, read, writing
+from formtune.dialects import DIALECTS, files, read, write
+from formtune.dialects.row_files import stand_alone
 from formtune.errors import FormtuneError, SettingError
-from formtune.records import Conversation, Labelled, Message, Origin, Question, Record
+from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Question, Record, identified
+from formtune.tallies import tally
 
 ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
 CHAT = Conversation(
@@ -70,18 +74,21 @@ def check_account(records: list[Record], target: str, tmp_path: Path) -> None:
     out = place(tmp_path, target)
     for old in tmp_path.glob("out*"):
         old.unlink()
+    unwritten: list[LeftOut] = []
     try:
-        written = convert(records, target, out)
+        written = convert(records, target, out, left_out=unwritten)
     except FormtuneError:  # a line of text cannot hold all that a row can
         if target in ("aligned", "labelled-lines"):
             return
         raise
-    assert written.n_kept + len(written.left_out) == len(records)
+    assert written.n_kept + len(unwritten) == len(records)
+    assert written.left_out == tally(unwritten)
     files = [str(path) for path in written.paths if not path.name.endswith(".lost.jsonl")]
+    files.sort(key=lambda name: not name.endswith((".en", ".src")))  # of aligned files the source comes first
     found = read(files, dialect=target).records
     lost = tmp_path / f"{out.name}.lost.jsonl"
     told = {one["id"]: set(one["lost"]) for one in map(json.loads, lines_of(lost))}
-    gone = {one.id for one in written.left_out}
+    gone = {one.id for one in unwritten}
     lossy = {id for id, keys in told.items() if keys != {"id"}}
     kept = [record for record in records if record.id not in gone]
     grown = {record.id for record, back in paired(kept, found) if gained(record, back)}
@@ -101,7 +108,7 @@ def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     table = convert([bare_chat], "alpaca", tmp_path / "out.csv")
     assert table.cannot_carry == [{"key": "id", "rows": 1, "places": ["chats.jsonl:7"]}]
     written = convert([CHAT, bare_chat], "trl-prompt-completion", tmp_path / "pc.jsonl")
-    assert [one.reason for one in written.left_out] == []
+    assert written.left_out == []
     labelled = Labelled(id="x", inputs={"text": "Fine."}, labels=("good",), origin=Origin("a.csv", 2), extra='{"n":5}')
     told = convert([labelled], "labelled", tmp_path / "out.tsv").cannot_carry
     assert {"key": "extra.n", "rows": 1, "places": ["a.csv:2"]} in told  # a table knows no numbers
@@ -156,13 +163,15 @@ def test_records_without_ids_are_kept_apart_too(tmp_path: Path) -> None:
     """As they are made in Python."""
     bare_chat = Conversation(messages=(Message("user", "Hi"),), origin=Origin("a", 1))
     written = convert([bare_chat, Question(question="Why?", origin=Origin("a", 2))], "messages", tmp_path / "out.jsonl")
-    assert (written.n_kept, [str(one.at) for one in written.left_out]) == (1, ["a:2"])
+    assert (written.n_kept, written.left_out[0]["places"]) == (1, ["a:2"])
 
 
 def test_a_record_without_a_place_is_kept_beside(tmp_path: Path) -> None:
     """Whole."""
-    written = convert([CHAT, Question(id="q", question="Why?", answers=("So.",))], "messages", tmp_path / "out.jsonl")
-    assert (written.n_kept, [one.id for one in written.left_out]) == (1, ["q"])
+    unwritten: list[LeftOut] = []
+    records = [CHAT, Question(id="q", question="Why?", answers=("So.",))]
+    written = convert(records, "messages", tmp_path / "out.jsonl", left_out=unwritten)
+    assert (written.n_kept, [one.id for one in unwritten]) == (1, ["q"])
     lost = [json.loads(line) for line in (tmp_path / "out.jsonl.lost.jsonl").read_text().splitlines()]
     assert lost[-1]["lost"]["question"] == "Why?"
 
@@ -209,40 +218,108 @@ def chats(tmp_path: Path) -> Path:
 STRANGER = Question(question="Who knows?", choices=("a", "b"), answers=("a",), starts=(0, 1))
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".json"])
-@pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"aligned", "oasst", "labelled-lines"}))
+def laid_out(pieces: list[Any], ending: str) -> bytes | None:
+    """Lay rows out all together, as plainly as can be; None for Parquet."""
+    if ending == ".jsonl":
+        return b"".join(msgspec.json.encode(piece) + b"\n" for piece in pieces)
+    if ending == ".json":
+        return msgspec.json.format(msgspec.json.encode(pieces), indent=1) + b"\n"
+    names = list(dict.fromkeys(name for piece in pieces for name in piece))
+    rows = [names, *([cell(piece.get(name)) for name in names] for piece in pieces)]
+    if ending == ".tsv":
+        return "".join("\t".join(row) + "\n" for row in rows).encode()
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode() if ending == ".csv" else None
+
+
+def cell(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+
+
+def has_no_place(piece: object, ending: str) -> bool:
+    if piece is None or not isinstance(piece, dict):
+        return piece is None or ending not in (".jsonl", ".json")
+    return ending == ".tsv" and any(mark in cell(value) for value in piece.values() for mark in "\t\r\n")
+
+
+def all_together(records: list[Record], dialect: str, out: Path) -> dict[str, object]:
+    """Convert records that are all held, in the plainest way: the file, what is lost, and what has no place."""
+    records = identified(records)
+    pieces = [DIALECTS[dialect].write(record) for record in records]
+    kept = [place for place, piece in enumerate(pieces) if not has_no_place(piece, out.suffix)]
+    if not kept:
+        return {}
+    data = laid_out([pieces[place] for place in kept], out.suffix)
+    if data is None:
+        write(records, dialect, str(out))
+    else:
+        out.write_bytes(data)
+    found = read([str(out)], dialect=dialect).records
+    again = (
+        paired([records[place] for place in kept], found) if len(found) != len(kept) else zip(kept, found, strict=True)
+    )
+    back = dict(zip(kept, (one for _, one in again), strict=True))
+    told = [lost(record, back[place]) if place in back else record for place, record in enumerate(records)]
+    lines = [
+        msgspec.json.encode({"at": str(record.origin or ""), "id": record.id, "lost": gone}) + b"\n"
+        for record, gone in zip(records, told, strict=True)
+        if gone
+    ]
+    return {
+        "file": out.read_bytes(),
+        "lost": b"".join(lines),
+        "left_out": [record.id for place, record in enumerate(records) if place not in back],
+        "n_repaired": sum(record.origin == Origin("a", 2) for place, record in enumerate(records) if place in back),
+    }
+
+
+ALONE = [
+    (dialect, ending)
+    for dialect in sorted(set(DIALECTS) - {"aligned", "oasst", "labelled-lines"})
+    for ending in (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+    if stand_alone(dialect, f"a{ending}")
+]
+
+
+@pytest.mark.parametrize(("dialect", "ending"), ALONE)
 def test_row_by_row_is_as_all_together(
     dialect: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same files and the same account, whether the records are held or come one by one, however much is written at once."""
+    """The same files and the same account as when all are held, however much is written at once."""
 
-    def converted(records: list[Record], *, together: bool, block: int) -> tuple[object, ...]:
-        folder = tmp_path / "out"
-        folder.mkdir()
-        try:
-            with monkeypatch.context() as patched:
-                patched.setattr(writing, "BLOCK_CHARACTERS", block)
-                if together:
-                    patched.setattr(writing, "stand_alone", lambda *_: False)
-                    patched.setattr(conversion, "stand_alone", lambda *_: False)
-                written = convert(iter(records), dialect, folder / f"a{ending}", repaired=[Origin("a", 2)])
-            files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        except FormtuneError as error:  # none of them can be written
-            return (str(error),)
-        finally:
-            shutil.rmtree(folder)
-        return (files, written.n_kept, written.n_repaired, written.left_out, written.cannot_carry)
+    def converted(records: list[Record]) -> dict[str, object]:
+        unwritten: list[LeftOut] = []
+        out = tmp_path / f"a{ending}"
+        written = convert(iter(records), dialect, out, repaired=[Origin("a", 2)], left_out=unwritten)
+        beside = tmp_path / f"a{ending}.lost.jsonl"
+        return {
+            "file": out.read_bytes(),
+            "lost": beside.read_bytes() if beside.exists() else b"",
+            "left_out": [one.id for one in unwritten],
+            "n_repaired": written.n_repaired,
+        }
 
-    @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(HELD[dialect] | HELD["messages"] | st.just(STRANGER), min_size=1, max_size=4), st.booleans())
     def law(drawn: list[Record], named: bool) -> None:
-        records = [msgspec.structs.replace(r, id=f"r{n}", origin=Origin("a", n)) for n, r in enumerate(drawn, 1)]
-        records = records if named else drawn
-        expected = converted(records, together=True, block=1 << 20)
-        for block in (1, 7, 1 << 20):
-            assert converted(records, together=False, block=block) == expected
+        numbered = [msgspec.structs.replace(r, id=f"r{n}", origin=Origin("a", n)) for n, r in enumerate(drawn, 1)]
+        records = numbered if named else drawn
+        expected = told_or_error(lambda: all_together(records, dialect, tmp_path / f"b{ending}"))
+        monkeypatch.setattr(files, "BLOCK_BYTES", 1 if named else 1 << 20)
+        assert told_or_error(lambda: converted(records)) == (expected or "none of them can be written")
 
     law()
+
+
+def told_or_error(work: Callable[[], dict[str, object]]) -> object:
+    """Give what comes of it; that a file cannot be read again is told in other words by whoever reads it."""
+    try:
+        return work()
+    except SettingError:
+        return "none of them can be written"
+    except FormtuneError:
+        return "cannot be read again"
 
 
 def test_no_records_are_a_wrong_call(tmp_path: Path) -> None:
@@ -321,6 +398,7 @@ class TestCommand:
             (["-o", "a.jsonl", "--fix"], "--out: This file is read or written already."),
             (["-o", "b.jsonl", "--quarantine", "b.jsonl"], "--quarantine: This file is read or written already."),
             (["-o", "b.jsonl", "--quarantine", "a.jsonl"], "--quarantine: This file is read or written already."),
+            (["-o", "a.jsonl", "--quarantine", "b.jsonl"], "--out: This file is read or written already."),
         ],
     )
     def test_no_file_is_written_over_another(
@@ -338,6 +416,19 @@ class TestCommand:
         assert run(["convert", "a.jsonl", "--to", "labelled", *words]) == 2
         assert capsys.readouterr().err.startswith(told)
         assert Path("a.jsonl").read_text() == rows
+
+    def test_of_very_many_repairs_the_first_are_shown(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them are counted, and all rows are repaired."""
+        monkeypatch.setattr(data_pipeline, "SHOWN_CHARACTERS", 60)
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"text": "a", "label": "x",}\n' * 3 + '{"text": "b", "label": "y"}\n')
+        assert run(["convert", str(path), "--to", "labelled", "-o", str(tmp_path / "b.jsonl"), "--fix"]) == 0
+        shown = capsys.readouterr().out
+        assert "rows in  4 = 1 kept + 3 repaired + 0 left out" in shown
+        assert shown.count("a comma behind the last element") == 1
+        assert "mended: 2 more rows" in shown
 
     def test_a_table_has_no_rows_to_repair(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It is told, rather than that nothing was wrong."""

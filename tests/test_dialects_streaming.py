@@ -16,12 +16,14 @@ import msgspec
 import pytest
 from test_every_dialect import FILES, MORE
 
-from formtune.dialects import DIALECTS, Columns, read, streaming
+from formtune.dialects import DIALECTS, Columns, read, streaming, survey
 from formtune.dialects.lanes import Item
+from formtune.dialects.recognition import thinned
 from formtune.dialects.streaming import Plan, plan, records_of
 from formtune.dialects.table import TOGETHER
 from formtune.errors import DataError, FormtuneError, SettingError
-from formtune.records import LeftOut, Record
+from formtune.records import LeftOut, Origin, Record, identified
+from formtune.sources import Row, lines
 
 TALK = {"messages": [{"role": "user", "content": "q: é"}, {"role": "assistant", "content": "a"}], "id": 1}
 
@@ -126,6 +128,73 @@ def test_a_large_file_without_a_lane_is_read_row_by_row(tmp_path: Path, monkeypa
     assert read([path]) == small
 
 
+# --- row by row ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_stream_is_what_is_read(name: str, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every dialect: records, what is left out, the evidence with its doubts, and the count of rows; ids aside."""
+    monkeypatch.setattr(streaming, "_LARGE_BYTES", 0 if large else 1 << 20)
+    for file, content in FILES[name].items():
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    paths = [str(tmp_path / file) for file in FILES[name]]
+    stream = survey(paths).stream()
+    found = list(stream.each())
+    reading = read(paths)
+    assert identified(one for one in found if not isinstance(one, LeftOut)) == reading.records
+    assert [one for one in found if isinstance(one, LeftOut)] == reading.left_out
+    assert (stream.dialect, stream.told(), stream.n_rows) == (reading.dialect, reading.evidence, reading.n_rows)
+
+
+def test_standard_input_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes once."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a", "label": "x"}\n' * 3)))
+    found = survey(["-"])
+    assert found.plan.reason == "Standard input, or a pipe, can be read only once."
+    assert len(list(found.stream().each())) == 3
+
+
+def test_a_group_may_be_named_by_a_column_that_few_rows_have(tmp_path: Path) -> None:
+    """Names are those of all rows that are looked at."""
+    rows: list[object] = [{"text": "a", "label": "x"}] * 3 + [{"text": "b", "label": "y", "thread": "t"}]
+    path = written(tmp_path / "a.jsonl", rows)
+    stream = survey([path], columns=Columns(group="Thread")).stream()
+    assert [item.group for item in stream.each() if not isinstance(item, LeftOut)] == [None, None, None, "t"]
+
+
+def test_where_no_row_is_a_record_the_end_tells(tmp_path: Path) -> None:
+    """As where all are held."""
+    path = written(tmp_path / "a.jsonl", [{"messages": [{"role": "usr", "content": "q"}]}] * 3 + [{"messages": []}])
+    for work in (
+        lambda: list(survey([path], dialect="messages").stream().each()),
+        lambda: read([path], dialect="messages"),
+    ):
+        with pytest.raises(
+            DataError, match=r"None of the 4 rows can be read; 3 of them: a message with an unknown role"
+        ):
+            work()
+
+
+def test_one_row_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more of the file is read than what was asked for."""
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 100)
+    path = written(tmp_path / "a.jsonl", [{"text": f"a {n}", "label": "xy"[n % 2]} for n in range(500)])
+    stream = survey([path]).stream()
+    next(iter(stream.each()))
+    assert (stream.n_rows, stream.n_records) == (1, 1)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 1001, 2000, 2001, 5000])
+def test_a_sample_is_from_all_over_the_rows(n_rows: int) -> None:
+    """Equally far apart, from the first on, and at least half as many as it may hold."""
+    rows = [Row("", Origin("a", n)) for n in range(n_rows)]
+    found = thinned(iter(rows))
+    stride = next(2**power for power in range(9) if len(rows[:: 2**power]) <= 1000)
+    assert found == rows[::stride]
+    assert len(found) >= min(n_rows, 500)
+
+
 # --- plans -----------------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +296,7 @@ def test_a_fault_at_the_end_of_an_array_is_told_when_it_is_met(tmp_path: Path, m
     path.write_text("[" + ", \n".join(rows))
     planned = plan([str(path)])
     batches = records_of(planned, planned.slices[0])
-    assert len(next(batches)) == 1024
+    assert 0 < len(next(batches)) < 3000
     with pytest.raises(DataError, match=r"a.json:3000: This is not valid JSON: the text ends too early"):
         list(batches)
 

@@ -191,6 +191,14 @@ def test_sources_and_targets_are_known(tmp_path: Path, source: str, target: str)
     assert pairs(table(tmp_path, rows))[2] == ("A long text 2", ("A short one 2",))
 
 
+def test_a_row_without_a_translation_may_come_first(tmp_path: Path) -> None:
+    """It is left out; the others say what the data are."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": 1}\n' + '{"translation": {"en": "a b", "de": "c d"}}\n' * 3)
+    reading = read([str(path)])
+    assert (reading.dialect, len(reading.records), len(reading.left_out)) == ("pairs", 3, 1)
+
+
 def test_translations_come_by_language(tmp_path: Path) -> None:
     """As an object, or as two columns that are called like languages; an id is no Indonesian."""
     nested = table(tmp_path, [{"translation": {"en": "dog", "de": "Hund"}}]).records[0]

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from formtune.dialects import DIALECTS, read, write, writing
+from formtune.dialects import DIALECTS, files, read, row_files, write
 from formtune.errors import DataError, SettingError
 from formtune.records import Conversation, Message, Origin, Plain, Question, Record
 
@@ -32,14 +32,17 @@ TEXTS = [Plain(text=text) for text in ("one", "two\nlines", "", '"]')]
         ("natural-instructions", "a.json.zst", False),
         ("oasst", "a.jsonl", False),
         ("aligned", "a", False),
-        ("labelled", "a.csv", False),
+        ("oasst", "a.parquet", False),
+        ("labelled", "a.csv", True),
+        ("labelled", "a.tsv.gz", True),
         ("plain", "a.txt", False),
-        ("plain", "a.parquet", False),
+        ("plain", "a.parquet", True),
+        ("squad", "a.pq", True),
     ],
 )
 def test_which_rows_stand_alone(dialect: str, path: str, alone: bool) -> None:
     """By dialect and ending."""
-    assert writing.stand_alone(dialect, path) is alone
+    assert row_files.stand_alone(dialect, path) is alone
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json"])
@@ -48,7 +51,7 @@ def test_a_file_is_the_same_whatever_is_written_at_once(
     ending: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every line as JSON has it, or an array as a formatter lays it out; also of none."""
-    monkeypatch.setattr(writing, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
 
     @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.builds(Plain, text=st.text(max_size=9), extra=st.sampled_from([None, '{"a":[{"b":{}},[]]}']))))
@@ -77,7 +80,7 @@ def test_what_is_packed_is_the_same(ending: str, tmp_path: Path) -> None:
         ".zst": lambda data: zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read(),
     }[ending]
     assert [json.loads(line)["text"] for line in unpack(one.read_bytes()).splitlines()] == [r.text for r in TEXTS]
-    writing.save(b"{}", str(one))
+    files.save(b"{}", str(one))
     assert unpack(one.read_bytes()) == b"{}"
 
 
@@ -136,7 +139,7 @@ def test_a_fault_of_what_is_read_stays_its_own(tmp_path: Path) -> None:
 
 def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is held until all have come."""
-    monkeypatch.setattr(writing, "BLOCK_CHARACTERS", 1)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1)
     long = Conversation(messages=(Message("user", "x" * 100_000), Message("assistant", "y")))
     sizes: list[int] = []
 

@@ -12,8 +12,8 @@ import formtune
 from formtune.dialects import read
 from formtune.dialects.columns import RowFault, all_of
 from formtune.faults import FAULTS, fault_of, shape_of
-from formtune.inspection import tally
 from formtune.records import LeftOut, Origin
+from formtune.tallies import tally
 
 SOURCES = sorted(Path(formtune.__file__).parent.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}

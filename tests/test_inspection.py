@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from formtune.dialects import read
-from formtune.inspection import inspect, tally
-from formtune.records import LeftOut, Origin
+from formtune.inspection import QUANTILES, facts_of, inspect
+from formtune.records import LeftOut, Origin, Plain
+from formtune.tallies import tally
 
 
 def inspected(path: Path, content: str) -> dict[str, object]:
@@ -79,6 +84,36 @@ def test_long_texts_are_shown_by_their_beginning(tmp_path: Path) -> None:
     """A sample fits on a screen."""
     found = inspected(tmp_path / "a.jsonl", json.dumps({"text": "x" * 500}))
     assert found["samples"] == [{"at": f"{tmp_path}/a.jsonl:1", "input": "x" * 199 + "…", "answer": "x" * 199 + "…"}]
+
+
+@pytest.mark.parametrize("n_records", [1, 2, 3, 200, 201, 1000])
+def test_samples_are_from_the_beginning_the_middle_and_the_end(n_records: int) -> None:
+    """Of very many records the middle is nearly that."""
+    records = [Plain(text=str(n)) for n in range(n_records)]
+    samples = facts_of(iter(records))["samples"]
+    assert isinstance(samples, list)
+    found = [int(sample["input"]) for sample in samples]
+    assert found == sorted(set(found))
+    assert {0, n_records - 1} <= set(found)
+    if n_records > 2:
+        assert abs(found[1] - (n_records - 1) / 2) <= (0.5 if n_records <= 200 else n_records / 100)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1))
+def test_quantiles_are_those_of_all_lengths(lengths: list[int]) -> None:
+    """By the nearest rank, though only how often each occurs is kept."""
+    found = facts_of(Plain(text="x" * length) for length in lengths)["lengths"]
+    assert isinstance(found, dict)
+    ordered = sorted(lengths)
+    assert found["characters"] == {
+        name: ordered[round(share * (len(ordered) - 1))] for name, share in QUANTILES.items()
+    }
+
+
+def test_groups_are_counted_once() -> None:
+    """Whatever stands between."""
+    records = [Plain(text="a", group=group) for group in ("x", None, "y", "x", "", None)]
+    assert facts_of(records)["groups"] == 3
 
 
 def test_what_was_left_out_is_counted_by_its_reason() -> None:

@@ -13,6 +13,7 @@ from formtune.dialects import read
 from formtune.errors import SettingError
 from formtune.mending import Mender, mend, mend_file
 from formtune.records import Origin
+from formtune.sources import Row, read_rows
 
 TALK = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
 
@@ -148,7 +149,26 @@ def test_rows_are_mended_on_the_way_to_the_reader(tmp_path: Path) -> None:
     assert [(str(at), one.line) for at, one in mender.mended.items()] == [(f"{path}:1", 1), (f"{path}:2", 2)]
     assert mender.n_lines == 3
     assert Mender()("a", 1, b"{'text': '\xff'}") == b"{'text': '\xff'}"
-    assert mender.told()[1]["place"] == str(Origin(str(path), 2))
+    assert mender.told() == {
+        "mended": [
+            {"place": str(at), "notes": list(one.notes), "diff": one.diff()} for at, one in mender.mended.items()
+        ],
+        "n_mended": 2,
+    }
+
+
+def test_what_is_remembered_may_have_a_limit(tmp_path: Path) -> None:
+    """All are counted; and of the row that was read last it is known whether it was repaired."""
+    path, mender = tmp_path / "a.jsonl", Mender(most_characters=60)
+    path.write_text('{"text": "a", "label": "x",}\n' * 3 + '{"text": "b", "label": "y"}\n')
+    known = []
+    for row in read_rows(str(path), mend=mender):
+        assert isinstance(row, Row)
+        known.append(row.origin in mender)
+    assert known == [True, True, True, False]
+    assert (len(mender.mended), mender.n_mended) == (1, 3)
+    assert Origin(str(path), 1) in mender
+    assert Origin(str(path), 2) not in mender
 
 
 def test_inspect_mends_shows_and_reads_what_is_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,10 +20,10 @@ from tiny_models import tiny_folder
 from formtune import pipeline, preparation, preparing
 from formtune.dialects import read
 from formtune.errors import DataError, FormtuneError, SettingError
-from formtune.inspection import merged_tallies
 from formtune.prepared import open_prepared
 from formtune.progress import Event, silent
 from formtune.recipe import Recipe, make_recipe
+from formtune.tallies import merged_tallies
 
 
 @pytest.fixture(autouse=True)

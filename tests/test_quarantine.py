@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from formtune import quarantine
 from formtune.cli import run
 from formtune.dialects import read
 from formtune.errors import SettingError
-from formtune.quarantine import write_quarantine
+from formtune.quarantine import Quarantine, write_quarantine
 from formtune.records import LeftOut, Origin
 
 GOOD = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
@@ -125,6 +126,60 @@ def test_the_data_are_not_written_over(tmp_path: Path) -> None:
         write_quarantine([one], str(tmp_path / "." / "a.jsonl"))
     with pytest.raises(SettingError, match="The file cannot be written"):
         write_quarantine([one], str(tmp_path / "no" / "q.jsonl"))
+
+
+def test_rows_may_be_told_in_any_order(tmp_path: Path) -> None:
+    """Of several files, several times; places that no file has are told without a line."""
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{name}{n}\n" for n in range(1, 10)))
+    places = [("a", 3), ("a", 3), ("a", 7), ("b", 2), ("a", 1), ("b", 9), ("a", 10)]
+    left_out = [LeftOut("not valid JSON", Origin(f"{tmp_path}/{name}.jsonl", line)) for name, line in places]
+    out = tmp_path / "q.jsonl"
+    assert write_quarantine(left_out, str(out)) == 7
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row.get("raw") for row in rows] == ["a3", "a3", "a7", "b2", "a1", "b9", None]
+
+
+def test_a_file_is_read_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its rows are left out."""
+    opened: list[str] = []
+    really_opened = quarantine.open_bytes
+    monkeypatch.setattr(quarantine, "open_bytes", lambda path: opened.append(path) or really_opened(path))
+    path = tmp_path / "a.jsonl"
+    path.write_text("x\n" * 50)
+    write_quarantine(
+        [LeftOut("not valid JSON", Origin(str(path), line)) for line in range(1, 51)], f"{tmp_path}/q.jsonl"
+    )
+    assert opened == [str(path)]
+
+
+def test_what_is_left_out_is_counted_as_it_comes(tmp_path: Path) -> None:
+    """Kept on disk only where a file is asked for."""
+    (tmp_path / "a").write_text("{}\n")
+    gone, part = (
+        LeftOut("no messages", Origin(f"{tmp_path}/a", 1)),
+        LeftOut("a key that stands twice in one object", id="x", kept=True),
+    )
+    for path in (None, str(tmp_path / "q.jsonl")):
+        with Quarantine(path) as aside:
+            for one in (gone, part, gone):
+                aside.append(one)
+            assert (aside.gone.n_rows, aside.parts.n_rows) == (2, 1)
+            assert aside.write() == ({"quarantine": path} if path else {})
+    assert (tmp_path / "q.jsonl").read_bytes().count(b"\n") == 3
+    with pytest.raises(SettingError, match="There is no such folder"):
+        Quarantine(str(tmp_path / "no" / "q.jsonl"))
+
+
+def test_the_data_are_not_written_over_where_no_row_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The quarantine would be empty, and the data lost."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(GOOD * 2)
+    assert run(["inspect", str(path), "--quarantine", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("--quarantine: This file is read or written already.")
+    assert path.read_text() == GOOD * 2
 
 
 def test_inspect_writes_the_quarantine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

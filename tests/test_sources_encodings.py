@@ -1,4 +1,4 @@
-"""Lines that are not UTF-8: left out one by one, or the sign of another encoding."""
+"""Lines and elements that are not UTF-8: left out one by one, or the sign of another encoding."""
 
 import gzip
 import io
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from formtune.dialects.streaming import plan, records_of
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
-from formtune.sources import Row, read_part, read_rows, row_parts
+from formtune.sources import Row, encodings, json_arrays, lines, read_part, read_rows, row_parts
 from formtune.sources.encodings import not_utf8
 
 GOOD = '{"text": "naïve"}\n'.encode()
@@ -82,7 +83,80 @@ def test_the_byte_is_told_with_the_character_that_it_would_be(byte: int, detail:
     assert not_utf8(b"a" + bytes([byte]), Origin("a.jsonl", 1)).detail == detail
 
 
-def test_a_line_that_is_utf8_is_not_left_out() -> None:
+def test_a_row_that_is_utf8_is_not_left_out() -> None:
     """A wrong call from Python is a ValueError."""
-    with pytest.raises(ValueError, match="the line is UTF-8"):
+    with pytest.raises(ValueError, match="the row is UTF-8"):
         not_utf8(b"a", Origin("a.jsonl", 1))
+
+
+# --- elements of an array --------------------------------------------------------------------------------------------
+
+
+def array(rows: list[bytes], between: bytes = b",") -> bytes:
+    return b"[" + between.join(row.strip() for row in rows) + b"]"
+
+
+@pytest.mark.parametrize("block", [8, 100, 1 << 22])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_element_that_is_not_utf8_is_left_out(
+    tmp_path: Path, packed: bool, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, wherever it stands, with its line and column; also where all of them stand in one line."""
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
+    monkeypatch.setattr(json_arrays, "BLOCK_BYTES", block)
+    for place in (0, 5, 12):
+        content = [ASCII, *[GOOD] * 12]
+        content[place] = BAD
+        path = tmp_path / "a.json"
+        for between, line, column in ((b",", 1, 0), (b",\n ", place + 1, 1 if place else 0)):
+            whole = array(content, between)
+            path.write_bytes(gzip.compress(whole) if packed else whole)
+            before = whole[: whole.index(BAD.strip())].decode()
+            (found,) = left_out(path)
+            assert (found.code, str(found.at)) == ("FT103", f"{path}:{line}")
+            assert found.column == (column or len(before)) + 13
+            assert sum(isinstance(item, Row) for item in read_rows(str(path))) == 12
+
+
+def test_the_byte_of_an_element_over_several_lines_is_told_by_its_own(tmp_path: Path) -> None:
+    """And not by the line on which the element begins."""
+    path = tmp_path / "a.json"
+    path.write_bytes(array([GOOD] * 10 + [b'{\n "label": 1,\n "text": "na\xefve"}']))
+    (found,) = left_out(path)
+    assert (str(found.at), found.column) == (f"{path}:3", 13)
+
+
+@pytest.mark.parametrize(("n_good", "is_refused"), [(8, True), (9, False), (0, True)])
+@pytest.mark.parametrize("between", [b",", b",\n"])
+def test_more_than_a_tenth_of_such_elements_is_another_encoding(
+    tmp_path: Path, n_good: int, is_refused: bool, between: bytes
+) -> None:
+    """As of lines; whether they stand in one line or not."""
+    path = tmp_path / "a.json"
+    path.write_bytes(array([ASCII] * 3 + [BAD] + [GOOD] * n_good, between))
+    if not is_refused:
+        assert len(left_out(path)) == 1
+        return
+    line, place = (1, 1 + 3 * len(ASCII) + 13) if between == b"," else (4, 13)
+    with pytest.raises(DataError, match=rf"^{path}:{line}: Byte 0xef, the {place}\. of the line, is not UTF-8\."):
+        left_out(path)
+
+
+def test_only_the_beginning_of_an_array_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the last element that it holds whole."""
+    monkeypatch.setattr(encodings, "_LOOK_BYTES", 5 * len(GOOD) + 9)
+    path = tmp_path / "a.json"
+    path.write_bytes(array([GOOD] * 5 + [BAD] * 9))
+    assert len(left_out(path)) == 9
+
+
+def test_slices_leave_such_elements_out_too(tmp_path: Path) -> None:
+    """In a lane, after the array was read to its end."""
+    talk = '{"messages": [{"role": "user", "content": "é"}]}'
+    path = tmp_path / "a.json"
+    path.write_bytes(array([talk.encode()] * 12 + [talk.encode("latin-1")]))
+    planned = plan([str(path)])
+    assert planned.has_lane
+    items = [item for part in planned.slices for batch in records_of(planned, part) for item in batch]
+    assert [item.code for item in items if isinstance(item, LeftOut)] == ["FT103"]
+    assert len(items) == 13

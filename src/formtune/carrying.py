@@ -27,7 +27,8 @@ def paired(kept: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Re
     for record in reversed(found):
         waiting[says(record)].append(record)
     pairs = [(record, again.pop() if (again := waiting[says(record)]) else None) for record in kept]
-    left = [record for again in waiting.values() for record in reversed(again)]
+    unpaired = {id(record) for again in waiting.values() for record in again}
+    left = [record for record in found if id(record) in unpaired]
     lonely = sum(again is None for _, again in pairs)
     rest = iter(left if len(left) == lonely else [None] * lonely)
     yield from ((record, next(rest) if again is None else again) for record, again in pairs)

@@ -6,24 +6,24 @@ knows no numbers), and what a round trip changes cannot go unnoticed. Some layou
 name in every answer of a tool): what was put in comes back too, and is told apart from what is lost.
 """
 
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import msgspec
+from typing import Any, Protocol
 
 from formtune import dialects
 from formtune.carrying import gained, lost, paired, says
-from formtune.dialects.writing import stand_alone
+from formtune.dialects.row_files import stand_alone
+from formtune.dialects.writing import cannot_be_written, dialect_for, write_each
 from formtune.errors import DataError, FormtuneError, SettingError
-from formtune.inspection import tally
-from formtune.records import LeftOut, Origin, Pair, Record, content_digest, kind_of
+from formtune.records import LeftOut, Origin, Pair, Record, kind_of
 from formtune.sources import text_of
-from formtune.spool import Spool
+from formtune.spool import Numbers, RecordSpool
+from formtune.tallies import Tally
 
 LOST = ".lost.jsonl"  # ending of the file beside, of everything that was not carried
 N_PLACES = 5
@@ -37,7 +37,7 @@ class Written:
         paths: the files, in the order of their names.
         n_kept: records in them.
         n_repaired: how many of these come from rows that were repaired.
-        left_out: records that the dialect has no place for.
+        left_out: records that the dialect has no place for, counted as by :func:`formtune.tallies.tally`.
         cannot_carry: what of the others it cannot carry: ``key``, how many ``rows``, and the first ``places``; the most
             frequent first.
         added: what it needs that they do not say, and was given; likewise.
@@ -46,9 +46,16 @@ class Written:
     paths: Sequence[Path]
     n_kept: int
     n_repaired: int
-    left_out: Sequence[LeftOut]
+    left_out: Sequence[Mapping[str, Any]]
     cannot_carry: Sequence[Mapping[str, Any]]
     added: Sequence[Mapping[str, Any]]
+
+
+class Takes(Protocol):
+    """Whatever takes the records that are left out: a list, a count, a file."""
+
+    def append(self, one: LeftOut, /) -> None:
+        """Take one, in the order of the records."""
 
 
 @dataclass(slots=True)
@@ -90,56 +97,89 @@ class _Account:
 
 
 def convert(
-    records: Iterable[Record], dialect: str, out: Path, *, strict: bool = False, repaired: Collection[Origin] = ()
+    records: Iterable[Record],
+    dialect: str,
+    out: Path,
+    *,
+    strict: bool = False,
+    repaired: Container[Origin] = (),
+    left_out: Takes | None = None,
 ) -> Written:
     """Write records in a dialect, and beside them, in ``OUT.lost.jsonl``, everything that it cannot carry.
 
     Nothing is replaced before it is known what is lost. Where nothing is, an older file of losses is removed.
 
     The records may come one by one. They are kept on disk beside the file until they are compared, and where each becomes
-    a row of its own (:func:`formtune.dialects.writing.stand_alone`), no more than one is held in memory; else all are.
+    a row of its own (:func:`formtune.dialects.row_files.stand_alone`), no more than one is held in memory; else all are.
+    Those without an id are given the one that :func:`formtune.records.identified` gives them.
 
     Args:
         records: of any kinds.
         dialect: a key of :data:`formtune.dialects.DIALECTS`.
         out: the file; its ending says how (see :func:`formtune.dialects.write`).
         strict: write nothing where anything would be lost.
-        repaired: where rows stand that were repaired, to be counted; more may be added while records come.
+        repaired: where rows stand that were repaired, to be counted; it is asked once, of each record when that comes.
+        left_out: takes the records that the dialect has no place for, one by one.
 
     Raises:
         SettingError: where the dialect, the ending or the place cannot be used; where no record can be written; with
             ``strict``, where one cannot be carried whole.
         ValueError: where there are no records.
     """
-    if not out.parent.is_dir():
-        raise SettingError("There is no such folder.", "Make it, or name another.", at=out.parent)
-    if out.is_dir():
-        raise SettingError("This is a folder.", "Name the file to write.", at=out)
-    with _folder_beside(out) as folder, Spool(folder) as spool:
-        staged = folder / out.name
-        left_out = dialects.write(spool.through(map(_told_apart, records)), dialect, str(staged))
+    check_place(dialect, out)
+    with _folder_beside(out) as folder, RecordSpool(folder) as spool, Numbers(folder) as places:
+        for record in records:
+            spool.append(record, is_repaired=record.origin is not None and record.origin in repaired)
         if not spool.n_records:
             raise ValueError("there are no records")
-        if len(left_out) == spool.n_records:
+        staged = folder / out.name
+        unwritten = _written(spool, dialect, staged, places=places, left_out=left_out)
+        if unwritten.n_rows == spool.n_records:
             raise _nothing_written(spool, dialect)
-        missing = {(one.id, str(one.at)) for one in left_out}
-        if stand_alone(dialect, out.name):
-            again = _each(staged, dialect, spool.n_records - len(left_out), out=out)
-        else:
-            again = _together([one for one in spool if _place(one) not in missing], dialect, folder, out=out)
-        account = _accounted(spool, missing, again, repaired=repaired, beside=folder / f"{out.name}{LOST}")
-        if strict and (left_out or account.gone.rows):
-            raise _refused(account, left_out, dialect)
+        alone = stand_alone(dialect, out.name)
+        again = _each(staged, dialect, out=out) if alone else _together(spool, places, dialect, folder=folder, out=out)
+        account = _accounted(spool, places, again, beside=folder / f"{out.name}{LOST}")
+        if strict and (unwritten.n_rows or account.gone.rows):
+            raise _refused(account, unwritten, dialect)
         (out.parent / f"{out.name}{LOST}").unlink(missing_ok=True)
         final = [path.replace(out.parent / path.name) for path in sorted(folder.iterdir())]
     return Written(
         paths=final,
         n_kept=account.n_kept,
         n_repaired=account.n_repaired,
-        left_out=left_out,
+        left_out=unwritten.told(),
         cannot_carry=account.gone.told(),
         added=account.gains.told(),
     )
+
+
+def check_place(dialect: str, out: Path) -> None:
+    """Refuse what cannot be written, before any record is read.
+
+    Raises:
+        SettingError: where there is no such dialect, no such file of it, or no such folder.
+    """
+    if not out.parent.is_dir():
+        raise SettingError("There is no such folder.", "Make it, or name another.", at=out.parent)
+    if out.is_dir():
+        raise SettingError("This is a folder.", "Name the file to write.", at=out)
+    dialect_for(dialect, str(out))
+
+
+def _written(records: RecordSpool, dialect: str, staged: Path, *, places: Numbers, left_out: Takes | None) -> Tally:
+    """Write records; note of each where it stands, or 0, and count those that do not."""
+    unwritten = Tally()
+
+    def told(record: Record, place: int | None) -> None:
+        places.append(place or 0)
+        if place is None:
+            one = cannot_be_written(record, dialect)
+            unwritten.append(one)
+            if left_out is not None:
+                left_out.append(one)
+
+    write_each(records, dialect_for(dialect, staged.name), str(staged), told=told)
+    return unwritten
 
 
 @contextmanager
@@ -174,9 +214,9 @@ def _nothing_written(records: Iterable[Record], dialect: str) -> SettingError:
     )
 
 
-def _refused(account: _Account, left_out: Sequence[LeftOut], dialect: str) -> SettingError:
+def _refused(account: _Account, unwritten: Tally, dialect: str) -> SettingError:
     told = [f"{entry['key']} ({entry['rows']} rows)" for entry in account.gone.told()]
-    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in tally(left_out)]
+    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in unwritten.told()]
     return SettingError(
         f"{dialect} cannot carry everything: {'; '.join(told)}. Nothing was written.",
         "Choose another dialect, or go on without --strict: what is lost is then kept in a file beside.",
@@ -184,53 +224,44 @@ def _refused(account: _Account, left_out: Sequence[LeftOut], dialect: str) -> Se
     )
 
 
-_Place = tuple[str | None, str]
-
-
 def _accounted(
-    records: Iterable[Record],
-    missing: Collection[_Place],
-    again: Iterator[list[Record]],
-    *,
-    repaired: Collection[Origin],
-    beside: Path,
+    records: RecordSpool, places: Iterable[int], again: Iterator[tuple[int, list[Record]]], *, beside: Path
 ) -> _Account:
     """Compare each record with what came back of it; write what is lost, a line of JSON for each record.
 
     Args:
         records: all that were to be written.
-        missing: those that were not.
-        again: what came back of each of the others.
-        repaired: where rows stand that were repaired.
+        places: where each of them stands, or 0.
+        again: what came back from each place, in their order.
         beside: the file for what is lost; there is none where nothing is.
     """
     account = _Account()
     with beside.open("wb") as lines:
-        for record in records:
-            gone: Mapping[str, Any] | Record
-            if _place(record) in missing:
-                gone = record
-            else:
-                nearest = _nearest(record, next(again))
-                gone = account.add(record, nearest, is_repaired=record.origin in repaired)
+        for kept, found in zip(records.each(), _matched(places, again), strict=True):
+            record = kept.record
+            gone: Mapping[str, Any] | Record = record
+            if found is not None:
+                gone = account.add(record, _nearest(record, found), is_repaired=kept.is_repaired)
             if gone:
                 entry = {"at": str(record.origin or ""), "id": record.id, "lost": gone}
                 lines.write(text_of(entry).encode() + b"\n")
-    assert next(again, None) is None, "more came back than was written"
     if not beside.stat().st_size:
         beside.unlink()
     return account
 
 
-def _told_apart(record: Record) -> Record:
-    """Give a record that has neither an id nor a place an id; those that say the same share what becomes of them."""
-    if record.id or record.origin:
-        return record
-    return msgspec.structs.replace(record, id=content_digest(record))
+def _matched(places: Iterable[int], again: Iterator[tuple[int, list[Record]]]) -> Iterator[list[Record] | None]:
+    """Give of each record what came back from its place; None where it has no place.
 
-
-def _place(record: Record) -> _Place:
-    return record.id or None, str(record.origin)
+    From a place may come nothing: an empty line of a table is no row.
+    """
+    at, found = 0, list[Record]()
+    for place in places:
+        while at < place:
+            at, found = next(again, (sys.maxsize, []))
+        yield None if not place else found if at == place else []
+    for _ in again:  # the end says whether anything could be read
+        pass
 
 
 def _nearest(record: Record, found: Sequence[Record]) -> Record | None:
@@ -238,17 +269,20 @@ def _nearest(record: Record, found: Sequence[Record]) -> Record | None:
     return found[0] if len(found) == 1 else next((one for one in found if says(one) == says(record)), None)
 
 
-def _each(staged: Path, dialect: str, n_rows: int, *, out: Path) -> Iterator[list[Record]]:
+def _each(staged: Path, dialect: str, *, out: Path) -> Iterator[tuple[int, list[Record]]]:
     """Read what was written row by row: each row is a record's."""
     with _reading_again(dialect, out):
-        yield from dialects.read_each(str(staged), dialect, n_rows=n_rows)
+        yield from dialects.read_each(str(staged), dialect)
 
 
-def _together(kept: Sequence[Record], dialect: str, folder: Path, *, out: Path) -> Iterator[list[Record]]:
+def _together(
+    records: Iterable[Record], places: Iterable[int], dialect: str, *, folder: Path, out: Path
+) -> Iterator[tuple[int, list[Record]]]:
     """Read what was written as a whole, and bring it together with the records."""
+    kept = [record for record, place in zip(records, places, strict=True) if place]
     with _reading_again(dialect, out):
         found = dialects.read(_in_order(folder, kept[0]), dialect=dialect).records
-    return iter([[] if one is None else [one] for _, one in paired(kept, found)])
+    return ((n, [] if one is None else [one]) for n, (_, one) in enumerate(paired(kept, found), 1))
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """The first half of the path, from files to tokens: what is asked of data before any model learns; works without torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formtune import dialects, formats, inspection
-from formtune.dialects.writing import check_apart
+from formtune.dialects.files import check_apart
 from formtune.errors import SettingError
-from formtune.inspection import tally
-from formtune.mending import Mender, mend_file, not_lines
+from formtune.mending import SHOWN_CHARACTERS, Mender, mend_file, not_lines
 from formtune.planning import (
     formats_of,
     meant_for,
@@ -17,16 +16,19 @@ from formtune.planning import (
     paths_of,
     read,
     splits_of,
+    survey,
     task_of,
     template_options_of,
 )
 from formtune.progress import Event, Progress, silent
 from formtune.provenance import input_digests, local_files, split_digests
-from formtune.quarantine import write_quarantine
+from formtune.quarantine import Quarantine, write_quarantine
 from formtune.recipe import Recipe
+from formtune.records import LeftOut, Record
 from formtune.shards import MANIFEST, check_place, staged
 from formtune.sources import expand
 from formtune.splits import Splits, has_answer
+from formtune.tallies import tally
 
 if TYPE_CHECKING:
     from formtune.checks import Asked, Audit
@@ -58,7 +60,7 @@ def inspect(
     """
     from formtune.results import Result
 
-    paths, mended = paths_of(recipe), []
+    paths, mended = paths_of(recipe), dict[str, object]()
     folders = [path for path in paths if (Path(path) / MANIFEST).is_file()]
     if folders:
         from formtune.prepared_inspection import inspect_prepared
@@ -67,17 +69,34 @@ def inspect(
         return inspect_prepared(folders[0], first=1 if record is None else record)
     if record is not None:
         raise SettingError("Sequences are shown of prepared folders.", "Use formtune preview.", at="--record")
+    if quarantine is not None:
+        check_apart(local_files(recipe.data.named), quarantine, at="--quarantine")
     if fix is not None:
         mended = mend_file(_only_one(expand(paths)), fix).told()
         paths = [fix]
-    reading = read(recipe, paths)
-    found = inspection.inspect(reading)
-    if quarantine is not None:
-        write_quarantine(reading.left_out, quarantine, encoding=recipe.data.encoding)
-        found["quarantine"] = quarantine
+    with Quarantine(quarantine, encoding=recipe.data.encoding) as aside:
+        stream = survey(recipe, paths).stream()
+        facts = inspection.facts_of(_records(stream, aside))
+        found = inspection.told(
+            facts,
+            dialect=stream.dialect,
+            evidence=stream.told(),
+            left_out=aside.gone.told(),
+            parts_lost=aside.parts.told(),
+        )
+        found |= aside.write()
     if fix is not None:
-        found |= {"mended": mended, "fixed": fix}
+        found |= {**mended, "fixed": fix}
     return Result(found)
+
+
+def _records(stream: dialects.Stream, aside: Quarantine) -> Iterator[Record]:
+    """Give the records of a stream, and put aside what is none."""
+    for item in stream.each():
+        if isinstance(item, LeftOut):
+            aside.append(item)
+        else:
+            yield item
 
 
 def _check_folder(folder: str, *, alone: bool, written: Mapping[str, str | None]) -> None:
@@ -184,7 +203,7 @@ def convert(
         fix: repair the rows that leave no doubt.
         quarantine: path of a file to write the rows to that were left out.
     """
-    from formtune.conversion import LOST
+    from formtune.conversion import LOST, check_place
     from formtune.conversion import convert as converted
     from formtune.results import Result
 
@@ -195,37 +214,56 @@ def convert(
     if recipe.out is None:
         raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
     read_from = list(local_files(recipe.data.named))
-    if fix:
+    if fix or quarantine is not None:  # what is left out is read again from where it stood
         check_apart(read_from, recipe.out, at="--out")
     if quarantine is not None:
         check_apart([recipe.out, *read_from], quarantine, at="--quarantine")
-    mender = Mender() if fix else None
-    reading = read(recipe, paths_of(recipe), mend=mender)
-    if mender is not None and not mender.n_lines:
-        raise not_lines()
-    repaired = mender.mended if mender else ()
-    written = converted(reading.records, to, Path(recipe.out), strict=strict, repaired=repaired)
-    left_out = [*reading.left_out, *written.left_out]
-    if quarantine is not None:
-        write_quarantine(left_out, quarantine, encoding=recipe.data.encoding)
+    check_place(to, Path(recipe.out))
+    with Quarantine(quarantine, encoding=recipe.data.encoding) as aside:
+        stream, mender = _repaired(recipe) if fix else (survey(recipe, paths_of(recipe)).stream(), None)
+        written = converted(
+            _records(stream, aside),
+            to,
+            Path(recipe.out),
+            strict=strict,
+            repaired=() if mender is None else mender,
+            left_out=aside,
+        )
+        quarantined = aside.write()
     paths = [str(path) for path in written.paths]
     return Result(
         {
-            "dialect": reading.dialect,
+            "dialect": stream.dialect,
             "to": to,
-            "rows_in": reading.n_rows,
+            "rows_in": stream.n_rows,
             "kept": written.n_kept - written.n_repaired,
             "repaired": written.n_repaired,
-            "left_out": tally(one for one in left_out if not one.kept),
-            "parts_lost": tally(one for one in left_out if one.kept),
+            "left_out": aside.gone.told(),
+            "parts_lost": aside.parts.told(),
             "cannot_carry": written.cannot_carry,
             "added": written.added,
             "out": [path for path in paths if not path.endswith(LOST)],
             "lost": next((path for path in paths if path.endswith(LOST)), None),
-            **({"quarantine": quarantine} if quarantine else {}),
-            **({"mended": mender.told()} if mender else {}),
+            **quarantined,
+            **(mender.told() if mender is not None else {}),
         }
     )
+
+
+def _repaired(recipe: Recipe) -> tuple[dialects.Stream, Mender]:
+    """Read the recipe's data with the rows repaired that can be, and say who does it on the way.
+
+    Raises:
+        SettingError: where there are no lines to repair.
+    """
+    looking = Mender(most_characters=0)
+    looked_at = survey(recipe, paths_of(recipe), mend=looking)
+    # Where all rows are held, they are repaired before the first of them comes, and all must be remembered.
+    mender = Mender(most_characters=SHOWN_CHARACTERS if looked_at.plan.reason is None else None)
+    stream = looked_at.stream(mend=mender)
+    if not (mender.n_lines or looking.n_lines):
+        raise not_lines()
+    return stream, mender
 
 
 def origins_of(recipe: Recipe, parts: Splits) -> dict[str, dict[str, str]]:

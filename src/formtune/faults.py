@@ -51,8 +51,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "FT103",
         "bytes that are not UTF-8",
-        "text in UTF-8; a file with many such lines is in another encoding, and is refused until it is named",
-        "Save the line as UTF-8; it was put in from a text in another encoding, or was damaged.",
+        "text in UTF-8; a file with many such rows is in another encoding, and is refused until it is named",
+        "Save the row as UTF-8; it was put in from a text in another encoding, or was damaged.",
     ),
     # JSON.
     Fault("FT111", "not valid JSON", "one JSON value in a line", "Correct the line at the column that is told."),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from formtune.dialects.columns import Object, RowFault
 from formtune.dialects.conversations import messages_in
-from formtune.dialects.writing import check_apart, save
+from formtune.dialects.files import blocks, check_apart
 from formtune.errors import SettingError
 from formtune.records import Origin
 from formtune.sources import layout_of, open_utf8, text_of, value_of
@@ -23,6 +23,7 @@ from formtune.sources.json_values import repeated_keys
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.streams import BUFFER_BYTES
 
+SHOWN_CHARACTERS = 1 << 22  # of rows that were repaired, shown as they were and as they are
 _BOM = "\ufeff"
 _LISTS = ("messages", "prompt", "completion", "chosen", "rejected")
 # Other words for the same roles, as chat data sets use them.
@@ -58,12 +59,18 @@ class Mender:
     """Repairs lines of JSON lines on their way to whoever reads or writes them, and remembers which.
 
     Attributes:
-        mended: the rows that were repaired, by where they stand.
+        most_characters: of all rows that it remembers; what is repaired beyond that is only counted. None: no limit.
+        mended: the rows that were repaired, by where they stand; the first ones, where there is a limit.
+        n_mended: how many were repaired.
         n_lines: how many lines it has seen.
     """
 
+    most_characters: int | None = None
     mended: dict[Origin, Mended] = field(default_factory=dict)
+    n_mended: int = 0
     n_lines: int = 0
+    _n_characters: int = 0
+    _last: Origin | None = None
 
     def __call__(self, path: str, number: int, line: bytes) -> bytes:
         """Give a line as it is to be read: repaired, or as it stands."""
@@ -71,15 +78,31 @@ class Mender:
         with suppress(UnicodeDecodeError):
             done = mend(line.decode(), line=number)
             if done is not None:
-                self.mended[Origin(path, number)] = done
+                self._remember(Origin(path, number), done)
                 return done.after.encode()
         return line
 
-    def told(self) -> list[dict[str, object]]:
-        """Give each repair as plain values: where, what was changed, and the diff."""
-        return [
+    def __contains__(self, place: object) -> bool:
+        """Say whether the row of a place was repaired: the last one that was read, or one that is remembered."""
+        return place == self._last or place in self.mended
+
+    def told(self) -> dict[str, object]:
+        """Give each repair that is remembered as plain values: where, what was changed, and the diff.
+
+        Returns:
+            ``mended``, and ``n_mended``: how many there are in all.
+        """
+        repairs = [
             {"place": str(place), "notes": list(done.notes), "diff": done.diff()} for place, done in self.mended.items()
         ]
+        return {"mended": repairs, "n_mended": self.n_mended}
+
+    def _remember(self, place: Origin, done: Mended) -> None:
+        self._last = place
+        self.n_mended += 1
+        self._n_characters += len(done.before) + len(done.after)
+        if self.most_characters is None or self._n_characters <= self.most_characters:
+            self.mended[place] = done
 
 
 def mend(row: str, *, line: int = 1) -> Mended | None:
@@ -108,7 +131,8 @@ def mend(row: str, *, line: int = 1) -> Mended | None:
 def mend_file(path: str, out: str) -> Mender:
     """Write a file of JSON lines with its rows repaired; every other line is written as it is.
 
-    Line breaks become those of Unix, and the encoding UTF-8 without a mark.
+    Line breaks become those of Unix, and the encoding UTF-8 without a mark. The file is read and written a few megabytes at
+    a time, and what is remembered of the repairs has a limit (:data:`SHOWN_CHARACTERS`).
 
     Raises:
         DataError: when the file cannot be read.
@@ -119,8 +143,10 @@ def mend_file(path: str, out: str) -> Mender:
     if layout_of(path, opened.stream.peek(BUFFER_BYTES)) != "jsonl":
         opened.stream.close()
         raise not_lines()
-    mender = Mender()
-    save(b"".join(mender(path, number, line) + b"\n" for number, line in lines_of(opened)), out)
+    mender = Mender(most_characters=SHOWN_CHARACTERS)
+    with blocks(out) as write:
+        for number, line in lines_of(opened):
+            write(mender(path, number, line) + b"\n")
     return mender
 
 

@@ -27,7 +27,6 @@ from formtune.data_pipeline import (
 )
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
-from formtune.inspection import tally
 from formtune.interrupts import Heed, unheeded
 from formtune.planning import (
     check_alone,
@@ -56,6 +55,7 @@ from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
 from formtune.shards import sweep
 from formtune.splits import Splits, has_answer
+from formtune.tallies import tally
 
 __all__ = [
     "cache",

@@ -48,6 +48,19 @@ def read(recipe: Recipe, paths: Sequence[str], *, mend: Mend | None = None) -> d
     )
 
 
+def survey(recipe: Recipe, paths: Sequence[str], *, mend: Mend | None = None) -> dialects.Survey:
+    """Find out how files are read row by row, as the recipe's ``data`` section says; ``mend`` gives what is looked at."""
+    data = recipe.data
+    return dialects.survey(
+        paths,
+        dialect=data.dialect,
+        columns=columns_of(recipe),
+        encoding=data.encoding,
+        header=data.header,
+        mend=mend,
+    )
+
+
 def paths_of(recipe: Recipe) -> Sequence[str]:
     """List the recipe's files, split or not.
 

@@ -26,7 +26,6 @@ from formtune.engines import ENGINES, Run
 from formtune.errors import DataError, SettingError
 from formtune.examples import Task
 from formtune.formats.tasks import N_LANGUAGE_RECORDS
-from formtune.inspection import merged_tallies, tally
 from formtune.planning import (
     columns_of,
     formats_of,
@@ -59,6 +58,7 @@ from formtune.side_by_side import Job
 from formtune.sources import Slice
 from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
+from formtune.tallies import merged_tallies, tally
 from formtune.template_options import check_used
 
 WORTH_A_PROOF_BYTES = 8_000_000  # the reference encodes that in half of the seconds that a first proof takes

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from formtune.errors import DataError
-from formtune.inspection import merged_tallies
 from formtune.leaves import Leaf
 from formtune.locks import held_folder
 from formtune.model_files import file_digest, read_json
@@ -27,6 +26,7 @@ from formtune.packing import Packs, best_fit, in_order, of_similar_length
 from formtune.preparing import Made
 from formtune.shard_files import Shard, read_shard, shard_lengths, write_whole
 from formtune.shards import MANIFEST, digest_of, read_manifest, staged, sweep
+from formtune.tallies import merged_tallies
 from formtune.tokens import Tokens
 
 KIND, MIXTURE = "prepared", "mixture"

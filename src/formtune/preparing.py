@@ -21,10 +21,10 @@ import formtune
 from formtune import formats
 from formtune.arms import make_arms
 from formtune.columnar import Prepared, Preparer
-from formtune.dialects.streaming import Plan, no_collection, records_of
+from formtune.dialects.lane_batches import no_collection
+from formtune.dialects.streaming import Plan, records_of
 from formtune.examples import Format, Task
 from formtune.formats.tasks import witnesses
-from formtune.inspection import tally
 from formtune.kept_rows import KeptRows
 from formtune.machine import keep_memory
 from formtune.model_files import decoder_start_in, file_digest, max_length_in, read_json, resolve
@@ -34,6 +34,7 @@ from formtune.shard_files import shard_facts, write_shard, write_whole
 from formtune.sources import Slice, open_bytes
 from formtune.sources.hub import is_hub
 from formtune.splits import has_answer
+from formtune.tallies import tally
 from formtune.template_options import TemplateOptions
 from formtune.tokens import load_tokenizer
 

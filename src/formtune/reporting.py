@@ -11,7 +11,6 @@ from formtune.answers import write_predictions
 from formtune.comparison import Arm, Comparison, as_builtins, compare_arms
 from formtune.evaluation import invalid_share, outcomes
 from formtune.examples import Task
-from formtune.inspection import tally
 from formtune.loading import Options
 from formtune.metrics import METRICS, Metric, calibration_table, confusion
 from formtune.model_files import decoder_start_in, max_length_in, resolve
@@ -42,6 +41,7 @@ from formtune.shards import staged, versions
 from formtune.showing import shown_example
 from formtune.side_by_side import Crew
 from formtune.splits import Splits, together
+from formtune.tallies import tally
 from formtune.tokens import load_tokenizer
 from formtune.training_job import spec_of, traces
 from formtune.trials import ArmRuns, Plan

@@ -17,10 +17,10 @@ from formtune.checks.finding import Rule, place_of
 from formtune.conversion import LOST, convert
 from formtune.dialects import Reading
 from formtune.errors import DataError
-from formtune.inspection import tally
 from formtune.mending import Mended
 from formtune.records import Origin, Record
 from formtune.splits import duplicate_key
+from formtune.tallies import Tally
 
 N_PLACES = 5
 _NUMBERED = re.compile(r"\[\d+\]")
@@ -68,7 +68,11 @@ class Fixed:
             SettingError: where the place cannot be written to.
         """
         reading = self.reading
-        written = convert(reading.records, reading.dialect, Path(out), repaired=self.mended)
+        left_out = Tally()
+        for one in reading.left_out:
+            if not one.kept:
+                left_out.append(one)
+        written = convert(reading.records, reading.dialect, Path(out), repaired=self.mended, left_out=left_out)
         lost = [str(path) for path in written.paths if path.name.endswith(LOST)]
         return {
             "out": out,
@@ -76,7 +80,7 @@ class Fixed:
             "kept": written.n_kept - written.n_repaired,
             "repaired": written.n_repaired,
             "taken_out": [_told(rule.summary, records, code=rule.code) for rule, records in self.taken_out.items()],
-            "left_out": tally([*(one for one in reading.left_out if not one.kept), *written.left_out]),
+            "left_out": left_out.told(),
             "mended": self._mended(),
             "not_touched": [
                 {"code": finding.rule.code, "check": outcome.check, "rows": len(finding.places)}

@@ -10,8 +10,8 @@ from typing import Any
 
 from formtune.checks.finding import Context, Finding, Rule, counted
 from formtune.faults import fault_of
-from formtune.inspection import tally
 from formtune.records import LeftOut, Record
+from formtune.tallies import tally
 
 UNREADABLE = Rule(
     "FT200", "error", "A row is no record.", "Mend the row, or name its layout (--dialect) or its columns."

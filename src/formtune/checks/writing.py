@@ -16,7 +16,7 @@ from formtune.checks.fixing import Fixed
 from formtune.checks.layouts import write_text
 from formtune.checks.redaction import Redactor
 from formtune.dialects import Reading
-from formtune.inspection import tally
+from formtune.tallies import tally
 
 
 def written(

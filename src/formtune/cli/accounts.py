@@ -54,6 +54,9 @@ def mended(values: Values) -> Iterator[Line]:
     for one in values.get("mended", ()):
         yield f"mended: {one['place']}: {'; '.join(one['notes'])}", "green"
         yield from ((line, "dim") for line in one["diff"].splitlines())
+    n_more = values.get("n_mended", 0) - len(values.get("mended", ()))
+    if n_more:
+        yield f"mended: {n_more:,} more rows", "green"
 
 
 def not_carried(values: Values) -> Iterator[Line]:

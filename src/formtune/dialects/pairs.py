@@ -69,7 +69,9 @@ def recognize(rows: Sequence[Row], columns: Columns) -> Evidence | None:
     names = names_of(table)
     sources = settle(columns, "source", names)
     targets = settle(columns, "target", names)
-    if not sources and not targets and share(table, ["translation"]) > 0.5 and _is_by_language(table[0]["translation"]):
+    said = next((value for value in table if value.get("translation")), {})
+    by_language = share(table, ["translation"]) > 0.5 and _is_by_language(said.get("translation"))
+    if not sources and not targets and by_language:
         return Evidence(0.9, "an object 'translation' by language", columns)
     sources = sources or _languages(table, names)[:1] or [name for name in [find(names, _SOURCES)] if name]
     targets = targets or _languages(table, names)[1:] or _named_targets(names)

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from formtune.dialects import plain
 from formtune.dialects.columns import (
@@ -22,8 +23,10 @@ from formtune.dialects.table import DIALECTS
 from formtune.errors import DataError, SettingError
 from formtune.records import LeftOut
 from formtune.sources import Row, normalize
+from formtune.tallies import Tally
 
 N_SAMPLE = 1000
+Value = TypeVar("Value")
 _TAGGED = re.compile(r"^\S+[ \t](.*[ \t])?(O|[BIESLU]-\S+)$")
 _NEARLY_ALL = 0.9
 _N_NEAR = 3  # layouts that are told where none fits
@@ -43,9 +46,38 @@ _MOST = 0.5  # a lower score says: not even most of the rows are of this dialect
 _ENOUGH = 0.1  # a lower score says: this could be, but something speaks against it
 
 
-def thinned(rows: Sequence[Row]) -> Sequence[Row]:
-    """Take up to :data:`N_SAMPLE` rows, as far from one another as can be."""
-    return rows[:: -(-len(rows) // N_SAMPLE)]
+@dataclass(slots=True)
+class Sample(Generic[Value]):
+    """A few of all things that are added, from the first on and equally far from one another.
+
+    Attributes:
+        most: how many are kept at most; half of it at least, once there were more.
+        rows: they, in their order.
+        n_added: how many there were.
+        stride: how far from one another they are: a power of two.
+    """
+
+    most: int = N_SAMPLE
+    rows: list[Value] = field(default_factory=list)
+    n_added: int = 0
+    stride: int = 1
+
+    def add(self, row: Value) -> None:
+        """Keep one, or not; of those that were kept every second one goes where they are too many."""
+        if self.n_added % self.stride == 0:
+            self.rows.append(row)
+        self.n_added += 1
+        if len(self.rows) > self.most:
+            del self.rows[1::2]
+            self.stride *= 2
+
+
+def thinned(rows: Iterable[Row]) -> list[Row]:
+    """Take up to :data:`N_SAMPLE` rows from all over them (:class:`Sample`)."""
+    sample = Sample[Row]()
+    for row in rows:
+        sample.add(row)
+    return sample.rows
 
 
 def recognize(rows: Sequence[Row], dialect: str | None, columns: Columns) -> tuple[str, Evidence]:
@@ -185,12 +217,12 @@ def _nearest(names: Sequence[str]) -> str:
     return f" The nearest: {'; '.join(f'{name} needs {DIALECTS[name].NEEDS}' for name in near)}."
 
 
-def nothing_read(left_out: Sequence[LeftOut], place: str) -> DataError:
+def nothing_read(left_out: Tally, place: str) -> DataError:
     """Make the error for data of which no row is a record."""
-    if not left_out:
+    found = left_out.most_frequent()
+    if found is None:
         return DataError("The file holds no rows.", "Give a file that holds records.", at=place)
-    reason, n_rows = Counter(item.reason for item in left_out).most_common(1)[0]
-    first = next(item for item in left_out if item.reason == reason)
+    first, n_rows = found
     detail = f" ({first.particulars})" if first.particulars else ""
-    problem = f"None of the {len(left_out)} rows can be read; {n_rows} of them: {reason}{detail}."
+    problem = f"None of the {left_out.n_rows} rows can be read; {n_rows} of them: {first.reason}{detail}."
     return DataError(problem, "Correct the file, or name its layout with --dialect.", at=first.at or place)

@@ -6,36 +6,27 @@ as a whole (an array that is not JSON at its end, another encoding) is told when
 and must not be used.
 """
 
-import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
 
 from formtune.dialects.columns import Columns, names_of, objects, settle_one
 from formtune.dialects.given import Given, look_at
+from formtune.dialects.lane_batches import in_lane
 from formtune.dialects.lanes import Item, Lane, lane_for
 from formtune.dialects.meaning import items_of
-from formtune.dialects.recognition import N_SAMPLE, recognize, thinned
+from formtune.dialects.recognition import N_SAMPLE, Sample, nothing_read, recognize, thinned
 from formtune.dialects.table import DIALECTS, TOGETHER
-from formtune.errors import DataError
 from formtune.records import LeftOut
 from formtune.sources import (
-    ArchiveCut,
-    LineReader,
+    Mend,
     Opened,
     Row,
     Slice,
-    blocks_of,
     can_be_cut,
-    cut_off,
-    element_rows,
-    elements_of,
     json_form,
     open_part,
     open_utf8,
@@ -43,16 +34,14 @@ from formtune.sources import (
     windows,
 )
 from formtune.sources.hub import is_hub
-from formtune.sources.json_arrays import Element
+from formtune.tallies import Tally
 
 SLICE_BYTES = 1 << 24
 _LARGE_BYTES = 1 << 20  # from here on the dialect is told from windows, and not from every row
 _N_SEEN = N_SAMPLE // 2  # rows of large data together
 _N_WINDOWS = 50
 _WINDOW_BYTES = 1 << 16
-_BLOCK_BYTES = 1 << 17  # of lines that are read at once; they should stay in the processor's cache
 _N_ROWS = 1024
-_MOST_SPLIT = 8  # blocks that could not be read at once, after which that is not tried any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +120,40 @@ def plan(
 
 def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes: int = sys.maxsize) -> Plan:
     """Plan as :func:`plan` does, for files that were looked up."""
-    if given.together:
-        return Plan(given, reason="Files that belong together line by line are read beside one another.")
-    if not all(is_hub(file) or Path(file).is_file() for file in given.described.files):
-        return Plan(given, reason="Standard input, or a pipe, can be read only once.")
+    reason = _held_together(given)
+    if reason is not None:
+        return Plan(given, reason=reason)
     sample = _sample(given)
     if not sample:
         return Plan(given, reason="None of the rows that were looked at can be read.")
+    parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]
+    return _recognized(given, sample, dialect, columns=columns, names=names_of(objects(sample)), parts=parts)
+
+
+def _held_together(given: Given) -> str | None:
+    """Say why files can only be read as a whole, as far as that does not depend on their dialect."""
+    if given.together:
+        return "Files that belong together line by line are read beside one another."
+    if not all(is_hub(file) or Path(file).is_file() for file in given.described.files):
+        return "Standard input, or a pipe, can be read only once."
+    return None
+
+
+def _recognized(
+    given: Given,
+    sample: Sequence[Row],
+    dialect: str | None,
+    *,
+    columns: Columns,
+    names: Sequence[str],
+    parts: Sequence[Slice],
+) -> Plan:
+    """Plan for rows of which some are at hand; ``names`` are those of the columns, where the user names a group."""
     name, evidence = recognize(thinned(sample), dialect or given.described.dialect, columns)
     if name in TOGETHER:
         return Plan(given, reason=f"Records of the dialect {name} are made of several rows, from all over the data.")
     table = objects(sample)
-    group = settle_one(evidence.columns, "group", names_of(table), known=()) if columns.group else None
-    parts = [part for file in given.described.files for part in row_parts(file, slice_bytes, encoding=given.encoding)]
+    group = settle_one(evidence.columns, "group", names, known=()) if columns.group else None
     return Plan(
         given,
         dialect=name,
@@ -155,165 +165,78 @@ def plan_of(given: Given, dialect: str | None, columns: Columns, *, slice_bytes:
     )
 
 
+def whole(given: Given, dialect: str | None, columns: Columns, *, mend: Mend | None = None) -> Plan:
+    """Plan one slice for each file, after a look at every row: what is recognized is what all of them show.
+
+    It takes as long as reading the rows, and holds no more than a sample of them.
+
+    Args:
+        given: the files.
+        dialect: as for :func:`plan`.
+        columns: the columns that the user names.
+        mend: as for :func:`formtune.dialects.read`; what is looked at are the lines that it gives.
+
+    Raises:
+        DataError: as :func:`plan` does; and when a file is at fault as a whole, or none of the rows can be read.
+        SettingError: as :func:`plan` does.
+    """
+    files = given.described.files
+    reason = _held_together(given)
+    if reason is not None:
+        return Plan(given, reason=reason)
+    sample, unread, names = Sample[Row](), Tally(), dict[str, None]()
+    for row in (given.understood(row) for file in files for row in given.rows(Slice(file), mend=mend)):
+        if isinstance(row, LeftOut):
+            unread.append(row)
+        else:
+            sample.add(row)
+            names.update(dict.fromkeys(row.value) if columns.group and isinstance(row.value, dict) else ())
+    if not sample.rows:
+        raise nothing_read(unread, files[0])
+    return _recognized(
+        given, sample.rows, dialect, columns=columns, names=list(names), parts=[Slice(file) for file in files]
+    )
+
+
 def is_large(given: Given) -> bool:
     """Say whether files lie here and hold more than is looked at row by row to tell their dialect."""
     return _is_local(given) and _size_bytes(given.described.files) > _LARGE_BYTES
 
 
 def records_of(planned: Plan, part: Slice) -> Iterator[list[Item]]:
-    """Read a slice, some hundred rows at a time: records without ids, and what is left out, in the order of the rows.
+    """Read a slice, some rows at a time: records without ids, and what is left out, in the order of the rows.
 
     Raises:
         DataError: when the file cannot be read, or is at fault as a whole; what came before must not be used then.
     """
-    lane = planned.lane
-    form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
-    if lane is not None and form in ("lines", "array"):
-        opened = _opened(planned, part)
-        yield from _in_lane(planned, lane, _lines(opened) if form == "lines" else _elements(opened), path=part.path)
+    in_lane = _in_its_lane(planned, part)
+    if in_lane is not None:
+        yield from in_lane
         return
     items = planned.items(planned.given.rows(part))
     while batch := list(islice(items, _N_ROWS)):
         yield batch
 
 
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Let no garbage be looked for meanwhile: of the many small objects of a reading none is, and each look costs more."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def items_in(planned: Plan, part: Slice, *, mend: Mend | None = None) -> Iterator[Item]:
+    """Read a slice as :func:`records_of` does, but rows that have no lane, or are mended on the way, one at a time.
 
-
-class _Batch(Protocol):
-    """Rows as JSON texts.
-
-    Attributes:
-        texts: of each row.
-        lines: on which each begins.
+    Raises:
+        DataError: as :func:`records_of` does.
     """
-
-    @property
-    def texts(self) -> Sequence[bytes]: ...
-
-    @property
-    def lines(self) -> Sequence[int]: ...
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        """Read all rows at once, where that can be done; those that are not of the plainest form in the general way."""
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        """Read one row in the general way, given which it is."""
+    in_lane = _in_its_lane(planned, part) if mend is None else None
+    if in_lane is not None:
+        return chain.from_iterable(in_lane)
+    return planned.items(planned.given.rows(part, mend=mend))
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """JSON lines that stand behind one another in a file."""
-
-    reader: LineReader
-    block: bytes
-    first_line: int
-    path: str
-
-    @cached_property
-    def texts(self) -> Sequence[bytes]:
-        return self.block.removesuffix(b"\n").split(b"\n")
-
-    @property
-    def lines(self) -> Sequence[int]:
-        return range(self.first_line, self.first_line + len(self.texts))
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        return lane.of_block(self.block, self.first_line, path=self.path, general=general)
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        return self.reader.rows(self.texts[place].removesuffix(b"\r"), self.first_line + place)
-
-
-@dataclass(frozen=True, slots=True)
-class _Elements:
-    """Elements of an array."""
-
-    elements: Sequence[Element]
-
-    @property
-    def texts(self) -> Sequence[bytes]:
-        return [one.raw for one in self.elements]
-
-    @property
-    def lines(self) -> Sequence[int]:
-        return [one.line for one in self.elements]
-
-    def at_once(self, lane: Lane, general: Callable[[int], list[Item]]) -> list[Item] | None:
-        del lane, general  # white space and commas stand between them
+def _in_its_lane(planned: Plan, part: Slice) -> Iterator[list[Item]] | None:
+    """Read a slice of JSON in the lane that its rows have; None where they have none."""
+    lane = planned.lane
+    form = None if lane is None else json_form(part.path, encoding=planned.given.encoding)
+    if lane is None or form not in ("lines", "array"):
         return None
-
-    def rows(self, place: int, /) -> Iterable[Row | LeftOut]:
-        return element_rows(self.elements[place])
-
-
-@dataclass(slots=True)
-class _General:
-    """Reads single rows of a batch as those are read that have no lane, and counts them."""
-
-    planned: Plan
-    batch: _Batch
-    n_rows: int = 0
-
-    def __call__(self, place: int) -> list[Item]:
-        self.n_rows += 1
-        return list(self.planned.items(self.batch.rows(place)))
-
-
-def _in_lane(planned: Plan, lane: Lane, batches: Iterator[_Batch], *, path: str) -> Iterator[list[Item]]:
-    """Read rows of which most are of the plainest form; from a batch on of which most are not, in the general way."""
-    is_worth_it, n_split = True, 0
-    try:
-        for batch in batches:
-            general = _General(planned, batch)
-            with no_collection():
-                items = batch.at_once(lane, general) if is_worth_it and n_split < _MOST_SPLIT else None
-                if items is None:
-                    n_split += 1
-                    items = _one_by_one(batch, lane if is_worth_it else None, general, path=path)
-                is_worth_it = 2 * general.n_rows <= len(items)
-            yield items
-    except ArchiveCut as cut:
-        yield [cut_off(path, cut)]
-
-
-def _one_by_one(batch: _Batch, lane: Lane | None, general: _General, *, path: str) -> list[Item]:
-    if lane is None:
-        return [item for place in range(len(batch.texts)) for item in general(place)]
-    return lane.records(batch.texts, batch.lines, path=path, general=general)
-
-
-def _lines(opened: Opened) -> Iterator[_Batch]:
-    """Read JSON lines, a block at a time."""
-    reader = LineReader(opened)
-    for first_line, block in blocks_of(opened, _BLOCK_BYTES):
-        yield _Lines(reader, block, first_line, opened.path)
-
-
-def _elements(opened: Opened) -> Iterator[_Batch]:
-    """Read the elements of an array, some hundred at a time; those before what spoils it, or breaks it off, too."""
-    elements = elements_of(opened)
-    end: DataError | None = None
-    while end is None:
-        found: list[Element] = []
-        try:
-            found.extend(islice(elements, _N_ROWS))
-        except DataError as error:  # what came before it is in the list
-            end = error
-        if not found:
-            break
-        yield _Elements(found)
-    if end is not None:
-        raise end
+    return in_lane(lane, _opened(planned, part), form, items=planned.items)
 
 
 def _opened(planned: Plan, part: Slice) -> Opened:

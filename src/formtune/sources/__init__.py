@@ -7,7 +7,7 @@ from typing import Literal
 
 from formtune.records import LeftOut, Origin
 from formtune.sources.columnar import JSON_COLUMNS, parquet_rows
-from formtune.sources.documents import LineReader, Mend, element_rows, json_rows, jsonl_rows
+from formtune.sources.documents import ElementReader, LineReader, Mend, json_rows, jsonl_rows
 from formtune.sources.json_arrays import elements_of, raw_lines
 from formtune.sources.json_values import text_of, value_of
 from formtune.sources.lines import Opened, Slice, blocks_of, is_seekable, open_part, read_lines, slices, windows
@@ -21,6 +21,7 @@ __all__ = [
     "JSON_COLUMNS",
     "STDIN",
     "ArchiveCut",
+    "ElementReader",
     "LineReader",
     "Mend",
     "Opened",
@@ -30,7 +31,6 @@ __all__ = [
     "can_be_cut",
     "cut_off",
     "decode",
-    "element_rows",
     "elements_of",
     "expand",
     "json_form",

@@ -15,16 +15,19 @@ from formtune.sources.rows import Row, check_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 # Under this key of a file's metadata stands which columns are JSON text. A file that has it was written without padding:
 # what is null in it was never there.
 JSON_COLUMNS = b"formtune.json"
 _BATCH_ROWS = 1 << 12
+_BATCH_BYTES = 1 << 21  # as columns; as rows of Python they take several times as much
+_BUFFER_BYTES = 1 << 20  # of a column, read at once; without it a column of a row group is read whole
 _decode_any = msgspec.json.Decoder().decode
 
 
 def parquet_rows(opened: Opened) -> Iterator[Row]:
-    """Read a Parquet file, some thousand rows at a time; integers that the Hub's schema names as classes become those names.
+    """Read a Parquet file, row group by row group and some megabytes at a time; integers that the Hub's schema names as classes become those names.
 
     Dates, times and durations become text, which holds nanoseconds too; "not a number" is an empty field.
 
@@ -40,14 +43,17 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
             opened.stream as stream
         ):  # what cannot be entered in the middle is read whole: a Parquet file begins at its end
             file = pq.ParquetFile(
-                stream if stream.seekable() else io.BytesIO(stream.read()), page_checksum_verification=True
+                stream if stream.seekable() else io.BytesIO(stream.read()),
+                pre_buffer=False,
+                buffer_size=_BUFFER_BYTES,
+                page_checksum_verification=True,
             )
             schema = file.schema_arrow
             check_names(schema.names, opened.path)
             as_text = pa.schema([field.with_type(_with_text(field.type)) for field in schema])
             names = _class_names(schema.metadata)
             unpadded = (schema.metadata or {}).get(JSON_COLUMNS)
-            for batch in file.iter_batches(_BATCH_ROWS):
+            for batch in _batches(file):
                 for value in batch.cast(as_text).to_pylist():
                     number += 1
                     value = _as_written(value, _decode_any(unpadded)) if unpadded else value
@@ -56,6 +62,14 @@ def parquet_rows(opened: Opened) -> Iterator[Row]:
         raise DataError(
             f"The file is not whole Parquet ({error}).", "Copy or make it again.", at=opened.path
         ) from error
+
+
+def _batches(file: "pq.ParquetFile") -> "Iterator[pa.RecordBatch]":
+    """Read a row group after the other, so many rows at a time that they are no larger than a few megabytes."""
+    for n in range(file.num_row_groups):
+        about = file.metadata.row_group(n)
+        n_rows = _BATCH_BYTES * about.num_rows // max(1, about.total_byte_size)
+        yield from file.iter_batches(max(1, min(_BATCH_ROWS, n_rows)), row_groups=[n])
 
 
 def _as_written(value: dict[str, object], json_columns: list[str]) -> dict[str, object]:

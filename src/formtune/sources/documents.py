@@ -13,8 +13,9 @@ import msgspec
 
 from formtune.errors import DataError
 from formtune.records import LeftOut, Origin
-from formtune.sources.encodings import is_utf8, not_utf8, refuse_other_encoding
+from formtune.sources.encodings import Strays, is_utf8
 from formtune.sources.json_arrays import Element, Place, elements_of, fault_in, objects_in
+from formtune.sources.json_parts import spans_in
 from formtune.sources.json_values import FAULTS, LongNumber, Repeated, find_fault, repeated_keys, value_of
 from formtune.sources.lines import Opened, lines_of
 from formtune.sources.rows import Row
@@ -41,8 +42,8 @@ class LineReader:
     """Reads lines of one file, in any order: what each holds does not depend on the others."""
 
     def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        self._is_utf8 = False  # known once a line that is not has been seen
+        self._path = opened.path
+        self._strays = Strays(opened)
 
     def rows(self, line: bytes, number: int) -> list[Row | LeftOut]:
         """Read a line without its line break; empty where it is empty.
@@ -50,20 +51,16 @@ class LineReader:
         Raises:
             DataError: when the line is not UTF-8, and the file is in another encoding.
         """
-        origin = Origin(self._opened.path, number)
+        origin = Origin(self._path, number)
         try:
             value = value_of(line)
             repeated = repeated_keys(line, value)
         except FAULTS as error:
-            return [self._not_utf8(line, origin)] if not is_utf8(line) else list(_faulty_line(line, error, origin))
+            if not is_utf8(line):
+                return [self._strays.left_out(line, origin)]
+            return list(_faulty_line(line, error, origin))
         row = _as_row(value, origin)
         return [row, _told(repeated, origin)] if repeated else [row]
-
-    def _not_utf8(self, line: bytes, origin: Origin) -> LeftOut:
-        if not self._is_utf8:
-            refuse_other_encoding(self._opened)
-            self._is_utf8 = True
-        return not_utf8(line, origin)
 
 
 def json_rows(opened: Opened) -> Iterator[Row | LeftOut]:
@@ -114,24 +111,33 @@ def _several(data: bytes, opened: Opened) -> Iterator[Row | LeftOut]:
 
 
 def _elements(opened: Opened) -> Iterator[Row | LeftOut]:
+    reader = ElementReader(opened)
     for element in elements_of(opened):
-        yield from element_rows(element)
+        yield from reader.rows(element)
 
 
-def element_rows(element: Element) -> list[Row | LeftOut]:
-    """Read an element of an array: one row, and what of it is lost.
+class ElementReader:
+    """Reads elements of the array that one file holds, in any order: what each is does not depend on the others."""
 
-    Raises:
-        DataError: when it is not UTF-8.
-    """
-    origin = Origin(element.place.path, element.line)
-    try:
-        value = value_of(element.raw)
-        repeated = repeated_keys(element.raw, value)
-    except FAULTS as error:
-        return [_faulty(element.raw, error, origin, column=element.column())]
-    row = _as_row(value, origin)
-    return [row, _told(repeated, origin)] if repeated else [row]
+    def __init__(self, opened: Opened) -> None:
+        self._strays = Strays(opened, spans_in)
+
+    def rows(self, element: Element) -> list[Row | LeftOut]:
+        """Read an element: one row, and what of it is lost.
+
+        Raises:
+            DataError: when it is not UTF-8, and the file is in another encoding.
+        """
+        origin, raw = Origin(element.place.path, element.line), element.raw
+        try:
+            value = value_of(raw)
+            repeated = repeated_keys(raw, value)
+        except FAULTS as error:
+            if not is_utf8(raw):
+                return [self._strays.left_out(raw, origin, column=element.column())]
+            return [_faulty(raw, error, origin, column=element.column())]
+        row = _as_row(value, origin)
+        return [row, _told(repeated, origin)] if repeated else [row]
 
 
 def _value(raw: bytes, origin: Origin, *, column: int) -> Iterator[Row | LeftOut]:

@@ -74,7 +74,7 @@ class _Part:
 
 
 def elements_of(opened: Opened) -> Iterator[Element]:
-    """Read the elements of the array that is the whole document.
+    """Read the elements of the array that is the whole document; then close.
 
     An element that is not JSON is given as well, where it is certain where it ends (:mod:`formtune.sources.json_parts`).
 
@@ -82,6 +82,11 @@ def elements_of(opened: Opened) -> Iterator[Element]:
         DataError: when the document is not a valid array; it names line and column. What stood before was given.
         ArchiveCut: when it stood in an archive that is cut; the elements before the break were given.
     """
+    with opened.stream:  # open until the last one is read, for whoever asks how the file begins
+        yield from _elements_of(opened)
+
+
+def _elements_of(opened: Opened) -> Iterator[Element]:
     text, before, place = b"", b"", Place(opened.path, opened.first_line)
     first_key, n_wanted = b"", 0
     try:

@@ -66,6 +66,14 @@ def parted(text: bytes, *, is_begun: bool, goes_on: bool, first_key: bytes) -> P
     return Parted(found[:n_certain], _last(ends[:n_certain]), is_certain=False)
 
 
+def spans_in(text: bytes) -> Iterator[tuple[int, int]]:
+    """Say where the elements of an array stand in its beginning, commas and the element that is cut aside.
+
+    It stops in front of an element of which the brackets do not belong together, or a string is not closed.
+    """
+    return ((start, end) for start, end, _ in _pieces(text, is_begun=False, goes_on=False))
+
+
 def _pieces(text: bytes, *, is_begun: bool, goes_on: bool) -> Iterator[tuple[int, int, bool]]:
     """Cut an array's text at the commas of the outermost level; say of each piece whether the text ends with it.
 

@@ -149,28 +149,26 @@ def blocks_of(opened: Opened, size_bytes: int | None = None) -> Iterator[tuple[i
 
 
 def beginning_of(opened: Opened, n_bytes: int) -> bytes:
-    """Read the beginning of a file that is being read, up to its last whole line; where reading stands stays the same."""
+    """Read the beginning of a file that is being read, or was; where reading stands stays the same."""
     stream = opened.stream
-    if stream.seekable():
-        here = stream.tell()
-        stream.seek(0)
-        data = _piece(stream, n_bytes)
-        stream.seek(here)
-    else:
+    if stream.closed or not stream.seekable():
         with open_utf8(opened.path) as again:
-            data = _piece(again, n_bytes)
-    return data if len(data) < n_bytes else data[: data.rfind(b"\n") + 1]
+            return _piece(again, n_bytes)
+    here = stream.tell()
+    stream.seek(0)
+    data = _piece(stream, n_bytes)
+    stream.seek(here)
+    return data
 
 
 def pieces_of(opened: Opened) -> Iterator[bytes]:
-    """Read a file a few megabytes at a time, wherever its lines end; then close.
+    """Read a file a few megabytes at a time, wherever its lines end; it stays open.
 
     Raises:
         ArchiveCut: behind the last byte of an archive that breaks off.
     """
-    with opened.stream as stream:
-        while piece := _piece(stream, BLOCK_BYTES):
-            yield piece
+    while piece := _piece(opened.stream, BLOCK_BYTES):
+        yield piece
 
 
 def _whole_lines(stream: io.BufferedReader, n_bytes: int) -> tuple[bytes, ArchiveCut | None]:
