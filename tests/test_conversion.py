@@ -133,7 +133,8 @@ def test_what_a_dialect_needs_and_was_given_is_told(tmp_path: Path) -> None:
     assert (again.added, again.cannot_carry) == ([], [{"key": "id", "rows": 1, "places": ["tools.jsonl:3"]}])
     assert {entry["key"] for entry in convert([CHAT], "oasst", tmp_path / "tree.jsonl").added} == {
         "group",
-        "messages[].extra",
+        "messages[].extra.message_id",
+        "messages[].extra.parent_id",
     }
 
 
@@ -191,7 +192,7 @@ def test_strict_writes_nothing_where_something_is_lost(tmp_path: Path) -> None:
 def test_where_no_record_fits_the_ones_that_would_are_named(tmp_path: Path) -> None:
     """A conversation is no labelled text."""
     with pytest.raises(
-        SettingError, match=r"^--to: No record can be written as labelled; .* conversation\. Choose .*messages"
+        SettingError, match=r"^--to: No record can be written as labelled; they are conversations\. Choose .*messages"
     ):
         convert([CHAT], "labelled", tmp_path / "out.csv")
 

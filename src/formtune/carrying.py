@@ -10,7 +10,7 @@ from formtune.dialects.labelled import is_number_of
 from formtune.records import Labelled, Record, answer_text, content_digest, input_text, kind_of
 from formtune.sources import value_of
 
-_JSON_TEXTS = ("tool_calls", "parts", "extra")
+_JSON_TEXTS = ("tool_calls", "parts")
 _BESIDE = ("id", "origin", "extra", "group", "kind")  # compared in ways of their own
 _NAMING = (".name", ".tool_call_id")  # to say who answered, where nothing was said, takes nothing away
 
@@ -105,8 +105,15 @@ def _flat(record: Record) -> dict[str, Any]:
 
 def _columns(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Turn messages into a list for each of their keys, so that a key which is lost has a name."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {f"{name}[].{key}": [_value(key, row.get(key)) for row in rows] for key in keys}
+    told = [_with_others(row) for row in rows]
+    keys = dict.fromkeys(key for row in told for key in row)
+    return {f"{name}[].{key}": [_value(key, row.get(key)) for row in told] for key in keys}
+
+
+def _with_others(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the keys that a message has no place for one by one."""
+    own = {key: value for key, value in message.items() if key != "extra"}
+    return own | {f"extra.{key}": value for key, value in value_of(message.get("extra") or "{}").items()}
 
 
 def _value(key: str, found: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from formtune import dialects
 from formtune.carrying import gained, lost, paired, says
+from formtune.dialects.obstacles import obstacles
 from formtune.dialects.row_files import stand_alone
 from formtune.dialects.writing import cannot_be_written, dialect_for, write_each
 from formtune.errors import DataError, FormtuneError, SettingError
@@ -202,16 +203,17 @@ def holding(record: Record) -> list[str]:
 def _nothing_written(records: Iterable[Record], dialect: str) -> SettingError:
     kinds: set[str] = set()
     able: list[str] = []
+    in_the_way: list[str] = []
     for record in records:
+        if not kinds:
+            in_the_way = obstacles(record, dialects.DIALECTS[dialect])
         able = able or holding(record)
         kinds.add(kind_of(record))
     where, remedy = "", f"Choose a dialect that holds it: {', '.join(able)}."
     if dialect in able:
         where, remedy = " to such a file", "Choose another ending: .jsonl holds everything."
-    told = ", ".join(sorted(kinds))
-    return SettingError(
-        f"No record can be written as {dialect}{where}; they are of the kind {told}.", remedy, at="--to"
-    )
+    why = f"the first has {', '.join(in_the_way)}" if in_the_way else f"they are {', '.join(sorted(kinds))}s"
+    return SettingError(f"No record can be written as {dialect}{where}; {why}.", remedy, at="--to")
 
 
 def _refused(account: _Account, unwritten: Tally, dialect: str) -> SettingError:

@@ -8,6 +8,7 @@ import msgspec
 from formtune.dialects import aligned, lmflow, natural_instructions, oasst, squad
 from formtune.dialects.columns import Dialect, Object
 from formtune.dialects.files import save
+from formtune.dialects.obstacles import obstacles
 from formtune.dialects.row_files import Piece, Told, fits, is_walked_twice, row_file, stand_alone, write_rows
 from formtune.dialects.table import DIALECTS
 from formtune.errors import SettingError, unknown
@@ -91,8 +92,10 @@ def write_each(records: Iterable[Record], dialect: Dialect, path: str, *, told: 
 
 
 def cannot_be_written(record: Record, dialect_name: str) -> LeftOut:
-    """Leave a record out that a dialect, or a file of it, has no place for."""
-    return LeftOut(f"cannot be written as {dialect_name}", record.origin, record.id or None)
+    """Leave a record out that a dialect, or a file of it, has no place for, and say for which of its parts."""
+    in_the_way = obstacles(record, DIALECTS[dialect_name])
+    detail = f"it has {', '.join(in_the_way)}" if in_the_way else None
+    return LeftOut(f"cannot be written as {dialect_name}", record.origin, record.id or None, detail)
 
 
 def _written_together(records: Sequence[Record], dialect: Dialect, path: str) -> list[bool]:
