@@ -1,5 +1,6 @@
 """The command line: flags become a recipe, results are printed, what can be put right ends with exit code 2."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
 from formtune.recipe import places
 from formtune.results import Compared, Result
+from formtune.spool import Spool
 
 Golden = Callable[[str, str], None]
 COMMANDS = [name for name in make_app() if not name.startswith("-")]
@@ -228,6 +231,22 @@ def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path) -> None:
     assert (
         done.stderr == "This needs the package 'torch', which is not installed. Run: pip install 'formtune[train]'.\n"
     )
+
+
+def test_a_full_disk_is_told_where_a_file_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that has none in which rows lie for a while."""
+
+    def full(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Spool, "append", full)
+    data = tmp_path / "a.jsonl"
+    data.write_text('{"text": "a b", "label": "x"}\n' * 30 + "{\n")
+
+    told = refused(capsys, "inspect", str(data), "--quarantine", str(tmp_path / "faulty.jsonl"))
+    assert told.startswith(f"{gettempdir()}: No space left on device. Make room there")
 
 
 def test_a_full_pipe_is_no_error() -> None:

@@ -230,6 +230,27 @@ def test_texts_of_nothing_but_white_space_are_told_apart() -> None:
     check_same(chat(), [talk(" ", "a"), talk("\n\n", "b"), talk("q", "c"), talk("", "d")])
 
 
+@pytest.mark.parametrize(
+    ("kind", "answered", "unanswered"),
+    [
+        ("pair", [Pair("a", ("b",)), Pair("d", ("e",))], Pair("c", ())),
+        ("question", [Question("a", answers=("b",)), Question("d", answers=("e",))], Question("c")),
+    ],
+    ids=["pair", "question"],
+)
+def test_a_record_without_an_answer_does_not_take_the_next_ones(
+    kind: str, answered: list[Record], unanswered: Record
+) -> None:
+    """Nor does it take the answers of others away, wherever it stands."""
+    made = preparer("seq2seq", Task(kind), "encoder-decoder", tokenizer=byte_tokenizer())
+    assert made is not None
+
+    for place in range(3):
+        found = check_same(made, [*answered[:place], unanswered, *answered[place:]])
+        assert found.leaf.numbers_N.tolist() == [n for n in range(3) if n != place]
+        assert [one.reason for one in found.left_out] == [NO_ANSWER]
+
+
 def test_control_tokens_that_are_spelled_are_counted() -> None:
     """A record counts once, however many it spells."""
     spelled = talk("<s> and </s>", "the answer")

@@ -117,6 +117,17 @@ def test_what_cannot_be_carried_is_told_by_its_key(tmp_path: Path) -> None:
     assert lost["lost"]["extra.n"] == 5
 
 
+def test_a_weight_of_1_costs_no_row(tmp_path: Path) -> None:
+    """Texts cannot say it, and mean it; one of a half they do not mean."""
+    asked = Message("user", "Name a color.")
+    records = [Conversation((asked, Message("assistant", "Red.", weight=weight))) for weight in (1.0, 0.5)]
+    left_out: list[LeftOut] = []
+    written = convert(records, "prompt-completion", tmp_path / "pc.jsonl", left_out=left_out)
+
+    assert [(one["key"], one["rows"]) for one in written.cannot_carry] == [("messages[].weight", 1)]
+    assert (written.n_kept, len(left_out)) == (1, 1)
+
+
 def test_what_a_dialect_needs_and_was_given_is_told(tmp_path: Path) -> None:
     """Apart from what is lost: Gemini names the function in every answer, Open Assistant every message."""
     call = '[{"type":"function","function":{"name":"f","arguments":"{}"}}]'

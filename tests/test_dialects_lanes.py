@@ -12,7 +12,7 @@ from formtune.dialects.columns import Columns
 from formtune.dialects.lanes import Item, lane_for
 from formtune.dialects.streaming import Plan, plan, records_of
 from formtune.errors import DataError
-from formtune.records import Conversation, LeftOut, Message, Origin
+from formtune.records import Conversation, Labelled, LeftOut, Message, Origin
 from formtune.sources import LineReader, Slice
 
 TALK = [{"role": "system", "content": "s"}, {"role": "user", "content": "q: r"}, {"role": "assistant", "content": "a"}]
@@ -125,6 +125,17 @@ def planned(path: Path, plain: dict[str, object], lines: list[bytes]) -> Plan:
 
 def items(plan: Plan) -> list[Item]:
     return [item for part in plan.slices for batch in records_of(plan, part) for item in batch]
+
+
+def test_a_number_is_kept_where_a_text_has_the_name_of_labels(tmp_path: Path) -> None:
+    """As in the general way: only another column beside would stand in its place."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"label": "some words", "class": 1}\n' * 3, encoding="utf-8")
+    found = plan([str(path)], columns=Columns(text="label", label="class"))
+
+    assert found.has_lane
+    assert items(found) == items(replace(found, keys=()))
+    assert {item.extra for item in items(found) if isinstance(item, Labelled)} == {'{"label":1}'}
 
 
 @pytest.mark.parametrize("name", PLAIN)

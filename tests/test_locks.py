@@ -2,12 +2,14 @@
 
 import errno
 import fcntl
+import shutil
 from pathlib import Path
 
 import pytest
 
+from formtune import locks
 from formtune.errors import SettingError
-from formtune.locks import hold_alone
+from formtune.locks import held_folder, hold_alone
 
 
 def test_who_comes_second_is_told_until_the_first_is_done(tmp_path: Path) -> None:
@@ -33,3 +35,24 @@ def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest
         pytest.raises(SettingError, match=r"\(No locks available\). Give an --out"),
     ):
         hold_alone(file, at=tmp_path, busy="It is taken.", remedy="Wait.")
+
+
+def test_a_folder_that_is_removed_while_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever held it before removes it in the end; a lock on what is gone would hold nobody off."""
+    folder, ends = tmp_path / "work", [lambda: shutil.rmtree(folder)]
+
+    def late(*given: object, **told: object) -> None:
+        if ends:
+            ends.pop()()
+        hold_alone(*given, **told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(locks, "hold_alone", late)
+    with held_folder(folder, "lock", keeps="shard", busy="It is taken."):
+        assert (folder / "lock").is_file()
+        with (
+            pytest.raises(SettingError, match="It is taken"),
+            held_folder(folder, "lock", keeps="shard", busy="It is taken."),
+        ):
+            pass

@@ -276,6 +276,14 @@ class TestPath:
         told = capsys.readouterr().err
         assert "model.template_options: No record goes through the model's chat template here" in told
 
+    def test_a_check_of_other_formats_refuses_them_too(
+        self, model: str, talks: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = ["check", str(talks), "--model", model, "--template-option", "mood=grim", "--fail-on", "none"]
+        assert run([*asked, "--formats", "completion,instruction"]) == 2
+        assert "No record goes through the model's chat template here" in capsys.readouterr().err
+        assert run([*asked, "--formats", "completion,chat"]) == 0
+
     def test_without_a_model_there_is_nothing_to_tell(self, talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["preview", str(talks), "--format", "chat", "--template-option", "mood=grim"]) == 2
         assert "No record goes through the model's chat template here" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Files that one process holds alone: the end of a process, whatever ends it, gives them free."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,15 @@ def held_folder(folder: Path, name: str, *, keeps: str, busy: str) -> Iterator[N
     Raises:
         SettingError: where another process holds it, or it cannot be written.
     """
+    lock = _held(folder, name, keeps=keeps, busy=busy)
+    while not _stands(lock, folder / name):  # who held it before has removed the folder meanwhile
+        lock.close()
+        lock = _held(folder, name, keeps=keeps, busy=busy)
+    with lock:
+        yield
+
+
+def _held(folder: Path, name: str, *, keeps: str, busy: str) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / name).open("a", encoding="utf-8")
@@ -51,6 +61,17 @@ def held_folder(folder: Path, name: str, *, keeps: str, busy: str) -> Iterator[N
         raise SettingError(
             f"No {keeps} can be kept here ({error.strerror}).", "Give an --out that you may write to.", at=folder
         ) from error
-    with lock:
+    try:
         hold_alone(lock, at=folder, busy=busy, remedy="Wait for it, or give another --out.")
-        yield
+    except SettingError:
+        lock.close()
+        raise
+    return lock
+
+
+def _stands(file: IO[Any], place: Path) -> bool:
+    """Say whether an open file is the one that stands at a place."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), place.stat())
+    except FileNotFoundError:
+        return False

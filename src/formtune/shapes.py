@@ -87,9 +87,9 @@ class Taker:
             return _parts_of_labelled(cast("Sequence[Labelled]", records))
         taken = [self._taken(record) for record in records]
         texts = [() if one is None else one[1] for one in taken]
-        return _apart(
-            [None if one is None else one[0] for one in taken], list(map(len, texts)), chain.from_iterable(texts)
-        )
+        # Pairs and questions without an answer have a text less than those with one.
+        keys: list[Hashable] = [None if one is None else (one[0], len(one[1])) for one in taken]
+        return _apart(keys, list(map(len, texts)), chain.from_iterable(texts))
 
     def _shape(self, record: Record) -> Hashable:
         taken = self._taken(record)

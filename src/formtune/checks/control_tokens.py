@@ -46,7 +46,7 @@ def find(records: Sequence[Record], context: Context) -> Iterator[Finding]:
     """Search every text for every token at once, the longest first."""
     names = {token: family for family, tokens in FAMILIES.items() for token in tokens}
     if context.model is not None:
-        own = load_tokenizer(resolve(context.model)).controls
+        own = load_tokenizer(resolve(context.model), template_options=context.template_options).controls
         names |= {token: f"a control token of {context.model}" for token in own if token.strip()}
     pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
     holding: dict[str, dict[str, tuple[Record, str]]] = {}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from formtune.arms import Arm, make_arms, present_all
-from formtune.examples import Format, Task
+from formtune.examples import Example, Format, Task
 from formtune.fitting import fit
 from formtune.model_files import decoder_start_in, max_length_in, resolve
 from formtune.records import Plain, Record, answer_text, input_text
-from formtune.template_options import TemplateOptions
+from formtune.template_options import TemplateOptions, check_used
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer, tokenize_each
 
 
@@ -51,6 +51,10 @@ def measured(
         task: what the formats are told.
         max_length: the most tokens of an example; None for the model's own limit.
         template_options: what the model's chat template is told besides conversations.
+
+    Raises:
+        SettingError: where the model cannot be used, or none of the formats goes through its chat template, which is told
+            something all the same.
     """
     if model is None:
         return [Measured("characters", [len(whole_text(record)) for record in records])]
@@ -61,7 +65,13 @@ def measured(
     arms, _refused = make_arms(formats, [model], task)
     window = max_length_in(folder, max_length)
     start_id = decoder_start_in(folder)
-    return [_as_presented(arm, records, task, tokenizer=tokenizer, start_id=start_id, window=window) for arm in arms]
+    found, is_rendered = [], False
+    for arm in arms:
+        examples, _unfit = present_all(arm, records, task)
+        is_rendered = is_rendered or any(example.turns for example in examples)
+        found.append(_as_presented(arm, examples, records, tokenizer=tokenizer, start_id=start_id, window=window))
+    check_used(template_options, is_rendered=is_rendered)
+    return found
 
 
 def whole_text(record: Record) -> str:
@@ -79,10 +89,15 @@ def _as_text(records: Sequence[Record], model: str, max_length: int | None) -> M
 
 
 def _as_presented(
-    arm: Arm, records: Sequence[Record], task: Task, *, tokenizer: Tokenizer, start_id: int | None, window: int
+    arm: Arm,
+    examples: Sequence[Example],
+    records: Sequence[Record],
+    *,
+    tokenizer: Tokenizer,
+    start_id: int | None,
+    window: int,
 ) -> Measured:
     by_id = {record.id: record for record in records}
-    examples, _unfit = present_all(arm, records, task)
     tokens = tokenize_each(examples, tokenizer, shape=arm.shape, decoder_start_id=start_id).tokens
     fitting, too_long, _n_cut = fit([one for one in tokens if _length(one) > window], window)
     return Measured(

@@ -1,5 +1,8 @@
 """What goes wrong around a command, as place, problem and remedy: slips of typing, missing extras, the disk."""
 
+import errno
+import os
+import tempfile
 from collections.abc import Mapping
 
 from cyclopts import (
@@ -50,8 +53,14 @@ def of_system(error: OSError) -> FormtuneError:
     """Tell what the operating system refused.
 
     Raises:
-        OSError: the error itself, where it names no file: then it is a bug of ours.
+        OSError: the error itself, where it names no file: then it is a bug of ours, unless a disk is full.
     """
+    if error.filename is None and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+    ):  # of a file without a name, as those on the way are
+        remedy = "Make room there and where the result goes, or let TMPDIR name another folder for files on the way."
+        return SettingError(f"{os.strerror(error.errno)}.", remedy, at=tempfile.gettempdir())
     if error.filename is None or error.strerror is None:
         raise error
     return DataError(f"{error.strerror}.", "Check the path, its permissions and the space left.", at=error.filename)

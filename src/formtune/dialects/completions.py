@@ -78,9 +78,13 @@ def row_of(record: Record, sides: Sequence[object]) -> Object:
 
 
 def as_text(side: Messages) -> str | None:
-    """Write one side as the text that would be read as the same; None where only messages hold it."""
+    """Write one side as the text that would be read as the same; None where only messages hold it.
+
+    A weight of 1 says of an answer what goes without saying: it is lost, and told, but not the row.
+    """
     text = side[0].content if side else ""
-    is_held = len(side) <= 1 and any(_side(text, role) == side for role in ("user", "assistant"))
+    said = tuple(msgspec.structs.replace(one, weight=None) if one.weight == 1 else one for one in side)
+    is_held = len(said) <= 1 and any(_side(text, role) == said for role in ("user", "assistant"))
     return text if is_held else None
 
 

@@ -189,7 +189,7 @@ def _labelled(keys: Keys, columns: Columns) -> Layout | None:
         own[columns.label] = ("label", str | int | bool | None)
     labels_in = _labels_in(columns.label)
     read = _read_text(names[0], labels_in) if len(names) == 1 else _read_texts(names, labels_in)
-    keeps_numbers = columns.label is not None and (columns.label == labelled.LABEL or labelled.LABEL not in keys)
+    keeps_numbers = columns.label is not None and labelled.LABEL not in set(keys) - known
     return Layout(own, _with_numbers(read) if keeps_numbers else read)
 
 
