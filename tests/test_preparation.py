@@ -487,3 +487,14 @@ def test_prepared_data_are_not_compared(tmp_path: Path) -> None:
 
     with pytest.raises(SettingError, match="which train and tune take"):
         pipeline.compare(make_recipe({"data": data, "formats": "chat", "models": tiny_folder("llama")}))
+
+
+def test_rows_that_lost_a_part_are_told_apart_from_those_left_out(tmp_path: Path) -> None:
+    """So that rows are sequences and what is left out, and nothing twice."""
+    twice = '{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"id":1,"id":2}'
+    path = talks(tmp_path / "a.jsonl", 20)
+    path.write_text(path.read_text() + f"{twice}\n")
+    found = pipeline.prepare(recipe_for(tmp_path / "out", path))
+
+    assert [(one["code"], one["rows"]) for one in found["parts_lost"]] == [("FT116", 1)]
+    assert found["records"] + sum(one["rows"] for one in found["left_out"]) == found["rows"] == 21

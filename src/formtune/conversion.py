@@ -187,12 +187,13 @@ def _written(records: RecordSpool, dialect: str, staged: Path, *, places: Number
 def _folder_beside(out: Path) -> Iterator[Path]:
     """Give a folder that lasts for a while, on the disk that the file goes to."""
     try:
-        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            yield Path(folder)
+        folder = TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
     except OSError as error:
         raise SettingError(
             f"Nothing can be written there ({error.strerror}).", "Name a folder that is yours.", at=out.parent
         ) from error
+    with folder as place:
+        yield Path(place)
 
 
 def holding(record: Record) -> list[str]:

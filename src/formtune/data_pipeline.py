@@ -28,7 +28,7 @@ from formtune.records import LeftOut, Record
 from formtune.shards import MANIFEST, check_place, staged
 from formtune.sources import expand
 from formtune.splits import Splits, has_answer
-from formtune.tallies import tally
+from formtune.tallies import accounted
 
 if TYPE_CHECKING:
     from formtune.checks import Asked, Audit
@@ -183,10 +183,10 @@ def split(recipe: Recipe) -> "Result":
     facts = {name: len(records) for name, records in named.items()}
     left_out = list(parts.left_out)
     manifest = {"kind": "split", **facts, **origins_of(recipe, parts), "dialect": dialect, "recipe": recipe.to_dict()}
-    with staged(out, {**manifest, "left_out": tally(parts.left_out)}) as staging:
+    with staged(out, {**manifest, **accounted(parts.left_out)}) as staging:
         for name, records in named.items():
             left_out += dialects.write(records, dialect, str(staging / f"{name}{ending}")) if records else []
-    return Result({**facts, "dialect": dialect, "left_out": tally(left_out), "out": str(out)})
+    return Result({**facts, "dialect": dialect, **accounted(left_out), "out": str(out)})
 
 
 def convert(
@@ -316,7 +316,7 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
         peer=peer,
         dialect=reading.dialect,
     )
-    return replace(found, values={**found.values, "left_out": tally(reading.left_out)})
+    return replace(found, values={**found.values, **accounted(reading.left_out)})
 
 
 def prepare(recipe: Recipe, *, fresh: bool = False, progress: Progress = silent) -> "Result":

@@ -55,7 +55,7 @@ from formtune.recipe import Recipe, make_recipe
 from formtune.records import LeftOut
 from formtune.shards import sweep
 from formtune.splits import Splits, has_answer
-from formtune.tallies import tally
+from formtune.tallies import accounted
 
 __all__ = [
     "cache",
@@ -140,7 +140,7 @@ def _train_here(recipe: Recipe, *, fresh: bool, progress: Progress, heed: Heed) 
     facts = {
         "recipe": recipe.to_dict(),
         **origins_of(recipe, parts),
-        "left_out": tally([*parts.left_out, *readied.left_out]),
+        **accounted([*parts.left_out, *readied.left_out]),
     }
     kept, trackers = kept_beside(out), recipe.training.trackers
     keeping = CheckpointPlan(folder=kept, every=recipe.training.save_every, n_kept=recipe.training.keep, heed=heed)
@@ -173,7 +173,7 @@ def train_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     check_trackers(recipe.training.trackers)
     readied, parts, plan = _one_training(recipe)
     found = foretold_training(readied, plan, progress=progress)
-    return Result({**found.to_dict(), "left_out": tally([*parts.left_out, *readied.left_out])})
+    return Result({**found.to_dict(), **accounted([*parts.left_out, *readied.left_out])})
 
 
 def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
@@ -197,7 +197,7 @@ def tune(recipe: Recipe, *, progress: Progress = silent) -> "Result":
     metric = metric_of(recipe.training.metric or recipe.comparison.metric, task, at="training.metric")
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"metric": metric.name})})
     origins = origins_of(recipe, parts)
-    facts = {"recipe": recipe.to_dict(), **origins, "left_out": tally([*parts.left_out, *readied.left_out])}
+    facts = {"recipe": recipe.to_dict(), **origins, **accounted([*parts.left_out, *readied.left_out])}
     search = search_of(recipe, space, task=task, readied=readied, records=origins["splits"])
     return tuned(readied, plan_of(recipe, task, readied), search, facts=facts, out=out, progress=progress)
 
@@ -230,7 +230,7 @@ def evaluate(run: str, recipe: Recipe) -> "Result":
     kept, unfit = opened.answerable([fitted(opened.task, r) for r in records], generate=generate)
     values = scored(opened, kept, generate=generate)
     without = [LeftOut("no answer to score against", at=r.origin) for r in reading.records if not has_answer(r)]
-    return Result({**values, "run": run, "left_out": tally([*reading.left_out, *without, *unfit])})
+    return Result({**values, "run": run, **accounted([*reading.left_out, *without, *unfit])})
 
 
 def cache(*, clear: bool = False) -> "Result":
@@ -280,7 +280,7 @@ def predict(run: str, questions: Sequence[str] | Recipe) -> "Result":
     answers = opened.predict(records, generate=generate)
     keys = ("id", "answer", "confidence", "valid", *(("generated",) if generate else ()))
     rows = [{key: getattr(a, key) for key in keys} for a in answers]
-    return Result({"predictions": rows, "n": len(rows), "left_out": tally([*left_out, *unfit])})
+    return Result({"predictions": rows, "n": len(rows), **accounted([*left_out, *unfit])})
 
 
 def compare(
@@ -374,9 +374,7 @@ def compare_forecast(recipe: Recipe, *, progress: Progress = silent) -> "Result"
     crew = crew_for([(one, plan) for one in readied], asked=recipe.comparison.arms_at_once)
     with with_threads(crew.n_threads):
         found = [foretold_arm(one, plan, progress=progress) for one in readied]
-    return Result(
-        {**together_told(found, n_workers=crew.n_workers), "left_out": tally([*lists.parts.left_out, *lists.lost])}
-    )
+    return Result({**together_told(found, n_workers=crew.n_workers), **accounted([*lists.parts.left_out, *lists.lost])})
 
 
 class _Lists(NamedTuple):

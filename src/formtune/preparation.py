@@ -58,7 +58,7 @@ from formtune.side_by_side import Job
 from formtune.sources import Slice
 from formtune.sources.hub import is_hub
 from formtune.splits import Splits, has_answer
-from formtune.tallies import merged_tallies, tally
+from formtune.tallies import accounted, merged_tallies
 from formtune.template_options import check_used
 
 WORTH_A_PROOF_BYTES = 8_000_000  # the reference encodes that in half of the seconds that a first proof takes
@@ -293,7 +293,7 @@ def _check_something_left(made: Sequence[Made], name: str) -> None:
 def _unread(left_out: Sequence[LeftOut]) -> dict[str, Any]:
     """Count rows that were left out before any lot was made."""
     nothing = dict.fromkeys(COUNTED, 0)
-    return {**nothing, "rows": sum(not one.kept for one in left_out), "left_out": tally(left_out)}
+    return {**nothing, "rows": sum(not one.kept for one in left_out), **accounted(left_out)}
 
 
 def _paced(progress: Progress, n_slices: int) -> Progress:

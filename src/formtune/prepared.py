@@ -138,7 +138,7 @@ def gather(
         **counts,
         "output": manifest["output"],
         **packing_facts(packs, packing, capacity=capacity, n_tokens=counts["tokens"], n_sides=sides_NS.shape[1]),
-        "left_out": merged_tallies(one.facts["left_out"] for one in made),
+        **{name: merged_tallies(one.facts[name] for one in made) for name in ("left_out", "parts_lost")},
     }
     manifest |= {"kind": KIND, **facts}
     manifest["shards"] = [

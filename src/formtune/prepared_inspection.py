@@ -19,7 +19,19 @@ from formtune.template_options import TemplateOptions
 from formtune.tokens import Tokenizer, Tokens, load_tokenizer
 
 N_SHOWN = 3
-_TOLD = ("dialect", "engine", "output", "corrupted", "packs", "packing", "capacity", "filled", "left_out", "mixed")
+_TOLD = (
+    "dialect",
+    "engine",
+    "output",
+    "corrupted",
+    "packs",
+    "packing",
+    "capacity",
+    "filled",
+    "left_out",
+    "parts_lost",
+    "mixed",
+)
 
 
 def inspect_prepared(folder: str | Path, *, first: int = 1) -> Result:

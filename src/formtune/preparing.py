@@ -34,7 +34,7 @@ from formtune.shard_files import shard_facts, write_shard, write_whole
 from formtune.sources import Slice, open_bytes
 from formtune.sources.hub import is_hub
 from formtune.splits import has_answer
-from formtune.tallies import tally
+from formtune.tallies import accounted
 from formtune.template_options import TemplateOptions
 from formtune.tokens import load_tokenizer
 
@@ -290,7 +290,7 @@ def _facts(prepared: Prepared, unread: Sequence[LeftOut], *, n_records: int) -> 
         "truncated": prepared.n_truncated,
         "lossy": prepared.n_lossy,
         "control_texts": prepared.n_controls,
-        "left_out": tally([*unread, *prepared.left_out]),
+        **accounted([*unread, *prepared.left_out]),
     }
 
 

@@ -41,7 +41,7 @@ from formtune.shards import staged, versions
 from formtune.showing import shown_example
 from formtune.side_by_side import Crew
 from formtune.splits import Splits, together
-from formtune.tallies import tally
+from formtune.tallies import accounted
 from formtune.tokens import load_tokenizer
 from formtune.training_job import spec_of, traces
 from formtune.trials import ArmRuns, Plan
@@ -91,7 +91,7 @@ def concluded(asked: Contest, runs: Sequence[ArmRuns]) -> Compared:
         "report": str(asked.out / "report.html"),
         "sizes": _sizes(runs),
         "learning_rates": {r.readied.arm.name: r.learning_rate for r in runs},
-        "left_out": tally([*asked.parts.left_out, *asked.lost]),
+        **accounted([*asked.parts.left_out, *asked.lost]),
         "truncated": {r.readied.arm.name: r.readied.n_truncated for r in runs},
         "refused": dict(asked.refused),
     }
@@ -109,6 +109,10 @@ def _cautions(asked: Contest) -> list[str]:
         )
     if len(asked.plan.seeds) < ENOUGH_SEEDS:
         cautions.append(f"{len(asked.plan.seeds)} seeds are a first look; {ENOUGH_SEEDS} or more are an answer.")
+    cautions += [
+        f"{one['rows']} rows were used without a part of them: {one['reason']} ({', '.join(one['places'][:1])})."
+        for one in accounted([*asked.parts.left_out, *asked.lost])["parts_lost"]
+    ]
     words = asked.plan.task.words
     if words and not asked.plan.task.letters and not any(c.isalpha() for word in words for c in word):
         cautions.append(
@@ -128,7 +132,7 @@ def _report(
 ) -> ReportData:
     metric, chosen_by, task = asked.plan.metric, asked.plan.chosen_by, asked.plan.task
     odd = _disagreements(runs, records)
-    left_out = tally([*asked.parts.left_out, *asked.lost])
+    left_out = accounted([*asked.parts.left_out, *asked.lost])["left_out"]
     return ReportData(
         title=_title(asked.recipe, _sizes(runs)),
         verdict=found.verdict,

@@ -58,6 +58,18 @@ def tally(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
     return counted.told()
 
 
+def accounted(left_out: Iterable[LeftOut]) -> dict[str, list[dict[str, Any]]]:
+    """Count what was left out, and apart from it what rows lost that went on.
+
+    Returns:
+        ``left_out`` and ``parts_lost``, each as :func:`tally` gives it.
+    """
+    gone, parts = Tally(), Tally()
+    for one in left_out:
+        (parts if one.kept else gone).append(one)
+    return {"left_out": gone.told(), "parts_lost": parts.told()}
+
+
 def merged_tallies(tallies: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Add up what was left out of several parts, the most frequent reason first, each with the first places."""
     merged: dict[str, dict[str, Any]] = {}

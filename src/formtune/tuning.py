@@ -79,7 +79,7 @@ def tuned(readied: Readied, plan: Plan, search: Search, *, facts: Values, out: P
         readied: the arm and its material.
         plan: what all trials share; its ``chosen_by`` is what is best.
         search: what is searched.
-        facts: what else belongs in the manifest, ``left_out`` among it.
+        facts: what else belongs in the manifest, ``left_out`` and ``parts_lost`` among it.
         out: folder of the search.
         progress: told of every update.
 
@@ -286,7 +286,7 @@ def _concluded(study: Study, trials: _Trials, *, facts: Values, out: Path, progr
         "note": note_on(found, scores, trials.metric),
         **_places(out),
         "truncated": trials.readied.n_truncated,
-        "left_out": facts["left_out"],
+        **{name: facts[name] for name in ("left_out", "parts_lost")},
     }
     manifest = {"kind": "tuning", "best": found["best"], **facts}
     with staged(out, manifest, growing=(JOURNAL,)) as staging:

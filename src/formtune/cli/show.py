@@ -28,7 +28,7 @@ AnyMade = TypeVar("AnyMade", bound=Made)
 def result(made: AnyMade, showing: "Callable[[Console, AnyMade], None]", common: Common) -> int:
     """Print a result and give the exit code: 2 where ``--strict`` finds something left out, else 0."""
     values = made.to_dict()
-    faults = {name: list(values.get(name, ())) for name in ("left_out", "parts_lost")}
+    faults = {name: list(values.get(name) or ()) for name in ("left_out", "parts_lost")}
     left_out = [one for found in faults.values() for one in found]
     if common.json:
         plain_json(values)
