@@ -159,7 +159,11 @@ def audit(made: "Audit", *, out: str | None) -> None:
         fixed = values["fixed"]
         put_grid(console, {"fixed data": fixed["out"], "rows in": accounts.account(fixed)})
         put_lines(console, accounts.fixed(fixed))
-    put_grid(console, {"written": out, **made.more} if out else made.more)
+    put_grid(console, {name: value for name, value in {"written": out, **made.more}.items() if value})
+    if "redacted" in values:
+        redacted = values["redacted"]
+        put_grid(console, {"redacted data": redacted["out"], "replaced": redacted["replaced"] or "nothing"})
+        put_lines(console, accounts.faults("left_out", redacted["left_out"]))
 
 
 def evaluation(console: "Console", made: Made) -> None:
