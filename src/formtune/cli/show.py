@@ -87,6 +87,14 @@ def formats(console: "Console", made: Made) -> None:
         put_line(console, "")
 
 
+def dialects(console: "Console", made: Made) -> None:
+    """Show what each dialect is, and what it needs."""
+    for row in made.to_dict()["dialects"]:
+        put_line(console, row["dialect"], "bold")
+        put_line(console, f"  {row['what']}")
+        put_line(console, f"  needs {row['needs']}", "dim")
+
+
 def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str]) -> Iterator[str]:
     """Say why the other cells are empty, a line for each reason; data that all share it, and no more, go unnamed."""
     refused: dict[tuple[str, tuple[str, ...]], list[str]] = {}
