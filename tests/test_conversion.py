@@ -458,6 +458,15 @@ class TestCommand:
         assert "--to: No record can be written as messages" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == [chats]
 
+    def test_the_data_are_not_written_over(
+        self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What the dialect cannot carry would be gone from the data themselves."""
+        before = chats.read_bytes()
+        assert run(["convert", str(chats), "--to", "alpaca", "-o", str(chats)]) == 2
+        assert capsys.readouterr().err == "--out: This file is read or written already. Name another one.\n"
+        assert chats.read_bytes() == before
+
     def test_wrong_asks_are_told(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Place, problem, remedy; exit code 2."""
         for words, told in (

@@ -169,6 +169,8 @@ def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = 
 
 def _check_own_files(recipe: Recipe, asked: "Asked") -> None:
     """Refuse to write several files as one, over one that is read, or one over the other."""
+    from formtune.checks.dataset_card import check_card
+
     data = recipe.data
     named = list(local_files(data.named))
     for flag, path in (("--fix", asked.fix), ("--redact", asked.redact)):
@@ -176,6 +178,8 @@ def _check_own_files(recipe: Recipe, asked: "Asked") -> None:
             raise SettingError("One file at a time is written.", "Give DATA instead of --train.", at=flag)
         if path is not None:
             check_apart(named, path, at=flag)
+    if asked.card is not None:
+        check_card(asked.card)
     if asked.quarantine is not None:
         check_apart([*named, *filter(None, (asked.fix, asked.redact))], asked.quarantine, at="--quarantine")
 
@@ -222,8 +226,7 @@ def convert(
     if recipe.out is None:
         raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
     read_from = list(local_files(recipe.data.named))
-    if fix or quarantine is not None:  # what is left out is read again from where it stood
-        check_apart(read_from, recipe.out, at="--out")
+    check_apart(read_from, recipe.out, at="--out")  # what the dialect cannot carry would be gone from the data
     if quarantine is not None:
         check_apart([recipe.out, *read_from], quarantine, at="--quarantine")
     check_place(to, Path(recipe.out))
