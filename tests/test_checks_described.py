@@ -38,6 +38,17 @@ def test_a_card_says_what_was_measured(
     golden("checks/card.md", (folder / "README.md").read_text())
 
 
+def test_only_an_older_card_is_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A README of somebody's own stays."""
+    card = folder / "README.md"
+    for _ in range(2):
+        described(folder, "--card", str(card), "--only", "balance")
+    card.write_text("# How to build\n")
+    assert run(["check", str(folder / "train.csv"), "--only", "balance", "--card", str(card)]) == 2
+    assert capsys.readouterr().err == "--card: Another file stands there. Name a new one, or take that one away.\n"
+    assert card.read_text() == "# How to build\n"
+
+
 def test_the_front_matter_is_what_the_hub_reads(folder: Path) -> None:
     """Paths are seen from the card; the license is not made up."""
     described(folder, "--card", str(folder / "README.md"), "--only", "balance")

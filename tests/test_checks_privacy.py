@@ -210,6 +210,20 @@ def test_the_command_writes_data_that_have_nothing_left_to_find(
     assert run(["check", str(out), "--only", "personal-data", "--fail-on", "note", "--quiet"]) == 0
 
 
+def test_the_command_says_what_it_replaced_or_that_it_replaced_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In lines of their own, without empty values."""
+    path, out = tmp_path / "a.csv", tmp_path / "b.csv"
+    for text, replaced in (("ask ann@mail.org", "EMAIL 1"), ("ask nobody", "nothing")):
+        path.write_text(f"text,label\n{text},x\nask her,y\n")
+        assert run(["check", str(path), "--redact", str(out), "--only", "personal-data"]) == 0
+        told = [line.split(maxsplit=1) for line in capsys.readouterr().out.rstrip().splitlines()[-2:]]
+        assert [what for what, _ in told] == ["redacted", "replaced"]
+        assert told[0][1].split() == ["data", str(out)]
+        assert told[1][1].strip() == replaced
+
+
 def test_files_that_are_split_are_redacted_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where they would go is not clear otherwise."""
     path = tmp_path / "a.csv"

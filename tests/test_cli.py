@@ -18,6 +18,7 @@ from reports_samples import shown, small
 from formtune.cli import flags, run, show, training_views
 from formtune.cli.commands import make_app
 from formtune.cli.flags import PLACES, Common
+from formtune.dialects import DIALECTS
 from formtune.recipe import places
 from formtune.results import Compared, Result
 from formtune.spool import Spool
@@ -279,6 +280,17 @@ def test_every_format_says_what_it_is_in_json_too(capsys: pytest.CaptureFixture[
     for facts in told["about"].values():
         assert set(facts) == {"summary", "formula", "wins", "loses", "source", "adds"}
         assert facts["summary"] and facts["source"]
+
+
+def test_every_dialect_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that a refused file's remedy names lists all of them, on the terminal and in JSON."""
+    assert run(["dialects"]) == 0
+    shown = capsys.readouterr().out
+    assert "squad\n  Questions whose answers are spans" in shown
+    assert run(["dialects", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["dialects"]
+    assert [one["dialect"] for one in told] == list(DIALECTS)
+    assert all(one["what"] in shown and one["needs"] in shown for one in told)
 
 
 def test_every_format_says_why_it_is_not_for_the_other_data(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:

@@ -193,7 +193,8 @@ def test_strict_writes_nothing_where_something_is_lost(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("older\n")
     with pytest.raises(
-        SettingError, match=r"^--strict: messages cannot carry everything: .*cannot be written as messages"
+        SettingError,
+        match=r"^--strict: messages cannot carry everything: .*cannot be written as messages \(1 row, the first q\)",
     ):
         convert([CHAT, Question(id="q", question="Why?")], "messages", out, strict=True)
     assert out.read_text() == "older\n"
@@ -456,6 +457,15 @@ class TestCommand:
         assert run(["convert", str(chats), "--to", "messages", "-o", str(tmp_path / "out.txt")]) == 2
         assert "--to: No record can be written as messages" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == [chats]
+
+    def test_the_data_are_not_written_over(
+        self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What the dialect cannot carry would be gone from the data themselves."""
+        before = chats.read_bytes()
+        assert run(["convert", str(chats), "--to", "alpaca", "-o", str(chats)]) == 2
+        assert capsys.readouterr().err == "--out: This file is read or written already. Name another one.\n"
+        assert chats.read_bytes() == before
 
     def test_wrong_asks_are_told(self, chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Place, problem, remedy; exit code 2."""

@@ -322,7 +322,7 @@ def test_another_encoding_is_told_by_whichever_slice_meets_it(tmp_path: Path) ->
     planned = plan([str(path)], slice_bytes=200)
     path.write_bytes(ascii_rows[:-10].replace(b"do", b"d\xf6"))
     for part in planned.slices[1:3]:
-        with pytest.raises(DataError, match=r"a\.jsonl:1: Byte 0xf6, the 19\. of the line, is not UTF-8"):
+        with pytest.raises(DataError, match=r"a\.jsonl:1: Byte 19 of the line, 0xf6, is not UTF-8"):
             list(records_of(planned, part))
 
 

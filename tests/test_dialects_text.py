@@ -93,7 +93,7 @@ def test_a_line_without_a_label_is_left_out(tmp_path: Path) -> None:
 def test_trec_needs_its_encoding(shared: Path) -> None:
     """One byte of its training file is Latin-1; nothing is guessed."""
     path = str(shared / "cls_en/trec/TREC.train")
-    with pytest.raises(DataError, match=r"TREC.train:66: Byte 0xf0, the 60. of the line, is not UTF-8"):
+    with pytest.raises(DataError, match=r"TREC.train:66: Byte 60 of the line, 0xf0, is not UTF-8"):
         read([path])
     found = read([path], encoding="latin-1")
     assert Counter(label for record in found.records if isinstance(record, Labelled) for label in record.labels) == {

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from formtune import exported_rows
 from formtune.errors import DataError, SettingError
@@ -45,6 +46,14 @@ def test_every_trainer_gets_the_same_ids_and_what_is_learned(to, tmp_path, monke
     assert (exported.n_sequences, exported.n_tokens, exported.n_learned, exported.n_unlearned) == (3, 8, 3, 1)
     assert exported.longest == 4
     assert str(tmp_path / "out") in exported.use
+
+
+def test_what_is_told_can_be_pasted_into_settings_in_yaml():
+    """LLaMA-Factory's and axolotl's: a setting to a line."""
+    for trainer in (TRAINERS["llamafactory"], TRAINERS["axolotl"]):
+        assert "out" in str(yaml.safe_load(trainer.use.format(out="out", longest=8)))
+    packed = yaml.safe_load(PACKED["llamafactory"].use.format(out="out"))
+    assert packed == {"tokenized_path": "out", "neat_packing": True}
 
 
 def test_limits_of_the_trainers_own_are_told_where_rows_would_be_cut(tmp_path):

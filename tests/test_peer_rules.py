@@ -16,6 +16,7 @@ from formtune.peer_rules import PEER_RULES, peer_rule
 from formtune.peer_tokens import PeerToken, kept, peer_tokens
 from formtune.recipe import make_recipe
 from formtune.records import Conversation, Labelled, Message, Span
+from formtune.reports import console_example
 from formtune.showing import previewed
 
 CHATML = (
@@ -138,7 +139,7 @@ def test_a_preview_knows_whose_key_a_row_has(tmp_path: Path, key: str, n_learned
     row = {"messages": [{"role": role, "content": text, **mark} for role, text, mark in said]}
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row), encoding="utf-8")
-    made = pipeline.preview(make_recipe({"data": {"paths": [str(path)]}, "formats": "chat"}), peer="swift")
+    made = pipeline.preview(make_recipe({"data": {"paths": [str(path)]}, "formats": "chat"}), peers=["swift"])
     theirs = made.to_dict()["examples"][1]["tokens"]
     assert sum(token["why"] == "ends the assistant's turn" for token in theirs) == n_learned
 
@@ -267,9 +268,9 @@ def test_a_preview_shows_ours_and_theirs(tmp_path: Path) -> None:
     """Side by side, in the terminal's values and on the page, each token with its reason."""
     talk = Conversation((Message("user", "Hi " + "long " * 300), Message("assistant", "Hello.")), id="1")
     page = tmp_path / "seen.html"
-    made = previewed(talk, [named("chat")], infer_task([talk]), model=None, out=str(page), peer="trl")
-    ours, theirs = made.to_dict()["examples"]
-    assert (ours["format"], theirs["format"]) == ("chat", "as TRL 1.16 does")
+    made = previewed(talk, [named("chat")], infer_task([talk]), model=None, out=str(page), peers=["trl", "axolotl"])
+    ours, theirs, others = made.to_dict()["examples"]
+    assert [one["format"] for one in (ours, theirs, others)] == ["chat", "as TRL 1.16 does", "as axolotl 0.19 does"]
     assert {token["why"] for token in ours["tokens"] if token["weight"]} == {
         "what the model has to produce",
         "ends what the model produces",
@@ -280,17 +281,20 @@ def test_a_preview_shows_ours_and_theirs(tmp_path: Path) -> None:
     html = page.read_text(encoding="utf-8")
     assert "not the assistant&#39;s, and learned all the same" in html
     assert "as TRL 1.16 does" in html
+    assert "as axolotl 0.19 does" in html
+    assert f"dropped with all its {others['cut']:,} tokens" in html  # and the page is whole though it has none
+    assert "dropped with all its" in str(console_example(made.shown[-1]).renderables[0])
 
 
 def test_only_what_can_be_a_conversation_is_shown_as_a_trainer_has_it() -> None:
     """A labelled record becomes one by the format chat; plain text does not."""
     film = Labelled(id="1", inputs={"text": "Dull."}, labels=("rotten",))
     other = Labelled(id="2", inputs={"text": "Bright."}, labels=("fresh",))
-    made = previewed(film, [named("seq2seq")], infer_task([film, other]), model=None, out=None, peer="swift")
+    made = previewed(film, [named("seq2seq")], infer_task([film, other]), model=None, out=None, peers=["swift"])
     assert [one["format"] for one in made.to_dict()["examples"]] == ["seq2seq", "as ms-swift 4.6 does"]
     odd = Conversation((Message("user", "Hi"), Message("user", "Hi")), id="3")
     with pytest.raises(DataError, match="nothing to learn"):
-        previewed(odd, [named("chat")], infer_task([talk_of("Hi")]), model=None, out=None, peer="swift")
+        previewed(odd, [named("chat")], infer_task([talk_of("Hi")]), model=None, out=None, peers=["swift"])
 
 
 def talk_of(said: str) -> Conversation:

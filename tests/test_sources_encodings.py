@@ -45,7 +45,7 @@ def test_more_than_a_tenth_of_such_lines_is_another_encoding(tmp_path: Path, n_g
     with pytest.raises(DataError) as told:
         left_out(path)
     assert str(told.value) == (
-        f"{path}:100: Byte 0xef, the 13. of the line, is not UTF-8."
+        f"{path}:100: Byte 13 of the line, 0xef, is not UTF-8."
         " Save the file as UTF-8, or name its encoding, for instance --encoding latin-1."
     )
 
@@ -138,7 +138,7 @@ def test_more_than_a_tenth_of_such_elements_is_another_encoding(
         assert len(left_out(path)) == 1
         return
     line, place = (1, 1 + 3 * len(ASCII) + 13) if between == b"," else (4, 13)
-    with pytest.raises(DataError, match=rf"^{path}:{line}: Byte 0xef, the {place}\. of the line, is not UTF-8\."):
+    with pytest.raises(DataError, match=rf"^{path}:{line}: Byte {place} of the line, 0xef, is not UTF-8\."):
         left_out(path)
 
 

@@ -218,13 +218,20 @@ def _nothing_written(records: Iterable[Record], dialect: str) -> SettingError:
 
 
 def _refused(account: _Account, unwritten: Tally, dialect: str) -> SettingError:
-    told = [f"{entry['key']} ({entry['rows']} rows)" for entry in account.gone.told()]
-    told += [f"{entry['reason']} ({entry['rows']} rows)" for entry in unwritten.told()]
+    told = [_counted(entry["key"], entry) for entry in account.gone.told()]
+    told += [_counted(entry["reason"], entry) for entry in unwritten.told()]
     return SettingError(
         f"{dialect} cannot carry everything: {'; '.join(told)}. Nothing was written.",
         "Choose another dialect, or go on without --strict: what is lost is then kept in a file beside.",
         at="--strict",
     )
+
+
+def _counted(what: str, entry: Mapping[str, Any]) -> str:
+    """Say of how many rows something is true, and where the first stands."""
+    rows = "1 row" if entry["rows"] == 1 else f"{entry['rows']} rows"
+    first = f", the first {entry['places'][0]}" if entry["places"] else ""
+    return f"{what} ({rows}{first})"
 
 
 def _accounted(

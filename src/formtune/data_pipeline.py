@@ -47,6 +47,14 @@ def formats_matrix() -> "Result":
     return Result({"formats": [asdict(row) for row in formats.matrix()], "about": about})
 
 
+def dialects_table() -> "Result":
+    """List every dialect: what it is, and what must be there, or be named, for it to be read."""
+    from formtune.results import Result
+
+    known = dialects.DIALECTS.items()
+    return Result({"dialects": [{"dialect": name, "what": one.SUMMARY, "needs": one.NEEDS} for name, one in known]})
+
+
 def inspect(
     recipe: Recipe, *, quarantine: str | None = None, fix: str | None = None, record: int | None = None
 ) -> "Result":
@@ -161,6 +169,8 @@ def check(recipe: Recipe, asked: "Asked | None" = None, *, progress: Progress = 
 
 def _check_own_files(recipe: Recipe, asked: "Asked") -> None:
     """Refuse to write several files as one, over one that is read, or one over the other."""
+    from formtune.checks.dataset_card import check_card
+
     data = recipe.data
     named = list(local_files(data.named))
     for flag, path in (("--fix", asked.fix), ("--redact", asked.redact)):
@@ -168,6 +178,8 @@ def _check_own_files(recipe: Recipe, asked: "Asked") -> None:
             raise SettingError("One file at a time is written.", "Give DATA instead of --train.", at=flag)
         if path is not None:
             check_apart(named, path, at=flag)
+    if asked.card is not None:
+        check_card(asked.card)
     if asked.quarantine is not None:
         check_apart([*named, *filter(None, (asked.fix, asked.redact))], asked.quarantine, at="--quarantine")
 
@@ -214,8 +226,7 @@ def convert(
     if recipe.out is None:
         raise SettingError("Nothing says where the records go.", "Give a file, as -o train.jsonl.", at="--out")
     read_from = list(local_files(recipe.data.named))
-    if fix or quarantine is not None:  # what is left out is read again from where it stood
-        check_apart(read_from, recipe.out, at="--out")
+    check_apart(read_from, recipe.out, at="--out")  # what the dialect cannot carry would be gone from the data
     if quarantine is not None:
         check_apart([recipe.out, *read_from], quarantine, at="--quarantine")
     check_place(to, Path(recipe.out))
@@ -284,19 +295,19 @@ def out_of(recipe: Recipe, kind: str) -> Path:
     return check_place(recipe.out or f"out/{kind}", kind=kind)
 
 
-def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: str | None = None) -> "Result":
+def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peers: Sequence[str] = ()) -> "Result":
     """Show one record as the model sees it: text, and each token with its part and weight; works without torch.
 
     Args:
         recipe: data, one format or several, and a model (the byte tokenizer where none is named).
         record: which, from 1.
         out: path of an HTML page to write.
-        peer: another trainer, to show beside them what that would learn by default.
+        peers: other trainers, to show beside them what each would learn by default.
     """
     from formtune.peer_rules import peer_rule
     from formtune.showing import previewed
 
-    if peer:
+    for peer in peers:
         peer_rule(peer)  # a name that is none is told before anything is read
     reading = read(recipe, paths_of(recipe))
     records = reading.records
@@ -313,7 +324,7 @@ def preview(recipe: Recipe, *, record: int = 1, out: str | None = None, peer: st
         max_length=recipe.model.max_length,
         template_options=template_options_of(recipe),
         out=out,
-        peer=peer,
+        peers=peers,
         dialect=reading.dialect,
     )
     return replace(found, values={**found.values, **accounted(reading.left_out)})

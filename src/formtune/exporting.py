@@ -112,7 +112,7 @@ PACKED: dict[str, Trainer] = {
     "llamafactory": Trainer(
         columns=("input_ids", "attention_mask", "position_ids", "labels"),
         layout=_saved_dataset,
-        use='tokenized_path: "{out}", neat_packing: true',
+        use='tokenized_path: "{out}"\nneat_packing: true',
         multiple=8,  # it pads ids to one, and positions not at all
     ),
 }

@@ -15,6 +15,7 @@ from formtune import dialects, formats, processes
 from formtune.data_pipeline import (
     check,
     convert,
+    dialects_table,
     export,
     formats_matrix,
     inspect,
@@ -64,6 +65,7 @@ __all__ = [
     "compare_forecast",
     "compare_together",
     "convert",
+    "dialects_table",
     "evaluate",
     "export",
     "formats_matrix",

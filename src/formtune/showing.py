@@ -39,7 +39,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
     max_length: int | None = None,
     template_options: TemplateOptions = NO_OPTIONS,
     out: str | None,
-    peer: str | None = None,
+    peers: Sequence[str] = (),
     dialect: str | None = None,
 ) -> Result:
     """Show one record in some formats, with the model's own tokenizer or, without a model, byte by byte.
@@ -52,7 +52,7 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         max_length: the most tokens of an example; None for the model's own limit.
         template_options: what its chat template is told besides conversations.
         out: path of an HTML page to write.
-        peer: another trainer, to show beside them what that would learn (see :mod:`formtune.peer_rules`).
+        peers: other trainers, to show beside them what each would learn (see :mod:`formtune.peer_rules`).
         dialect: that the record was read from; a trainer reads the loss weights of its own.
 
     Raises:
@@ -71,9 +71,12 @@ def previewed(  # noqa: PLR0913 - what the command asks for
             shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
             for format_, example in zip(formats, examples, strict=True)
         ]
-        if peer:
+        if peers:
             conversation = cell(named("chat"), task, shape).present(record, task, shape)
-            shown.append(shown_peer(peer_rule(peer), conversation, tokenizer, dialect=dialect, readable=capacity))
+            shown += [
+                shown_peer(peer_rule(peer), conversation, tokenizer, dialect=dialect, readable=capacity)
+                for peer in peers
+            ]
     if out:
         _write(
             out,

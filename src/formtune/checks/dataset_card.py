@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from formtune.checks.described import Described, relative
+from formtune.errors import SettingError
 
 LANGUAGES: Mapping[str, str] = {
     "English": "en", "German": "de", "French": "fr", "Spanish": "es", "Italian": "it", "Portuguese": "pt", "Dutch": "nl",
@@ -31,8 +32,20 @@ _SIZES = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
+_WRITTEN_BY = "Written by `formtune check --card`"
 _SPLITS = {"data": "train", "dev": "validation"}
 N_LABELS = 50
+
+
+def check_card(path: str) -> None:
+    """Refuse to write over a file that is no card of ours: ``README.md`` is what the Hub wants, and what much else is called.
+
+    Raises:
+        SettingError: where there is such a file.
+    """
+    out = Path(path)
+    if out.is_file() and _WRITTEN_BY.encode() not in out.read_bytes():
+        raise SettingError("Another file stands there.", "Name a new one, or take that one away.", at="--card")
 
 
 def card_of(data: Described, folder: Path) -> str:
@@ -62,10 +75,7 @@ def _front_matter(data: Described, folder: Path) -> dict[str, Any]:
 
 def _sections(data: Described, folder: Path) -> Iterator[str]:
     yield f"# {data.name}"
-    yield (
-        "Written by `formtune check --card`: everything below was measured on the files."
-        " It does not say where they come from."
-    )
+    yield (f"{_WRITTEN_BY}: everything below was measured on the files. It does not say where they come from.")
     yield "## Records\n\n" + _table(
         ("part", "records", "kinds", "characters, median (95 %)", "rows left out"),
         [

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 
 from formtune.cli import show, training_views
-from formtune.cli.data_commands import check, convert, export, formats, inspect, mix, prepare, preview, split
+from formtune.cli.data_commands import check, convert, dialects, export, formats, inspect, mix, prepare, preview, split
 from formtune.cli.flags import (
     DATA,
     GROUPS,
@@ -239,7 +239,7 @@ def cache(*, clear: bool = False, common: Common = Common()) -> int:
 
 
 _SECTIONS: Mapping[str, Sequence[Callable[..., int]]] = {
-    "Look at data": (formats, inspect, check, convert, split, preview, prepare, mix, export),
+    "Look at data": (formats, dialects, inspect, check, convert, split, preview, prepare, mix, export),
     "Train and compare": (compare, train, tune, evaluate, demo),
     "Answer": (predict, serve),
     "Settings": (recipe, cache),

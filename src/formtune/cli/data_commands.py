@@ -37,6 +37,13 @@ def formats(*, common: Common = Common()) -> int:
     return show.result(pipeline.formats_matrix(), show.formats, common)
 
 
+def dialects(*, common: Common = Common()) -> int:
+    """List the layouts of files that are read and written, and what each needs."""
+    from formtune import pipeline
+
+    return show.result(pipeline.dialects_table(), show.dialects, common)
+
+
 def inspect(
     *data: Data,
     quarantine: str | None = None,
@@ -162,7 +169,7 @@ def split(
 def preview(
     *data: Data,
     record: int = 1,
-    peer: Annotated[str | None, Parameter(name="--as")] = None,
+    peers: Annotated[tuple[str, ...], Parameter(name="--as")] = (),
     ids: bool = False,
     read: ReadFlags = ReadFlags(),
     form: FormatFlags = FormatFlags(),
@@ -174,13 +181,14 @@ def preview(
 
     Args:
         record: Which one, from 1.
-        peer: Show beside it what another trainer would learn by default: trl, llamafactory, axolotl or swift.
+        peers: Show beside it what other trainers would learn by default: trl, llamafactory, axolotl or swift; several with
+            commas.
         ids: Write a line for each token: its id, its weight, and why it is learned or not.
     """
     from formtune import pipeline
 
     recipe = recipe_of(data, settings, read, form)
-    found = pipeline.preview(recipe, record=record, out=out.out, peer=peer)
+    found = pipeline.preview(recipe, record=record, out=out.out, peers=named(peers))
     return show.result(found, partial(show.preview, with_ids=ids), common)
 
 

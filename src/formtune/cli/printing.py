@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 # Shown in ways of their own, or by --json alone.
-_LONG = frozenset({"fixed", "left_out", "mended", "n_mended", "parts_lost", "predictions", "samples"})
+_LONG = frozenset({"fixed", "left_out", "mended", "n_mended", "parts_lost", "predictions", "redacted", "samples"})
 
 
 class Made(Protocol):

@@ -87,6 +87,14 @@ def formats(console: "Console", made: Made) -> None:
         put_line(console, "")
 
 
+def dialects(console: "Console", made: Made) -> None:
+    """Show what each dialect is, and what it needs."""
+    for row in made.to_dict()["dialects"]:
+        put_line(console, row["dialect"], "bold")
+        put_line(console, f"  {row['what']}")
+        put_line(console, f"  needs {row['needs']}", "dim")
+
+
 def _refusals(rows: Mapping[str, Mapping[str, str | None]], served: Sequence[str]) -> Iterator[str]:
     """Say why the other cells are empty, a line for each reason; data that all share it, and no more, go unnamed."""
     refused: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -159,7 +167,11 @@ def audit(made: "Audit", *, out: str | None) -> None:
         fixed = values["fixed"]
         put_grid(console, {"fixed data": fixed["out"], "rows in": accounts.account(fixed)})
         put_lines(console, accounts.fixed(fixed))
-    put_grid(console, {"written": out, **made.more} if out else made.more)
+    put_grid(console, {name: value for name, value in {"written": out, **made.more}.items() if value})
+    if "redacted" in values:
+        redacted = values["redacted"]
+        put_grid(console, {"redacted data": redacted["out"], "replaced": redacted["replaced"] or "nothing"})
+        put_lines(console, accounts.faults("left_out", redacted["left_out"]))
 
 
 def evaluation(console: "Console", made: Made) -> None:

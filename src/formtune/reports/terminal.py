@@ -64,7 +64,9 @@ def console_example(example: ShownExample, *, with_ids: bool = False) -> Group:
     n_learned = sum(token.weight > 0 for token in both)
     head = Text.assemble((clean(example.arm), "bold"), f"  {len(both)} tokens, {n_learned} learned")
     if example.n_cut:
-        head.append(f", {example.n_cut} cut to fit")
+        head.append(
+            f", {example.n_cut} cut to fit" if example.tokens else f"; dropped with all its {example.n_cut} tokens"
+        )
     if example.read_off:
         head.append(f"; answer {clean(example.read_off)}")
     if example.answer:

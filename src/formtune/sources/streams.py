@@ -180,7 +180,7 @@ def decode(block: bytes, path: str, *, first_line: int = 1) -> str:
         line = first_line + block.count(b"\n", 0, error.start)
         place = error.start - block.rfind(b"\n", 0, error.start)
         raise DataError(
-            f"Byte {block[error.start]:#04x}, the {place}. of the line, is not UTF-8.",
+            f"Byte {place} of the line, {block[error.start]:#04x}, is not UTF-8.",
             "Save the file as UTF-8, or name its encoding, for instance --encoding latin-1.",
             at=f"{path}:{line}",
         ) from error
