@@ -23,10 +23,8 @@ from peer_environment import Bound, axolotl, judged, llamafactory, swift, told_b
 
 from formtune import dialects
 from formtune.errors import DataError
-from formtune.examples import Task
-from formtune.formats import named
+from formtune.formats import infer_task, named
 from formtune.model_files import resolve
-from formtune.records import Plain
 from formtune.showing import previewed
 from formtune.tokens import Tokenizer, load_tokenizer
 
@@ -99,6 +97,7 @@ ROWS: dict[str, Messages] = {
     "the same, only the last learned": twice(first={"loss": False}, second={"loss": True}),
     "an assistant who speaks first": said("", "Hi.", "Well?", "Hello.")[1:],
 }
+TEXT_DIALECTS = ("plain", "input-output")  # no chat template lays out such rows
 FEW = ("one exchange", "two exchanges", "a control string in an answer", "an empty answer", "loss: false at the end")
 
 Row = dict[str, object]
@@ -263,8 +262,7 @@ def ours_of(lot: Lot, trainer: str, folder: Path) -> Iterator[Learned | None]:
     for row in lot.rows.values():
         path.write_text(json.dumps(row), encoding="utf-8")
         read = dialects.read([str(path)])
-        is_plain = isinstance(read.records[0], Plain)
-        formats, task = [named("completion" if is_plain else "chat")], Task("plain" if is_plain else "conversation")
+        formats, task = [named("completion" if read.dialect in TEXT_DIALECTS else "chat")], infer_task(read.records)
         asked = {"model": str(lot.model), "out": None, "peer": trainer, "dialect": read.dialect}
         try:
             tokens = previewed(read.records[0], formats, task, **asked).to_dict()["examples"][1]["tokens"]
