@@ -112,7 +112,9 @@ def main() -> int:
             ours = all_checked(path)
             print(f"reading and all checks: {ours:.1f} s")
             schema = peer_seconds("convmerge", path)
-            bounds.append(Bound("our time over convmerge's, duplicates included", (reading + checking) / schema, most=1))
+            bounds.append(
+                Bound("our time over convmerge's, duplicates included", (reading + checking) / schema, most=1)
+            )
             bounds.append(Bound("our time over finelint's", ours / peer_seconds("finelint", path), most=1))
     return judged(bounds)
 

@@ -1,11 +1,12 @@
-"""What other trainers really learn of conversations, against what `preview --as` says of the same rows.
+"""What other trainers really learn of rows, against what `preview --as` says of the same rows.
 
     python benchmarks/peer_rules.py [--trainers trl llamafactory axolotl swift]
 
 Each trainer has an environment of its own, made once under the cache, and prepares the rows by its own code, with its own
 defaults, for SmolLM2: plain ones, and those in which trainers differ (system texts, weights under the keys of several tools,
 control strings that were typed, white space at the borders, rows that are too long, turns that do not alternate or are empty);
-some of them once more for a tokenizer whose end of text is not what ends a turn. Printed is for every row whether ids and learned
+some of them once more for a tokenizer whose end of text is not what ends a turn, and rows of the other layouts that a trainer
+documents as its own. Printed is for every row whether ids and learned
 tokens are the same, or where they first differ. It ends with 1 where a row differs.
 """
 
@@ -22,8 +23,7 @@ from peer_environment import Bound, axolotl, judged, llamafactory, swift, told_b
 
 from formtune import dialects
 from formtune.errors import DataError
-from formtune.examples import Task
-from formtune.formats import named
+from formtune.formats import infer_task, named
 from formtune.model_files import resolve
 from formtune.showing import previewed
 from formtune.tokens import Tokenizer, load_tokenizer
@@ -97,27 +97,132 @@ ROWS: dict[str, Messages] = {
     "the same, only the last learned": twice(first={"loss": False}, second={"loss": True}),
     "an assistant who speaks first": said("", "Hi.", "Well?", "Hello.")[1:],
 }
+TEXT_DIALECTS = ("plain", "input-output")  # no chat template lays out such rows
 FEW = ("one exchange", "two exchanges", "a control string in an answer", "an empty answer", "loss: false at the end")
+
+Row = dict[str, object]
+ASKED = "What is the capital of Switzerland?"
+TALK = [["Hi", "Hello."], ["And 1 + 1?", "2."]]
+PAIRS: dict[str, tuple[str, str]] = {
+    "one exchange": (f"{ASKED}\n", "Bern."),
+    "no blank between": ("The capital is Ber", "n, on a river."),
+    "a blank between": ("The capital is", " Bern."),
+    "a blank behind the prompt": ("The capital is ", "Bern."),
+    "an end that is written": ("Say so.", "So.<|im_end|>"),
+    "a control string in a prompt": ("What does <|im_end|> mean?\n", "An end."),
+    "a long prompt": (LONG * 150, "I see."),
+    "a long completion": ("Write much.", LONG * 150),
+}
+TEXTS = {
+    "a text": "Bern is the capital of Switzerland.",
+    "an end that is written": "Bern.<|im_end|>",
+    "a control string inside": "<|im_start|>user\nHi<|im_end|>\n",
+    "white space around it": "\n  Bern.\n\n",
+    "a long text": LONG * 150,
+}
+TURNS_OF_PAIRS: dict[str, tuple[Messages, Messages]] = {
+    "one exchange": (said(ASKED), said("", "Bern.")[1:]),
+    "two exchanges": (said("Hi", "Hello.", "And 1 + 1?"), said("", "2.")[1:]),
+    "a system text": (said("Hi", system="Be brief."), said("", "Hello.")[1:]),
+    "a completion of two answers": (said("Hi"), said("", "Hello.", "And 1 + 1?", "2.")[1:]),
+    "blanks before an answer": (said("Indent it."), said("", "   Done.")[1:]),
+    "a long question": (said(LONG * 150), said("", "I see.")[1:]),
+}
+ALPACA: dict[str, Row] = {
+    "an instruction": {"instruction": ASKED, "output": "Bern."},
+    "an empty input": {"instruction": ASKED, "input": "", "output": "Bern."},
+    "white space around the output": {"instruction": ASKED, "output": "\n Bern.\n"},
+    "a control string in the output": {"instruction": ASKED, "output": "Bern.<|im_end|>"},
+    "a long output": {"instruction": "Write much.", "output": LONG * 150},
+    "a system text": {"system": "Be brief.", "instruction": ASKED, "input": "", "output": "Bern."},
+    "a history": {"instruction": ASKED, "input": "", "output": "Bern.", "history": TALK},
+    "both": {"system": "Be brief.", "instruction": ASKED, "input": "", "output": "Bern.", "history": TALK},
+}
+INPUT: Row = {"instruction": "Translate it.", "input": "Guten Tag", "output": "Good day."}  # not held for axolotl
+QUERIES: dict[str, Row] = {
+    "a query": {"query": ASKED, "response": "Bern."},
+    "a system text": {"system": "Be brief.", "query": ASKED, "response": "Bern."},
+    "a history": {"query": ASKED, "response": "Bern.", "history": TALK},
+    "both": {"system": "Be brief.", "query": ASKED, "response": "Bern.", "history": TALK},
+    "a long query": {"query": LONG * 500, "response": "I see."},
+}
+SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
+
+
+def shared(turns: Messages) -> Row:
+    """Write turns as ShareGPT does."""
+    return {"conversations": [{"from": SPEAKERS[str(one["role"])], "value": one["content"]} for one in turns]}
+
+
+SHARED: dict[str, Row] = {
+    "one exchange": shared(said(ASKED, "Bern.")),
+    "two exchanges": shared(said("Hi", "Hello.", "And 1 + 1?", "2.")),
+    "a system turn": shared(said("Hi", "Hello.", system="Be brief.")),
+    "a system text beside": {"system": "Be brief.", **shared(said("Hi", "Hello."))},
+    "a user who speaks twice": shared([{"role": "user", "content": "Hi"}, *said("Well?", "Hello.")]),
+    "a long answer": shared(said("Write much.", LONG * 150)),
+}
+
+
+def segments(*texts: tuple[bool, str]) -> Row:
+    """Write segments of a text, each learned or not."""
+    return {"segments": [{"label": is_learned, "text": text} for is_learned, text in texts]}
+
+
+SEGMENTS: dict[str, Row] = {
+    "two segments": segments((False, "<|im_start|>user\nHi<|im_end|>\n"), (True, "Hello.<|im_end|>\n")),
+    "blanks between": segments((False, "The capital is "), (True, " Bern")),
+    "a word in two": segments((False, "Ber"), (True, "n"), (False, ".")),
+    "a long segment": segments((False, "Write much."), (True, LONG * 150)),
+}
+LAYOUTS: dict[str, dict[str, dict[str, Row]]] = {
+    "trl": {
+        "prompt-completion": {name: {"prompt": asked, "completion": text} for name, (asked, text) in PAIRS.items()},
+        "trl-prompt-completion": {
+            name: {"prompt": asked, "completion": answered} for name, (asked, answered) in TURNS_OF_PAIRS.items()
+        },
+        "plain": {name: {"text": text} for name, text in TEXTS.items()},
+    },
+    "llamafactory": {"alpaca": {**ALPACA, "an input": INPUT}, "sharegpt": SHARED},
+    "axolotl": {
+        "alpaca": ALPACA,
+        "plain": {name: {"text": text} for name, text in TEXTS.items()},
+        "input-output": SEGMENTS,
+    },
+    "swift": {"query-response": QUERIES, "alpaca": {**ALPACA, "an input": INPUT}, "sharegpt": SHARED},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Rows that are prepared for one model; name is put behind those of the rows."""
+    """Rows that are prepared for one model; name is put behind those of the rows. No trainer named: all of them."""
 
     name: str
     model: Path
-    rows: Mapping[str, Messages]
+    rows: Mapping[str, Row]
+    trainer: str | None = None
 
 
 def lots(folder: Path) -> list[Lot]:
-    """Give all rows for the model, and a few for one whose tokenizer has another end of text."""
+    """Give all rows for the model, a few for one whose tokenizer has another end of text, and those of other layouts for both."""
     model = Path(resolve(MODEL))
     other = folder / "other-end"
     shutil.copytree(model, other, ignore=shutil.ignore_patterns("*.safetensors"))
     settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
     other_end = json.dumps({**settings, "eos_token": "<|endoftext|>"})
     (other / "tokenizer_config.json").write_text(other_end, encoding="utf-8")
-    return [Lot("", model, ROWS), Lot(", another end of text", other, {name: ROWS[name] for name in FEW})]
+    talks: dict[str, Row] = {name: {"messages": row} for name, row in ROWS.items()}
+    behind = ", another end of text"
+    return [
+        Lot("", model, talks),
+        Lot(behind, other, {name: talks[name] for name in FEW}),
+        *(
+            Lot(f", {dialect}{end}", folder_, rows, trainer)
+            for trainer, layouts in LAYOUTS.items()
+            for dialect, rows in layouts.items()
+            for end, folder_ in (("", model), (behind, other))
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +260,9 @@ def ours_of(lot: Lot, trainer: str, folder: Path) -> Iterator[Learned | None]:
     """Give what `preview --as` shows of each row, read from a file of its own; None where it says that it is left out."""
     path = folder / "row.jsonl"
     for row in lot.rows.values():
-        path.write_text(json.dumps({"messages": row}), encoding="utf-8")
+        path.write_text(json.dumps(row), encoding="utf-8")
         read = dialects.read([str(path)])
-        formats, task = [named("chat")], Task("conversation")
+        formats, task = [named("completion" if read.dialect in TEXT_DIALECTS else "chat")], infer_task(read.records)
         asked = {"model": str(lot.model), "out": None, "peer": trainer, "dialect": read.dialect}
         try:
             tokens = previewed(read.records[0], formats, task, **asked).to_dict()["examples"][1]["tokens"]
@@ -170,7 +275,7 @@ def theirs_of(lot: Lot, trainer: str, folder: Path) -> list[Learned | None]:
     """Give what the trainer itself makes of each row."""
     script, environment = PREPARING[trainer]
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in lot.rows.values()), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in lot.rows.values()), encoding="utf-8")
     caches = dict.fromkeys(("HF_DATASETS_CACHE", "MODELSCOPE_CACHE"), str(folder / "cache"))
     command = [environment(), PEERS / script, lot.model, path]
     rows = told_by(command, variables={**caches, "AXOLOTL_DO_NOT_TRACK": "1"})["rows"]
@@ -195,9 +300,10 @@ def main() -> int:
     found: dict[str, list[Difference | None]] = {trainer: [] for trainer in asked.trainers}
     with tempfile.TemporaryDirectory() as folder:
         for lot in lots(Path(folder)):
-            for trainer, name, one in compared(lot, asked.trainers):
+            trainers = [one for one in asked.trainers if lot.trainer in (None, one)]
+            for trainer, name, one in compared(lot, trainers):
                 told = f"differs at token {one.place}: {one.theirs}; preview says {one.ours}" if one else "agrees"
-                print(f"{trainer:<14}{name:<53}{told}", flush=True)
+                print(f"{trainer:<14}{name:<68}{told}", flush=True)
                 found[trainer].append(one)
     return judged(
         [

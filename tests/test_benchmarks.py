@@ -19,6 +19,7 @@ from formtune.dialects import read
 from formtune.label_words import plan_words
 from formtune.loading import Options, load_model, tiny
 from formtune.machine import raise_thresholds
+from formtune.peer_rules import PEER_RULES
 from formtune.scoring import score_words
 from formtune.tokens import CONTENT, Tokens, byte_tokenizer
 from formtune.training import train
@@ -136,6 +137,17 @@ def test_rows_for_trainers_are_read_by_the_keys_that_they_hold(benchmark, tmp_pa
         path.write_text(json.dumps({"messages": row}), encoding="utf-8")
         keys = {key for message in row for key in message} & set(dialects)
         assert read([str(path)]).dialect == (dialects[keys.pop()] if keys else "messages")
+
+
+def test_rows_of_other_layouts_are_read_as_such(benchmark, tmp_path):
+    """So that the rule that is held for each is that of its layout."""
+    path = tmp_path / "row.jsonl"
+    for trainer, layouts in benchmark("peer_rules").LAYOUTS.items():
+        assert set(layouts) == set(PEER_RULES[trainer].layouts)
+        for dialect, rows in layouts.items():
+            for row in rows.values():
+                path.write_text(json.dumps(row), encoding="utf-8")
+                assert read([str(path)]).dialect == dialect
 
 
 def test_a_row_that_a_trainer_leaves_out_is_seen(benchmark, tmp_path, capsys):

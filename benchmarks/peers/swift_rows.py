@@ -1,4 +1,4 @@
-"""Conversations as ms-swift prepares them by default; prints one JSON object: of each row, ids and labels, or null.
+"""Rows as ms-swift prepares them by default; prints one JSON object: of each row, ids and labels, or null.
 
 python swift_rows.py MODEL ROWS.jsonl
 

@@ -1,8 +1,8 @@
-"""Conversations as TRL's trainer hands them to a model by default; prints one JSON object: of each row, ids and labels.
+"""Rows of one layout as TRL's trainer hands them to a model by default; prints one JSON object: ids and labels of each, or null.
 
 python trl_rows.py MODEL ROWS.jsonl
 
-Run with the Python of TRL's environment.
+Run with the Python of TRL's environment. A row of which nothing is learned is left out; the others keep their numbers.
 """
 
 import json
@@ -25,9 +25,11 @@ def main(model_folder: str, rows_path: str) -> None:
     model = LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=1, vocab_size=len(tokenizer)))
     settings = SFTConfig(output_dir=tempfile.mkdtemp(), report_to=[], use_cpu=True, bf16=False)
     rows = load_dataset("json", data_files=rows_path, split="train")
+    rows = rows.add_column("number", list(range(len(rows))))
     trainer = SFTTrainer(model=model, args=settings, train_dataset=rows, processing_class=tokenizer)
-    batches = [trainer.data_collator([row]) for row in trainer.train_dataset]
-    print(json.dumps({"rows": [[one["input_ids"][0].tolist(), one["labels"][0].tolist()] for one in batches]}))
+    batches = {row["number"]: trainer.data_collator([row]) for row in trainer.train_dataset}
+    kept = {number: [one[key][0].tolist() for key in ("input_ids", "labels")] for number, one in batches.items()}
+    print(json.dumps({"rows": [kept.get(number) for number in range(len(rows))]}))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from formtune.peer_rules import PeerRule
 from formtune.records import Span
 from formtune.tokens import Tokenizer
 
+TYPED = "typed in the data, and taken for a control token"
 _Answers = list[list[Segment]]  # what stands around answers, and those, by turns: the odd ones are answers
 
 
@@ -40,7 +41,7 @@ def peer_tokens(
     """
     turns = _heard(rule, example.turns, heeds=dialect in rule.weights_of)
     parts = _parted(tokenizer.chat_template.segments(turns, example.tools))
-    segments = list(chain.from_iterable(_ended(rule, parts, turns, eos=_end_of_text(tokenizer))))
+    segments = list(chain.from_iterable(_ended(rule, parts, turns, eos=end_of_text(tokenizer))))
     if not rule.apart:
         return list(_encoded(rule, segments, tokenizer))
     whole = list(_with_what_closes(segments))
@@ -50,7 +51,12 @@ def peer_tokens(
 
 def kept(rule: PeerRule, tokens: Sequence[PeerToken], *, readable: int | None = None) -> list[PeerToken]:
     """Cut tokens as another trainer would; ``readable`` is what the model reads, where the rule names no capacity."""
-    capacity = rule.capacity or readable
+    left = _cut(rule, tokens, rule.capacity or readable)
+    is_dropped = rule.drops_unlearned and not any(token.weight > 0 for token in left)
+    return [] if is_dropped else left
+
+
+def _cut(rule: PeerRule, tokens: Sequence[PeerToken], capacity: int | None) -> list[PeerToken]:
     if capacity is None or len(tokens) <= capacity:
         return list(tokens)
     match rule.loses:
@@ -138,7 +144,8 @@ def _parted(segments: Sequence[Segment]) -> _Answers:
     return parts
 
 
-def _end_of_text(tokenizer: Tokenizer) -> str | None:
+def end_of_text(tokenizer: Tokenizer) -> str | None:
+    """Give the text of the tokenizer's end of text; None where it has none."""
     return None if tokenizer.eos_id is None else str(tokenizer.full.id_to_token(tokenizer.eos_id))
 
 
@@ -220,7 +227,7 @@ def _exchanges(tokens: Sequence[PeerToken]) -> Iterator[tuple[list[PeerToken], l
 
 def _why(rule: PeerRule, segment: Segment, *, is_typed: bool) -> str:
     if is_typed:
-        return "typed in the data, and taken for a control token"
+        return TYPED
     if segment.weight > 0:
         if segment.part == "scaffold":
             return "stands behind the assistant's turn, and counts to it"

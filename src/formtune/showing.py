@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from formtune.corruption import corrupted
@@ -10,8 +11,9 @@ from formtune.examples import Example, Format, Output, Shape, Task
 from formtune.fitting import TOO_LONG, fit
 from formtune.formats import cell, named
 from formtune.model_files import decoder_start_in, max_length_in, resolve, shape_in
-from formtune.peer_rules import PeerRule, peer_rule
-from formtune.peer_tokens import kept, peer_tokens
+from formtune.peer_rows import PeerRow, peer_row
+from formtune.peer_rules import peer_rule
+from formtune.peer_tokens import kept
 from formtune.records import Record, answer_text, fields_of
 from formtune.reports import Shown, ShownExample, ShownToken, preview_html
 from formtune.reports.data import TokenPart
@@ -71,12 +73,10 @@ def previewed(  # noqa: PLR0913 - what the command asks for
             shown_example(format_.name, example, tokenizer, shape=shape, decoder_start_id=start, capacity=capacity)
             for format_, example in zip(formats, examples, strict=True)
         ]
-        if peers:
-            conversation = cell(named("chat"), task, shape).present(record, task, shape)
-            shown += [
-                shown_peer(peer_rule(peer), conversation, tokenizer, dialect=dialect, readable=capacity)
-                for peer in peers
-            ]
+        talk = partial(_conversation, record, task, shape)
+        for peer in peers:
+            row = peer_row(peer_rule(peer), record, tokenizer, dialect=dialect, conversation=talk)
+            shown.append(shown_peer(row, tokenizer, readable=capacity))
     if out:
         _write(
             out,
@@ -84,6 +84,10 @@ def previewed(  # noqa: PLR0913 - what the command asks for
         )
     values = _values(record, shown, tokenizer)
     return Result({**values, "out": out} if out else values, shown=tuple(shown))
+
+
+def _conversation(record: Record, task: Task, shape: Shape) -> Example:
+    return cell(named("chat"), task, shape).present(record, task, shape)
 
 
 @contextmanager
@@ -197,11 +201,9 @@ def _why(part: TokenPart, weight: float, *, is_control: bool) -> str:
     return reasons[part]
 
 
-def shown_peer(
-    rule: PeerRule, example: Example, tokenizer: Tokenizer, *, dialect: str | None, readable: int | None
-) -> ShownExample:
-    """Show what another trainer would learn of a conversation by its default rules; ``readable`` tokens fit in the model."""
-    tokens = peer_tokens(rule, example, tokenizer, dialect=dialect)
+def shown_peer(row: PeerRow, tokenizer: Tokenizer, *, readable: int | None) -> ShownExample:
+    """Show what another trainer would learn of a row by its default rules; ``readable`` tokens fit in the model."""
+    rule, tokens = row.rule, row.tokens
     left = kept(rule, tokens, readable=readable)
     return ShownExample(
         arm=f"as {rule.title} does",
