@@ -263,7 +263,7 @@ def ours_of(lot: Lot, trainer: str, folder: Path) -> Iterator[Learned | None]:
         path.write_text(json.dumps(row), encoding="utf-8")
         read = dialects.read([str(path)])
         formats, task = [named("completion" if read.dialect in TEXT_DIALECTS else "chat")], infer_task(read.records)
-        asked = {"model": str(lot.model), "out": None, "peer": trainer, "dialect": read.dialect}
+        asked = {"model": str(lot.model), "out": None, "peers": [trainer], "dialect": read.dialect}
         try:
             tokens = previewed(read.records[0], formats, task, **asked).to_dict()["examples"][1]["tokens"]
         except DataError:

@@ -40,7 +40,7 @@ def taken(folder: Path, name: str, row: dict[str, object], *, format_: str = "ch
     """Preview one row as another trainer takes it, byte by byte."""
     path = folder / "rows.jsonl"
     path.write_text(json.dumps(row), encoding="utf-8")
-    made = pipeline.preview(make_recipe({"data": {"paths": [str(path)]}, "formats": format_}), peer=name)
+    made = pipeline.preview(make_recipe({"data": {"paths": [str(path)]}, "formats": format_}), peers=[name])
     shown: dict[str, Any] = made.to_dict()["examples"][1]
     return shown
 
@@ -112,7 +112,7 @@ def test_messages_in_a_file_of_texts_are_told_not_to_be_held(tmp_path: Path) -> 
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in (text, text, talk)), encoding="utf-8")
     recipe = make_recipe({"data": {"paths": [str(path)]}, "formats": "chat"})
-    shown = pipeline.preview(recipe, record=3, peer="trl").to_dict()["examples"][1]
+    shown = pipeline.preview(recipe, record=3, peers=["trl"]).to_dict()["examples"][1]
     assert "is not held against it" in shown["notes"][0]
 
 
