@@ -57,7 +57,7 @@ def staged(
             still be filled inside the block.
         growing: names of files that move over from the older artefact: logs that are written on to, and so have no
             digest.
-        known: digests of files that were written and forced to disk before, by name.
+        known: digests of files that are known, by name.
 
     Raises:
         SettingError: where the place cannot be written, has no room left, or holds something else.
@@ -209,9 +209,8 @@ def _seal(staging: Path, manifest: dict[str, Any], known: Mapping[str, str]) -> 
         "files": {name: known.get(name) or _digest(p) for name, p in files.items()},
         "versions": versions(),
     }
-    for name, path in files.items():
-        if name not in known:
-            _sync(path)
+    for path in files.values():
+        _sync(path)
     path = staging / MANIFEST
     path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     _sync(path)
