@@ -148,14 +148,14 @@ def exponent(found: Sequence[Measured], start_s: float) -> float:
     return float(slope)
 
 
-def chart(found: Sequence[Measured], title: str) -> str:
-    """Draw seconds against rows, both by powers of ten, as an SVG file."""
+def chart(found: Sequence[Measured], start: Measured, title: str) -> str:
+    """Draw seconds beyond the start's against rows, both by powers of ten, as an SVG file."""
     xs = [math.log10(one.rows) for one in found]
     curves = {
-        "arm-1": ("seconds", [one.seconds for one in found]),
-        "arm-2": ("processor seconds", [one.processor_s for one in found]),
+        "arm-2": ("processor seconds", -8, [one.processor_s - start.processor_s for one in found]),
+        "arm-1": ("seconds", 20, [one.seconds - start.seconds for one in found]),
     }
-    logs = [math.log10(value) for _, values in curves.values() for value in values]
+    logs = [math.log10(max(value, 0.01)) for *_, values in curves.values() for value in values]
     x = Span(min(xs), max(xs), LEFT, WIDTH - RIGHT)
     y = Span(math.floor(min(logs)), math.ceil(max(logs)), HEIGHT - BOTTOM, TOP)
     parts = [text(at(LEFT), "26", title, css="name")]
@@ -163,11 +163,11 @@ def chart(found: Sequence[Measured], title: str) -> str:
         parts.append(line(at(LEFT), at(y(power)), at(WIDTH - RIGHT), y2=at(y(power)), css="grid"))
         parts.append(text(at(LEFT - 6), at(y(power)), f"{10.0**power:g} s", anchor="end", shift=".35em"))
     parts += [text(at(x(one)), at(HEIGHT - BOTTOM + 18), f"{10**one:,.0f}", anchor="middle") for one in xs]
-    for css, (name, values) in curves.items():
-        points = [(x(one), y(math.log10(value))) for one, value in zip(xs, values, strict=True)]
+    for css, (name, shift, values) in curves.items():
+        points = [(x(one), y(math.log10(max(value, 0.01)))) for one, value in zip(xs, values, strict=True)]
         parts.append(polyline(points, f"curve {css}", title=name))
         parts += [f'<circle cx="{at(px)}" cy="{at(py)}" r="3.5" class="dot {css}"/>' for px, py in points]
-        parts.append(text(at(points[-1][0]), at(points[-1][1] - 8), name, anchor="end", css="tiny"))
+        parts.append(text(at(points[-1][0]), at(points[-1][1] + shift), name, anchor="end", css="tiny"))
     return picture_file(parts, f"{title}: {[(one.rows, round(one.seconds, 1)) for one in found]}", height=HEIGHT)
 
 
@@ -200,7 +200,8 @@ def main() -> int:
                 flush=True,
             )
     few, *found = found
-    asked.chart.write_text(chart(found, f"Preparing with {asked.workers} workers, by rows"), encoding="utf-8")
+    title = f"Preparing with {asked.workers} workers, by rows, less what {N_FEW} rows take"
+    asked.chart.write_text(chart(found, few, title), encoding="utf-8")
     pairs = list(itertools.pairwise(found))
     return judged(
         [

@@ -122,10 +122,13 @@ class Lane:
 
     def _plain(self, rows: Sequence[Any], counts: Iterable[int]) -> list[Any]:
         """Take out rows that are not of the plainest form, given how many colons each has; None for each."""
-        return [
-            row if row is not None and count == self._n_keys_of([row]) and self.fits([row]) else None
+        counted = [
+            row if row is not None and count == self._n_keys_of([row]) else None
             for row, count in zip(rows, counts, strict=True)
         ]
+        if self.fits([row for row in counted if row is not None]):
+            return counted
+        return [row if row is not None and self.fits([row]) else None for row in counted]
 
     def _decoded(self, texts: Sequence[bytes]) -> tuple[list[Any], int]:
         """Decode rows; None for each that is not what the lane's type asks for, and how many they are."""

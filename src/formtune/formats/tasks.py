@@ -128,9 +128,11 @@ def _one_kind(records: Sequence[Record]) -> str:
 
 def _language(records: Sequence[Record]) -> str:
     beginnings = [input_text(record)[:1000] for record in records[:N_LANGUAGE_RECORDS]]
-    chinese = sum(len(_CHINESE.findall(text)) for text in beginnings)
+    chinese = sum(len(_CHINESE.findall(text)) for text in beginnings if not text.isascii())
+    if not chinese:
+        return "en"
     letters = sum(sum(map(str.isalpha, text)) for text in beginnings)
-    return "zh" if letters and chinese / letters >= CHINESE_SHARE else "en"
+    return "zh" if chinese / letters >= CHINESE_SHARE else "en"
 
 
 def _labelled(records: Sequence[Record], language: str) -> Task:
