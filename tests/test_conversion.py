@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_every_dialect import FILES, HELD, bare
 
-from formtune import conversion, data_pipeline
+from formtune import data_pipeline, locks
 from formtune.carrying import gained, lost, paired
 from formtune.cli import run
 from formtune.conversion import convert, holding
@@ -45,9 +45,21 @@ def place(tmp_path: Path, dialect: str) -> Path:
 
 
 def without_id(record: Record) -> Record:
-    """Take back the id that some layouts have a key for; a record has it in a place of its own."""
+    """Take back the id that some layouts have a key for; a record has it in a place of its own.
+
+    The order in which a call's own keys stand says nothing either.
+    """
     extra = {key: value for key, value in msgspec.json.decode(record.extra or "{}").items() if key != "id"}
-    return msgspec.structs.replace(record, extra=msgspec.json.encode(extra).decode() if extra else None)
+    record = msgspec.structs.replace(record, extra=msgspec.json.encode(extra).decode() if extra else None)
+    if not isinstance(record, Conversation):
+        return record
+    return msgspec.structs.replace(record, messages=tuple(map(in_order, record.messages)))
+
+
+def in_order(message: Message) -> Message:
+    """Put the keys of a message's calls in order; their arguments are texts, and stay."""
+    calls = message.tool_calls and json.dumps(json.loads(message.tool_calls), sort_keys=True)
+    return msgspec.structs.replace(message, tool_calls=calls)
 
 
 @pytest.mark.parametrize("source", DIALECTS)
@@ -165,7 +177,7 @@ def test_where_nothing_can_be_written_the_folder_is_told(tmp_path: Path, monkeyp
     def refused(*_args: object, **_options: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "hidden")
 
-    monkeypatch.setattr(conversion, "TemporaryDirectory", refused)
+    monkeypatch.setattr(locks, "TemporaryDirectory", refused)
     told = rf"^{tmp_path}: Nothing can be written there \(Permission denied\)\. Name a folder that is yours\.$"
     with pytest.raises(SettingError, match=told):
         convert([CHAT], "messages", tmp_path / "out.jsonl")

@@ -3,13 +3,15 @@
 import errno
 import fcntl
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from formtune import locks
 from formtune.errors import SettingError
-from formtune.locks import held_folder, hold_alone
+from formtune.locks import held_folder, hold_alone, passing_folder
 
 
 def test_who_comes_second_is_told_until_the_first_is_done(tmp_path: Path) -> None:
@@ -56,3 +58,32 @@ def test_a_folder_that_is_removed_while_it_is_opened_is_made_again(
             held_folder(folder, "lock", keeps="shard", busy="It is taken."),
         ):
             pass
+
+
+def test_a_passing_folder_goes_with_its_block(tmp_path: Path) -> None:
+    """With all that is in it, however the block ends."""
+    with pytest.raises(RuntimeError), passing_folder(tmp_path, "a[1].jsonl") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_that_lives(tmp_path: Path) -> None:
+    """A process that is ended by SIGKILL holds nothing any more."""
+    program = (
+        "import sys; from pathlib import Path; from formtune.locks import passing_folder\n"
+        "with passing_folder(Path(sys.argv[1]), 'a[1].jsonl') as folder:\n"
+        "    (folder / 'half').write_text('x'); print(folder, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = Path(process.stdout.readline().strip())
+        with passing_folder(tmp_path, "a[1].jsonl"):
+            assert (theirs / "half").is_file()
+        process.kill()
+    with passing_folder(tmp_path, "other.jsonl"):
+        assert (theirs / "half").is_file()
+    with passing_folder(tmp_path, "a[1].jsonl") as ours:
+        assert not theirs.parent.exists()
+        assert ours.is_dir()

@@ -9,10 +9,9 @@ name in every answer of a tool): what was put in comes back too, and is told apa
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from formtune import dialects
@@ -21,6 +20,7 @@ from formtune.dialects.obstacles import obstacles
 from formtune.dialects.row_files import stand_alone
 from formtune.dialects.writing import cannot_be_written, dialect_for, write_each
 from formtune.errors import DataError, FormtuneError, SettingError
+from formtune.locks import passing_folder
 from formtune.records import LeftOut, Origin, Pair, Record, kind_of
 from formtune.sources import text_of
 from formtune.spool import Numbers, RecordSpool
@@ -186,14 +186,14 @@ def _written(records: RecordSpool, dialect: str, staged: Path, *, places: Number
 @contextmanager
 def _folder_beside(out: Path) -> Iterator[Path]:
     """Give a folder that lasts for a while, on the disk that the file goes to."""
-    try:
-        folder = TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise SettingError(
-            f"Nothing can be written there ({error.strerror}).", "Name a folder that is yours.", at=out.parent
-        ) from error
-    with folder as place:
-        yield Path(place)
+    with ExitStack() as lasting:
+        try:
+            folder = lasting.enter_context(passing_folder(out.parent, out.name))
+        except OSError as error:
+            raise SettingError(
+                f"Nothing can be written there ({error.strerror}).", "Name a folder that is yours.", at=out.parent
+            ) from error
+        yield folder
 
 
 def holding(record: Record) -> list[str]:

@@ -1,13 +1,18 @@
 """Files that one process holds alone: the end of a process, whatever ends it, gives them free."""
 
 import fcntl
+import glob
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from formtune.errors import SettingError
+
+_ALIVE = "alive"
 
 
 def hold_alone(file: IO[Any], *, at: Path, busy: str, remedy: str) -> None:
@@ -75,3 +80,29 @@ def _stands(file: IO[Any], place: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), place.stat())
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def passing_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a hidden folder that lasts for a while; those of the same name that killed processes left are removed.
+
+    Args:
+        parent: where it stands.
+        name: what it is for.
+
+    Raises:
+        OSError: where it cannot be made.
+    """
+    for left in parent.glob(f".{glob.escape(name)}.*/{_ALIVE}"):
+        with suppress(OSError), left.open("r+b") as lock:  # held by who lives, or on a file system that knows no locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.read(1):  # else its process has made it, and will hold it
+                shutil.rmtree(left.parent)
+    with TemporaryDirectory(dir=parent, prefix=f".{name}.") as place, (Path(place) / _ALIVE).open("w+b") as lock:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.write(b"1")
+        lock.flush()
+        made = Path(place) / "made"
+        made.mkdir()
+        yield made
