@@ -22,7 +22,7 @@ from formtune.conversion import convert, holding
 from formtune.dialects import DIALECTS, files, read, write
 from formtune.dialects.row_files import stand_alone
 from formtune.errors import FormtuneError, SettingError
-from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Question, Record, identified
+from formtune.records import Conversation, Labelled, LeftOut, Message, Origin, Pair, Question, Record, identified
 from formtune.tallies import tally
 
 ENDINGS = {"squad": ".json", "aligned": "", "labelled-lines": ".txt"}
@@ -254,7 +254,9 @@ def laid_out(pieces: list[Any], ending: str) -> bytes | None:
     if ending == ".tsv":
         return "".join("\t".join(row) + "\n" for row in rows).encode()
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    for row in rows:  # a carriage return is part of a field where it is quoted
+        has_return = any("\r" in str(cell) for cell in row)
+        csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerow(row)
     return out.getvalue().encode() if ending == ".csv" else None
 
 
@@ -345,6 +347,17 @@ def told_or_error(work: Callable[[], dict[str, object]]) -> object:
         return "none of them can be written"
     except FormtuneError:
         return "cannot be read again"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_carriage_returns_come_back(ending: str, tmp_path: Path) -> None:
+    """Alone, at an end, and before a line break: a table quotes them, or tells that it cannot."""
+    records: list[Record] = [Pair(f"{n}{text}", ("t",)) for n, text in enumerate(("\r", "\rx", "\r\n", "a"))]
+    left_out: list[LeftOut] = []
+    written = convert(records, "pairs", tmp_path / f"a{ending}", left_out=left_out)
+    assert written.cannot_carry == []
+    assert written.n_kept + len(left_out) == 4
+    assert len(left_out) == (3 if ending == ".tsv" else 0)
 
 
 def test_no_records_are_a_wrong_call(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ class TestLanguage:
         ("text", "language"),
         [
             ("房间很大，早餐也不错。", "zh"),
+            ("\U0003134b", "zh"),
             ("iPhone 手机的电池很好，值得购买", "zh"),
             ("A fine room, 大.", "en"),
             ("この部屋はとても広いです", "en"),

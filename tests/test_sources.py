@@ -128,7 +128,7 @@ def test_a_byte_that_is_not_utf8_is_told_with_line_and_place(tmp_path: Path) -> 
     with pytest.raises(DataError) as told:
         rows(path)
     assert str(told.value) == (
-        f"{path}:2: Byte 0xef, the 3. of the line, is not UTF-8."
+        f"{path}:2: Byte 3 of the line, 0xef, is not UTF-8."
         " Save the file as UTF-8, or name its encoding, for instance --encoding latin-1."
     )
 
@@ -144,7 +144,7 @@ def test_a_byte_that_is_not_utf8_is_told_with_line_and_place(tmp_path: Path) -> 
 )
 def test_every_text_layout_refuses_what_is_not_utf8(tmp_path: Path, name: str, content: bytes) -> None:
     """No layout replaces or skips a byte in silence."""
-    with pytest.raises(DataError, match=rf"{name}:2: Byte 0xff, the 1. of the line, is not UTF-8"):
+    with pytest.raises(DataError, match=rf"{name}:2: Byte 1 of the line, 0xff, is not UTF-8"):
         rows(write(tmp_path / name, content))
 
 

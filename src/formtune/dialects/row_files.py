@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import msgspec
 
@@ -153,7 +154,10 @@ def _table(path: str, names: list[str], row_of: Callable[[Iterable[str]], str]) 
 
 def _commas(cells: Iterable[str]) -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerow(list(cells))
+    row = list(cells)
+    # Before 3.13 a carriage return was written without quotes, which no reader takes for part of a field.
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in cell for cell in row) else csv.QUOTE_MINIMAL
+    csv.writer(out, lineterminator="\n", quoting=quoting).writerow(row)
     return out.getvalue()
 
 

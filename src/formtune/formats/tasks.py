@@ -132,7 +132,7 @@ def _language(records: Sequence[Record]) -> str:
     if not chinese:
         return "en"
     letters = sum(sum(map(str.isalpha, text)) for text in beginnings)
-    return "zh" if chinese / letters >= CHINESE_SHARE else "en"
+    return "zh" if chinese >= CHINESE_SHARE * letters else "en"  # of the newest ideographs Python knows no letter
 
 
 def _labelled(records: Sequence[Record], language: str) -> Task:
