@@ -1,13 +1,16 @@
 """What keeps a dialect from writing a record: the part without which it would."""
 
+from pathlib import Path
+
 import pytest
 from dialect_samples import HELD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from formtune.conversion import convert
 from formtune.dialects import DIALECTS
 from formtune.dialects.obstacles import obstacles
-from formtune.records import Conversation, Labelled, Message, Question, Record
+from formtune.records import Conversation, Labelled, LeftOut, Message, Question, Record
 
 CALL = '[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]'
 ASKED, ANSWERED = Message("user", "q"), Message("assistant", "a")
@@ -24,6 +27,11 @@ ASKED, ANSWERED = Message("user", "q"), Message("assistant", "a")
             "prompt-response",
             ["messages[].tool_calls", "several exchanges"],
         ),
+        (
+            (ASKED, Message("assistant", "", tool_calls=CALL), Message("tool", "x"), ANSWERED),
+            "alpaca",
+            ["a message of tool", "several answers to one question"],
+        ),
         ((ASKED, ANSWERED), "squad", []),
     ],
 )
@@ -32,6 +40,14 @@ def test_the_parts_that_stand_in_the_way_are_named(
 ) -> None:
     """One where one is enough, all that are needed where not, and none where it is the kind."""
     assert obstacles(Conversation(messages), DIALECTS[dialect]) == told
+
+
+def test_of_many_records_the_first_are_explained(tmp_path: Path) -> None:
+    """As many as are told by their places; the others are left out as fast as they are written."""
+    left_out: list[LeftOut] = []
+    records: list[Record] = [Conversation((ASKED, ANSWERED, ASKED, ANSWERED), id=f"r{n}") for n in range(9)]
+    convert([*records, Conversation((ASKED, ANSWERED))], "prompt-response", tmp_path / "a.jsonl", left_out=left_out)
+    assert [one.detail for one in left_out] == ["it has several exchanges"] * 5 + [None] * 4
 
 
 def test_records_that_are_no_conversations_have_parts_too() -> None:

@@ -174,7 +174,7 @@ def _written(records: RecordSpool, dialect: str, staged: Path, *, places: Number
     def told(record: Record, place: int | None) -> None:
         places.append(place or 0)
         if place is None:
-            one = cannot_be_written(record, dialect)
+            one = cannot_be_written(record, dialect, n_before=unwritten.n_rows)
             unwritten.append(one)
             if left_out is not None:
                 left_out.append(one)

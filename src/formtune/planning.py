@@ -4,10 +4,10 @@ Beside :mod:`formtune.pipeline` and the command line, this alone knows the recip
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from formtune import dialects, formats, processes
 from formtune.errors import DataError, SettingError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from formtune.updates import TrainSettings
 
 
+Found = TypeVar("Found")
+
+
 def columns_of(recipe: Recipe) -> dialects.Columns:
     """Give the columns that the recipe names."""
     return dialects.Columns(**recipe.data.columns.model_dump())
@@ -37,28 +40,17 @@ def columns_of(recipe: Recipe) -> dialects.Columns:
 
 def read(recipe: Recipe, paths: Sequence[str], *, mend: Mend | None = None) -> dialects.Reading:
     """Read records from files, as the recipe's ``data`` section says; ``mend`` as in :func:`formtune.dialects.read`."""
-    data = recipe.data
-    return dialects.read(
-        paths,
-        dialect=data.dialect,
-        columns=columns_of(recipe),
-        encoding=data.encoding,
-        header=data.header,
-        mend=mend,
-    )
+    return _as_told(dialects.read, recipe, paths, mend=mend)
 
 
 def survey(recipe: Recipe, paths: Sequence[str], *, mend: Mend | None = None) -> dialects.Survey:
     """Find out how files are read row by row, as the recipe's ``data`` section says; ``mend`` gives what is looked at."""
-    data = recipe.data
-    return dialects.survey(
-        paths,
-        dialect=data.dialect,
-        columns=columns_of(recipe),
-        encoding=data.encoding,
-        header=data.header,
-        mend=mend,
-    )
+    return _as_told(dialects.survey, recipe, paths, mend=mend)
+
+
+def _as_told(look: Callable[..., Found], recipe: Recipe, paths: Sequence[str], *, mend: Mend | None) -> Found:
+    data, columns = recipe.data, columns_of(recipe)
+    return look(paths, dialect=data.dialect, columns=columns, encoding=data.encoding, header=data.header, mend=mend)
 
 
 def paths_of(recipe: Recipe) -> Sequence[str]:

@@ -187,13 +187,12 @@ def make_slice(order: Order, part: Slice, number: int, *, progress: Progress) ->
     assert order.plan is not None
     digest, n_bytes = _slice_digest(part)
     name = _named(order, f"{digest} {part.first_line} {part.path}")  # its shards tell places of what was left out
-    done = order.folder / f"{name}.json"
+    done, kept = order.folder / f"{name}.json", _KEPT.take((order.reading, part, digest))
     if done.is_file():
         made = [_found(order, lot) for lot in read_json(done)["lots"]]
         progress(Event(STAGE, step=1, n_rows=sum(one.facts["rows"] for one in made), n_bytes=n_bytes))
     else:
         made = []
-        kept = _KEPT.take((order.reading, part, digest))
         batches = records_of(order.plan, part) if kept is None else iter(kept)
         for rows in _lots(batches, by_size=part.end is None):
             made.append(_made(order, f"{name}-{len(made)}", rows, files=(part.path,)))

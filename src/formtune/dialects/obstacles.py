@@ -1,7 +1,10 @@
 """What of a record keeps a dialect from writing it, found by leaving parts of it away."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -52,8 +55,11 @@ def _ways(record: Record) -> Iterator[tuple[str, Without]]:
     """List the parts that a record can do without, each with what leaves it away."""
     for field in _set_fields(record):
         yield field, partial(_reset, field=field)
-    if not isinstance(record, Conversation | Preference):
-        return
+    if isinstance(record, Conversation | Preference):
+        yield from _ways_of_messages(record)
+
+
+def _ways_of_messages(record: Conversation | Preference) -> Iterator[tuple[str, Without]]:
     talks = [name for name in _TALKS if getattr(record, name, ())]
     messages = [message for name in talks for message in getattr(record, name)]
     for field in dict.fromkeys(field for message in messages for field in _set_fields(message)):
@@ -61,8 +67,12 @@ def _ways(record: Record) -> Iterator[tuple[str, Without]]:
     for role in dict.fromkeys(message.role for message in messages):
         if role not in ("user", "assistant"):
             yield f"a message of {role}", partial(_messages_changed, change=partial(_but_of, role=role))
-    if isinstance(record, Conversation) and sum(message.role == "user" for message in messages) > 1:
-        yield "several exchanges", _first_exchange
+    if isinstance(record, Conversation):
+        n_said = Counter(message.role for message in messages)
+        if n_said["user"] > 1:
+            yield "several exchanges", _first_exchange
+        if n_said["assistant"] > n_said["user"]:
+            yield "several answers to one question", _last_answers
 
 
 def _set_fields(struct: msgspec.Struct) -> list[str]:
@@ -90,6 +100,12 @@ def _each_reset(messages: tuple[Message, ...], *, field: str) -> tuple[Message, 
 
 def _but_of(messages: tuple[Message, ...], *, role: str) -> tuple[Message, ...]:
     return tuple(message for message in messages if message.role != role)
+
+
+def _last_answers(record: Conversation) -> Conversation:
+    """Keep of the messages of one role that follow one another the last."""
+    runs = (list(run) for _, run in groupby(record.messages, key=attrgetter("role")))
+    return msgspec.structs.replace(record, messages=tuple(run[-1] for run in runs))
 
 
 def _first_exchange(record: Conversation) -> Conversation:

@@ -22,6 +22,7 @@ _DOCUMENTS: dict[str, Callable[[list[Object]], object]] = {
     lmflow.NAME: lmflow.joined,
 }
 _TOGETHER = frozenset({".txt", ".json", ".jsonl", ".ndjson"})  # endings of files that hold what is joined
+N_EXPLAINED = 5  # as many as are told by their places
 
 
 def write(records: Iterable[Record], dialect: str, path: str) -> list[LeftOut]:
@@ -43,7 +44,7 @@ def write(records: Iterable[Record], dialect: str, path: str) -> list[LeftOut]:
 
     def told(record: Record, place: int | None) -> None:
         if place is None:
-            left_out.append(cannot_be_written(record, dialect))
+            left_out.append(cannot_be_written(record, dialect, n_before=len(left_out)))
 
     comes_once = stand_alone(dialect, path) and not is_walked_twice(path)
     write_each(records if comes_once else list(records), module, path, told=told)
@@ -91,9 +92,17 @@ def write_each(records: Iterable[Record], dialect: Dialect, path: str, *, told: 
         told(record, number if is_written else None)
 
 
-def cannot_be_written(record: Record, dialect_name: str) -> LeftOut:
-    """Leave a record out that a dialect, or a file of it, has no place for, and say for which of its parts."""
-    in_the_way = obstacles(record, DIALECTS[dialect_name])
+def cannot_be_written(record: Record, dialect_name: str, *, n_before: int) -> LeftOut:
+    """Leave a record out that a dialect, or a file of it, has no place for; of the first also say for which of its parts.
+
+    Finding that out takes as long as writing some dozens of records.
+
+    Args:
+        record: which.
+        dialect_name: of the dialect.
+        n_before: how many were left out before it.
+    """
+    in_the_way = obstacles(record, DIALECTS[dialect_name]) if n_before < N_EXPLAINED else []
     detail = f"it has {', '.join(in_the_way)}" if in_the_way else None
     return LeftOut(f"cannot be written as {dialect_name}", record.origin, record.id or None, detail)
 
