@@ -5,8 +5,8 @@
 Files are made in a temporary folder: conversations of three messages, and rows of Alpaca. All sides read them from the page
 cache, in turns; printed is the best of each, in seconds of the processor. The floor keeps what it decodes, as a reading does;
 for comparison stands beside it what decoding takes that drops each line at once. The stream is planned, read slice by slice,
-and dropped batch by batch. It ends with 1 where either takes more than 1.5 times the floor (streamed) or 2.5 times (read). Rows of
-Alpaca are short, so that making objects and ids costs more than decoding.
+and dropped batch by batch. It ends with 1 where reading takes more than 2.5 times the floor, or streaming 1.5 times, 1.75 times
+for rows of Alpaca, which are short, so that making objects and ids costs more than decoding.
 """
 
 import argparse
@@ -35,7 +35,7 @@ LENGTHS = {
     "messages": {"system": 12, "user": 60, "assistant": 120},
     "alpaca": {"instruction": 12, "input": 8, "output": 60},
 }
-MOST_STREAMED, MOST_READ = 1.5, 2.5
+MOST_STREAMED, MOST_READ = {"messages": 1.5, "alpaca": 1.75}, 2.5
 ROUNDS = 5
 
 
@@ -104,7 +104,7 @@ def measured(dialect: str, path: Path, megabytes: float) -> list[Bound]:
         print(f"{dialect:9} {name:17} {taken_s:6.2f} s  {rates}")
     stream, reading = (best[name] / best["decoding"] for name in ("streaming records", "reading records"))
     return [
-        Bound(f"{dialect}: streaming, times the floor", stream, most=MOST_STREAMED),
+        Bound(f"{dialect}: streaming, times the floor", stream, most=MOST_STREAMED[dialect]),
         Bound(f"{dialect}: reading, times the floor", reading, most=MOST_READ),
     ]
 
